@@ -1,0 +1,29 @@
+# Tests: each area keeps its own fragment.
+unit_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+unit_libs = $(TG_LIBS) $(LDADD_DEPS) $(CMOCKA_LIBS)
+
+if HAVE_CMOCKA
+include tests/unit/base.mk
+include tests/unit/http1.mk
+include tests/unit/json.mk
+include tests/unit/conf.mk
+include tests/unit/store.mk
+include tests/unit/front.mk
+include tests/unit/upstream.mk
+include tests/unit/stages.mk
+include tests/unit/daemon.mk
+endif
+
+if FUZZING
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
+include tests/fuzz/base.mk
+include tests/fuzz/http1.mk
+include tests/fuzz/json.mk
+include tests/fuzz/conf.mk
+include tests/fuzz/store.mk
+endif
+
+include tests/e2e/local.mk
+include tests/bench/local.mk
+include tests/lint/local.mk
