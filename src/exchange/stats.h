@@ -1,0 +1,73 @@
+/* stats.h - Counters and histograms of one worker: written by its thread with
+ * plain stores, summed by any thread on read (racy by design: a torn sum is
+ * one request off for one scrape). Labels come from the config only. */
+#ifndef TG_EXCHANGE_STATS_H
+#define TG_EXCHANGE_STATS_H
+
+#include "base/str.h"
+
+#include <stdint.h>
+
+/* Plain counters: X(enum suffix, metric name, help). A counter exists here
+ * before the branch that increments it is merged. */
+#define STATS_COUNTERS(X)                                                      \
+    X(CONNS_ACCEPTED, "connections_total", "Client connections accepted")      \
+    X(CONNS_REFUSED, "connections_refused_total",                              \
+      "Client connections refused over a limit")                               \
+    X(CONN_BAD_HTTP, "bad_requests_total", "Requests that broke HTTP rules")   \
+    X(CONN_DEADLINE, "deadlines_total",                                        \
+      "Connections closed at a header, body, idle or write deadline")          \
+    X(TLS_HANDSHAKES, "tls_handshakes_total", "TLS handshakes completed")      \
+    X(TLS_FAILED, "tls_failures_total", "TLS handshakes that failed")          \
+    X(AUTH_FAILED, "auth_failures_total", "Requests refused with 401")         \
+    X(AUTH_THROTTLED, "auth_throttled_total",                                  \
+      "Requests refused since their address failed too often")                 \
+    X(CLIENT_GONE, "client_gone_total",                                        \
+      "Clients that left before their reply was complete")                     \
+    X(STREAM_BROKEN, "streams_incomplete_total",                               \
+      "Streams that an upstream broke off after the first byte")               \
+    X(UP_STARTED, "upstream_requests_total", "Attempts sent to upstreams")     \
+    X(UP_FAILED, "upstream_failures_total", "Attempts that failed")            \
+    X(UP_CONNECTS, "upstream_connects_total", "New upstream connections")      \
+    X(UP_PAUSED, "upstream_pauses_total",                                      \
+      "Times an upstream was paused for a slow reader")                        \
+    X(RETRIES, "retries_total", "Attempts after the first")                    \
+    X(TUNNELS, "tunnels_total", "WebSocket tunnels opened")                    \
+    X(PINGS, "keepalive_pings_total", "Pings sent on silent streams")          \
+    X(ROWS, "usage_rows_total", "Usage rows written")                          \
+    X(BYTES_IN, "received_bytes_total", "Bytes received from clients")         \
+    X(BYTES_OUT, "sent_bytes_total", "Bytes sent to clients")
+
+/* Index of a counter in struct stats. */
+enum stat_counter {
+#define STATS_ENUM(id, name, help) STAT_##id,
+    STATS_COUNTERS(STATS_ENUM)
+#undef STATS_ENUM
+        STAT_COUNT
+};
+
+struct series_table;
+
+/* One worker's numbers. */
+struct stats {
+    uint64_t counter[STAT_COUNT];
+    int64_t conns;           /* open client connections */
+    int64_t in_flight;       /* exchanges alive */
+    int64_t buffered_bytes;  /* request bodies held */
+    uint64_t loop_lag_us;    /* worst lag since the last read */
+    struct series_table *series; /* owned; per model, target, status */
+};
+
+/* Count one event. */
+static inline void stats_inc(struct stats *s, enum stat_counter c)
+{
+    s->counter[c]++;
+}
+
+/* Add <n> to a counter. */
+static inline void stats_add(struct stats *s, enum stat_counter c, uint64_t n)
+{
+    s->counter[c] += n;
+}
+
+#endif

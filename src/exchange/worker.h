@@ -1,0 +1,62 @@
+/* worker.h - What one event-loop thread owns and lends to its exchanges. */
+#ifndef TG_EXCHANGE_WORKER_H
+#define TG_EXCHANGE_WORKER_H
+
+#include "base/mbox.h"
+#include "exchange/stage.h"
+#include "exchange/stats.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct chunk_pool;
+struct conf;
+struct event;
+struct event_base;
+struct exchange;
+struct keytab;
+struct ledger;
+struct ledger_worker;
+struct throttle;
+struct upstream_pool;
+
+TAILQ_HEAD(exchange_list, exchange);
+
+/* Process-wide services, set up at boot, shared by all workers. */
+struct services {
+    struct keytab *keys;       /* borrowed from daemon for its life */
+    struct ledger *ledger;     /* borrowed; NULL in unit tests */
+    struct throttle *throttle; /* borrowed; failed-auth counters */
+    void *targets;             /* borrowed; struct target_table of serve/ */
+    /* Answer an endpoint that tollgate itself serves: fills x->local or
+     * fails the exchange. */
+    void (*local)(struct exchange *x);
+};
+
+/* One event loop and its belongings. Only its own thread touches it, but for
+ * stats (racy reads by design) and inbox (any thread pushes). */
+struct worker {
+    unsigned index;                  /* 0.. */
+    struct event_base *base;         /* owned */
+    const struct stage_row *stages;  /* static table of daemon/stages.c */
+    struct conf *conf;               /* counted; swapped by CONF_NEW */
+    const struct services *svc;      /* borrowed for the process's life */
+    struct stats *stats;             /* owned */
+    struct chunk_pool *chunks;       /* owned; socket output */
+    struct upstream_pool *upstreams; /* owned */
+    struct ledger_worker *ledger;    /* owned; NULL in unit tests */
+    struct exchange_list by_stage[STAGE_COUNT];
+    uint32_t exchange_gen; /* last generation given out */
+    unsigned exchanges;    /* alive now */
+    unsigned streams;      /* replies being streamed now */
+    bool draining;         /* no new exchanges */
+    struct mbox inbox;     /* messages to this worker */
+    struct event *inbox_ev; /* owned */
+    char *scratch;          /* owned; WORKER_SCRATCH bytes for one read */
+};
+
+/* Bytes of a worker's read buffer, shared by all its connections. */
+#define WORKER_SCRATCH (64 * 1024)
+
+#endif
