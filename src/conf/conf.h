@@ -1,0 +1,419 @@
+/* conf.h - The configuration: one text file becomes one immutable snapshot,
+ * `struct conf`, counted by references. A reload makes a new snapshot; work
+ * that is under way keeps the one it started with. Every value is ready to
+ * use: durations in ms, sizes in bytes, addresses and URLs split, names
+ * resolved to indexes. Each field comment tells the key's default.
+ *
+ * Everything a snapshot points to is owned by it and lives until its last
+ * conf_unref(). Every `struct str` in it has a NUL after its last byte (not
+ * counted) and none inside, so <p> is also a C string; an empty one may have
+ * p == NULL. Snapshots may be read from any thread without a lock. */
+#ifndef TG_CONF_CONF_H
+#define TG_CONF_CONF_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A value that must never be shown. There is no printf pair for it: take the
+ * bytes with secret_reveal() where they are used, and nowhere else. */
+struct secret {
+    struct str hidden_; /* the bytes; only secret_reveal() touches this */
+    struct str source;  /* "env:NAME", "file:/path", or empty for a literal */
+};
+
+/* The bytes of <s>: for the wire or a comparison, never for a log. */
+static inline struct str secret_reveal(const struct secret *s)
+{
+    return s->hidden_;
+}
+
+/* A socket address. */
+struct conf_addr {
+    int family;      /* AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC when absent */
+    uint16_t port;   /* host order; 0 = any free port; 0 for AF_UNIX */
+    struct str host; /* numeric, without brackets; empty for AF_UNIX */
+    struct str path; /* of AF_UNIX, absolute, fits sun_path */
+    struct str text; /* as written: "[::1]:4141", "unix:/path" */
+};
+
+/* A URL split at its parts; no user, query or fragment. */
+struct conf_url {
+    bool tls;          /* scheme is https */
+    uint16_t port;     /* given, else 443 or 80 */
+    struct str host;   /* lower case, without brackets */
+    struct str path;   /* "/v1", or empty: never ends in a slash */
+    struct str origin; /* "https://host[:port]", no default port */
+    struct str text;   /* origin + path: append "/chat/completions" */
+};
+
+/* One certificate of a listener. With several, the name that the client
+ * sends (SNI) chooses; the first one serves clients that match none. */
+struct conf_cert {
+    struct str cert;         /* path of the PEM chain, leaf first */
+    struct str key;          /* path of the PEM private key */
+    const struct str *names; /* host names, "*.host" too; none = those inside */
+    size_t n_names;
+};
+
+/* One listening socket. */
+struct conf_listen {
+    struct conf_addr address;    /* 127.0.0.1:4141 */
+    uint32_t mode;               /* of a unix socket, 0660 */
+    const struct conf_cert *tls; /* none = plain HTTP */
+    size_t n_tls;
+};
+
+/* Bounds on what clients may take. */
+struct conf_limits {
+    uint64_t body_bytes;         /* largest request body, 64 MiB */
+    int64_t header_timeout_ms;   /* first byte to end of head, 10 s */
+    int64_t idle_timeout_ms;     /* between requests, 75 s */
+    int64_t write_stall_ms;      /* reply makes no progress, 60 s; 0 = never */
+    uint64_t body_min_rate_bps;  /* bytes/s after the grace, 1 KiB; 0 = off */
+    int64_t body_grace_ms;       /* before the rate counts, 10 s */
+    uint64_t header_bytes;       /* request line and fields, 32 KiB */
+    uint64_t max_buffered_bytes; /* all request bodies held, 1 GiB */
+    uint64_t connections;        /* open client connections, 20000 */
+};
+
+/* Cross-origin requests from browsers. */
+struct conf_cors {
+    const struct str *origins; /* none = CORS off; "*" = every origin */
+    size_t n_origins;
+    bool any; /* "*" is among the origins */
+};
+
+/* What a silent stream gets. */
+enum conf_keepalive_mode {
+    CONF_KEEPALIVE_COMMENT = 0, /* an SSE comment line */
+    CONF_KEEPALIVE_CHUNK,       /* an empty chunk of the route's own shape */
+    CONF_KEEPALIVE_OFF,
+};
+
+/* How an upstream is spoken to. */
+enum conf_dialect {
+    CONF_DIALECT_OPENAI = 0,
+    CONF_DIALECT_AZURE,
+    CONF_DIALECT_ANTHROPIC,
+};
+
+/* How a route picks among its targets. */
+enum conf_strategy {
+    CONF_STRATEGY_WEIGHTED = 0,
+    CONF_STRATEGY_LEAST_IN_FLIGHT,
+    CONF_STRATEGY_LATENCY,
+    CONF_STRATEGY_PREFIX,
+};
+
+/* Who shares stored replies and stored prefixes. */
+enum conf_scope {
+    CONF_SCOPE_KEY = 0,
+    CONF_SCOPE_TEAM,
+    CONF_SCOPE_SHARED,
+};
+
+/* When a prefix is stored: when first seen, or when seen again. */
+enum conf_admission {
+    CONF_ADMISSION_FIRST = 0,
+    CONF_ADMISSION_SECOND,
+};
+
+/* Element type of an engine model's stored keys and values. */
+enum conf_kv_dtype {
+    CONF_KV_AUTO = 0,
+    CONF_KV_F32,
+    CONF_KV_F16,
+    CONF_KV_BF16,
+    CONF_KV_Q8,
+};
+
+/* How much is logged; each level includes those above it. */
+enum conf_log_level {
+    CONF_LOG_ERR = 0,
+    CONF_LOG_WARN,
+    CONF_LOG_NOTE,
+    CONF_LOG_INFO,
+    CONF_LOG_DEBUG,
+};
+
+/* How lines are written. */
+enum conf_log_format {
+    CONF_LOG_JSON = 0,
+};
+
+/* A header sent with every request to an upstream. */
+struct conf_header {
+    struct str name;     /* a valid field name, as written */
+    struct secret value; /* a valid field value */
+};
+
+/* Deadlines of one request to an upstream; 0 = none (not for connect). */
+struct conf_timeouts {
+    int64_t connect_ms;    /* TCP and TLS, 5 s */
+    int64_t first_byte_ms; /* request sent to first reply byte, 120 s */
+    int64_t idle_ms;       /* between reply bytes, 60 s */
+    int64_t total_ms;      /* whole exchange, 10 min */
+};
+
+/* Trying again at the same upstream. No effect yet. */
+struct conf_retries {
+    uint64_t attempts;      /* tries in all, 3 */
+    int64_t backoff_ms;     /* first pause, 250 ms */
+    int64_t backoff_max_ms; /* longest pause, 8 s */
+    bool retry_ambiguous;   /* also when it may have been served, false */
+};
+
+/* Leaving a failing upstream alone. No effect yet. */
+struct conf_breaker {
+    uint64_t failures; /* that open it, 5 */
+    int64_t window_ms; /* within which they count, 30 s */
+    int64_t open_ms;   /* before one probe is let through, 15 s */
+};
+
+/* How an upstream's certificate is judged. */
+struct conf_up_tls {
+    struct str ca;          /* PEM file or directory; empty = the system's */
+    struct str server_name; /* expected name and SNI; empty = URL host */
+    bool verify;            /* true */
+};
+
+/* One provider. */
+struct conf_upstream {
+    struct str name;                   /* unique; label of metrics and rows */
+    struct conf_url url;               /* base_url, required */
+    enum conf_dialect dialect;         /* openai */
+    const struct secret *keys;         /* api_key or api_keys, rotated */
+    size_t n_keys;                     /* 0 = no key is sent */
+    struct str api_version;            /* azure only, 2024-10-21 */
+    const struct conf_header *headers; /* added to every request */
+    size_t n_headers;
+    bool models_given;        /* false: ask the upstream's GET /models */
+    const struct str *models; /* globs of what it serves */
+    size_t n_models;
+    struct conf_timeouts timeouts;
+    struct conf_retries retries; /* no effect yet */
+    struct conf_breaker breaker; /* no effect yet */
+    uint64_t max_in_flight;      /* requests at once, 0 = no limit */
+    bool http2;                  /* offer HTTP/2 by ALPN, false */
+    struct secret proxy;         /* URL, may hold a password; empty = none */
+    struct conf_up_tls tls;
+};
+
+/* One model of the built-in engine. No effect yet. */
+struct conf_engine_model {
+    struct str name;             /* unique among engine models */
+    struct str path;             /* .gguf file or model directory */
+    struct str device;           /* auto | cpu | cuda:N, auto */
+    uint64_t context;            /* tokens, 0 = what the model says */
+    uint64_t slots;              /* sequences at once, 0 = as memory allows */
+    enum conf_kv_dtype kv_dtype; /* auto */
+    bool prefix_store;           /* true */
+};
+
+/* The built-in engine. No effect yet. */
+struct conf_engine {
+    const struct conf_engine_model *models; /* none */
+    size_t n_models;
+    uint64_t prefix_size_bytes;           /* 8 GiB */
+    enum conf_scope prefix_scope;         /* key */
+    enum conf_admission prefix_admission; /* first */
+    uint64_t threads;                     /* 0 = auto: one per core */
+};
+
+/* Where a route may send a request: exactly one of upstream and engine. */
+struct conf_route_target {
+    int upstream;     /* index into conf.upstreams, -1 = an engine model */
+    int engine;       /* index into conf.engine.models, -1 = an upstream */
+    struct str model; /* name sent there; empty = the name the client sent */
+    uint64_t weight;  /* share, 0..1000; 1. 0 = only when all others fail */
+    struct str upstream_name; /* as written, empty for an engine target */
+    struct str engine_name;   /* as written, empty for an upstream target */
+};
+
+/* What clients may name as a model, and where it goes. */
+struct conf_route {
+    struct str model;                        /* name or glob */
+    const struct conf_route_target *targets; /* at least one */
+    size_t n_targets;
+    enum conf_strategy strategy; /* weighted; others: no effect yet */
+    const struct str *fallbacks; /* names of routes. No effect yet */
+    size_t n_fallbacks;
+    int64_t hedge_after_ms; /* 0 = never. No effect yet */
+};
+
+/* Recorded replies and shared flights. No effect yet. */
+struct conf_cache {
+    bool responses;           /* responses.enabled, false */
+    uint64_t size_bytes;      /* 1 GiB */
+    int64_t ttl_ms;           /* 1 h */
+    enum conf_scope scope;    /* key */
+    uint64_t max_entry_bytes; /* 4 MiB */
+    bool coalesce;            /* true */
+};
+
+/* Where the access log goes. */
+enum conf_access_to {
+    CONF_ACCESS_STDERR = 0,
+    CONF_ACCESS_OFF,
+    CONF_ACCESS_FILE,
+};
+
+/* Logging. */
+struct conf_log {
+    enum conf_log_level level;     /* info */
+    enum conf_log_format format;   /* json */
+    struct str access;             /* stderr | off | /path, stderr */
+    enum conf_access_to access_to; /* what <access> means */
+};
+
+/* Access by key. */
+struct conf_auth {
+    bool required;              /* true; false: everyone is "anonymous" */
+    uint64_t failures_limit;    /* per address and window, 20; 0 = unlimited */
+    int64_t failures_window_ms; /* 60 s */
+};
+
+/* One snapshot. Filled by the loaders, then never written again. */
+struct conf {
+    struct str file;                  /* where it came from; empty = built in */
+    const struct conf_listen *listen; /* at least one */
+    size_t n_listen;
+    struct str state_dir;      /* /var/lib/tollgate, see conf_default() */
+    struct str control_socket; /* path, see conf_load_file() */
+    uint64_t workers;          /* event loops, 0 = auto: one per core */
+    int64_t drain_timeout_ms;  /* open requests after SIGTERM, 30 s */
+    struct conf_auth auth;
+    struct conf_limits limits;
+    struct conf_cors cors;
+    enum conf_keepalive_mode keepalive; /* comment */
+    int64_t keepalive_ms;               /* keepalive.interval, 10 s */
+    int passthrough; /* index into upstreams; -1 = absent: other routes 404 */
+    struct str passthrough_name;           /* as written */
+    const struct conf_upstream *upstreams; /* none */
+    size_t n_upstreams;
+    struct conf_engine engine;
+    bool routes_given; /* false: every model name a target serves */
+    const struct conf_route *routes;
+    size_t n_routes;
+    struct conf_cache cache;
+    struct str prices;        /* path. No effect yet */
+    struct conf_addr metrics; /* AF_UNSPEC: main listener, loopback only */
+    struct conf_log log;
+    struct str otlp;     /* telemetry.otlp, URL. No effect yet */
+    struct secret redis; /* cluster.redis, URL. No effect yet */
+};
+
+/* --- problems ----------------------------------------------------------- */
+
+/* One mistake or warning. */
+struct conf_problem {
+    bool warning;     /* false: the file is refused */
+    unsigned line;    /* from 1; 0 = the file as a whole */
+    unsigned column;  /* from 1 */
+    const char *text; /* "FILE:LINE:COL: [warning: ]what; what to write" */
+};
+
+/* What a loader has to say, in the order of the file. Zeroed is empty. */
+struct conf_report {
+    struct conf_problem *items; /* owned */
+    size_t n_items;
+    size_t n_errors;   /* counted even past the cap on kept items */
+    size_t n_warnings; /* likewise */
+    struct arena *mem; /* owned; holds the texts */
+};
+
+/* Free what <r> holds and zero it. */
+void conf_report_fini(struct conf_report *r);
+
+/* --- loading ------------------------------------------------------------ */
+
+/* How to load. */
+enum conf_load_flags {
+    /* Look at no other file and no environment variable: secrets stay empty,
+     * paths are not checked. For tollctl, which only needs the socket. */
+    CONF_OFFLINE = 1,
+};
+
+/* The file that `-c` <arg> (NULL if not given) leads to: <arg>, else
+ * $TOLLGATE_CONFIG if set and not empty, else SYSCONFDIR/tollgate.yaml if it
+ * exists, else NULL: the built-in default. Borrowed from its origin. */
+const char *conf_find(const char *arg);
+
+/* Read <path> into a new snapshot with one reference. <r> (zeroed by the
+ * caller) gets every mistake and warning, also on success; free it with
+ * conf_report_fini(). control_socket, when not set, is
+ * STATE_DIR/control.sock if the file sets state_dir, else
+ * /run/tollgate/control.sock. ERR_IO: unreadable; ERR_SYNTAX: at least one
+ * mistake is in <r>; ERR_NOMEM. */
+enum err conf_load_file(const char *path, unsigned flags, struct conf_report *r,
+                        struct conf **out) MUST_CHECK;
+
+/* As conf_load_file() from memory; <name> stands for the file in messages. */
+enum err conf_load_text(const char *name, struct str text, unsigned flags,
+                        struct conf_report *r, struct conf **out) MUST_CHECK;
+
+/* The built-in default: listen on 127.0.0.1:4141, state under
+ * ${XDG_STATE_HOME:-$HOME/.local/state}/tollgate with the control socket in
+ * it, auth on, no upstream. ERR_SYNTAX with a line in <r> when neither
+ * variable is an absolute path. */
+enum err conf_default(struct conf_report *r, struct conf **out) MUST_CHECK;
+
+/* conf_find() and then the loader that fits. */
+enum err conf_load(const char *arg, unsigned flags, struct conf_report *r,
+                   struct conf **out) MUST_CHECK;
+
+/* One more reference; returns <c>. Any thread. */
+struct conf *conf_ref(struct conf *c);
+
+/* Drop a reference; the last one frees the snapshot and wipes its secrets.
+ * NULL is fine. Any thread. */
+void conf_unref(struct conf *c);
+
+/* --- looking things up -------------------------------------------------- */
+
+/* Index of the upstream called <name>, -1 if there is none. */
+int conf_upstream_find(const struct conf *c, struct str name);
+
+/* The first route whose glob matches <model>, an exact name before any glob;
+ * NULL if there is none. */
+const struct conf_route *conf_route_find(const struct conf *c,
+                                         struct str model);
+
+/* Whether one of the globs of <u> matches <model>; false when models_given
+ * is false (what it serves is then known only to the upstream). */
+bool conf_upstream_serves(const struct conf_upstream *u, struct str model);
+
+/* --- showing ------------------------------------------------------------ */
+
+/* Append the whole snapshot to <b> as YAML that loads again, with every
+ * secret as "***" (a comment tells its source). */
+enum err conf_print(const struct conf *c, struct buf *b) MUST_CHECK;
+
+/* One changed key. */
+struct conf_change {
+    char *key;    /* owned: "upstreams[openai].timeouts.total" */
+    bool restart; /* true: holds only after a restart */
+};
+
+/* What differs between two snapshots. Zeroed is empty. */
+struct conf_changes {
+    struct conf_change *items; /* owned */
+    size_t n_items;
+    size_t n_restart; /* how many need a restart */
+};
+
+/* List what differs from <a> to <b> into <out> (zeroed by the caller; free
+ * with conf_changes_fini()). Values are not told, secrets are compared. */
+enum err conf_diff(const struct conf *a, const struct conf *b,
+                   struct conf_changes *out) MUST_CHECK;
+
+/* Free what <ch> holds and zero it. */
+void conf_changes_fini(struct conf_changes *ch);
+
+#endif
