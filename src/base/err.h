@@ -38,6 +38,7 @@ enum err {
     ERR_TOO_LARGE,         /* 413 */
     ERR_URI_TOO_LONG,      /* 414 */
     ERR_ENCODING,          /* 415 */
+    ERR_EXPECTATION,       /* 417 an Expect other than 100-continue */
     ERR_HEADERS_TOO_LARGE, /* 431 */
     ERR_RATE_REQUESTS,     /* 429 rate_limit_exceeded, type requests */
     ERR_RATE_TOKENS,       /* 429 rate_limit_exceeded, type tokens */
