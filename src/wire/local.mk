@@ -4,4 +4,10 @@ TG_LIBS += src/wire/libwire.a
 src_wire_libwire_a_SOURCES = \
     src/wire/endpoint.h \
     src/wire/http1.h \
-    src/wire/http1_out.c
+    src/wire/http1_out.c \
+    src/wire/jscan.h \
+    src/wire/jsplice.h \
+    src/wire/multipart.h \
+    src/wire/openai_err.h \
+    src/wire/sse.h \
+    src/wire/usage.h
