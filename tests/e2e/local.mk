@@ -1,1 +1,22 @@
-# tests/e2e
+# End-to-end tests: the official clients against the real daemon.
+# `make check-e2e` runs all; E2E="keys.test.mjs" chooses files.
+PHONY_TARGETS += check-e2e
+
+EXTRA_DIST += \
+    tests/e2e/.npmrc \
+    tests/e2e/package.json \
+    tests/e2e/package-lock.json \
+    tests/e2e/run.sh \
+    tests/e2e/lib/upstream.mjs \
+    tests/e2e/lib/provider/anthropic.mjs \
+    tests/e2e/lib/provider/faults.mjs \
+    tests/e2e/lib/provider/files.mjs \
+    tests/e2e/lib/provider/http.mjs \
+    tests/e2e/lib/provider/openai.mjs \
+    tests/e2e/lib/provider/responses.mjs \
+    tests/e2e/lib/provider/text.mjs \
+    tests/e2e/lib/provider/ws.mjs
+
+check-e2e: $(bin_PROGRAMS)
+	TOLLGATE_BUILD="$(abs_top_builddir)" \
+	    $(SHELL) $(top_srcdir)/tests/e2e/run.sh $(E2E)

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Runs the end-to-end suites: finds or installs Node 22 and the clients, then
+# runs the files given, or all of them.
+#
+#   TOLLGATE_BUILD    folder of the tollgate and tollctl programs
+#   TOLLGATE_WRAPPER  command put before tollgate, e.g. "valgrind -q"
+#   E2E_DIRECT=1      clients talk straight to the scripted provider
+#   E2E_CONCURRENCY   test files at once (2)
+set -eu
+
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+cd "$here"
+
+major() {
+    "$1" -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0
+}
+
+if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
+    echo "check-e2e: node and npm are needed (apt-get install nodejs npm)" >&2
+    exit 1
+fi
+
+# npm writes its own copy of the lock when it is done: older means stale.
+if [ ! -f node_modules/.package-lock.json ] ||
+    [ package-lock.json -nt node_modules/.package-lock.json ]; then
+    echo "check-e2e: installing the clients into $here/node_modules" >&2
+    npm ci --no-audit --no-fund --loglevel=error >&2
+    touch node_modules/.package-lock.json
+fi
+
+node=$(command -v node)
+if [ "$(major "$node")" -lt 22 ]; then
+    node=
+    for n in node_modules/node-linux-*/bin/node; do
+        [ -x "$n" ] && [ "$(major "$n")" -ge 22 ] && node=$here/$n
+    done
+    if [ -z "$node" ]; then
+        echo "check-e2e: no Node >= 22, and none could be installed" >&2
+        exit 1
+    fi
+fi
+
+[ $# -gt 0 ] || set -- *.test.mjs
+exec "$node" --test --test-concurrency="${E2E_CONCURRENCY:-2}" \
+    --test-timeout=180000 "$@"
