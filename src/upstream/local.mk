@@ -4,3 +4,4 @@
 # TG_LIBS += src/upstream/libupstream.a
 # src_upstream_libupstream_a_SOURCES = \
 #     src/upstream/NAME.c src/upstream/NAME.h
+EXTRA_DIST += src/upstream/upstream.h
