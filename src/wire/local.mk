@@ -5,8 +5,11 @@ src_wire_libwire_a_SOURCES = \
     src/wire/endpoint.h \
     src/wire/http1.h \
     src/wire/http1_out.c \
-    src/wire/jscan.h \
-    src/wire/jsplice.h \
+    src/wire/jscan.c src/wire/jscan.h \
+    src/wire/jsplice.c src/wire/jsplice.h \
+    src/wire/jtable.c \
+    src/wire/jtext.c src/wire/jtext.h \
+    src/wire/jval.c \
     src/wire/multipart.h \
     src/wire/openai_err.h \
     src/wire/sse.h \
