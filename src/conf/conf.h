@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -133,18 +134,10 @@ enum conf_kv_dtype {
     CONF_KV_Q8,
 };
 
-/* How much is logged; each level includes those above it. */
-enum conf_log_level {
-    CONF_LOG_ERR = 0,
-    CONF_LOG_WARN,
-    CONF_LOG_NOTE,
-    CONF_LOG_INFO,
-    CONF_LOG_DEBUG,
-};
-
-/* How lines are written. */
+/* How the daemon's own lines are written; access lines are always JSON. */
 enum conf_log_format {
     CONF_LOG_JSON = 0,
+    CONF_LOG_TEXT,
 };
 
 /* A header sent with every request to an upstream. */
@@ -231,7 +224,7 @@ struct conf_route_target {
     int upstream;     /* index into conf.upstreams, -1 = an engine model */
     int engine;       /* index into conf.engine.models, -1 = an upstream */
     struct str model; /* name sent there; empty = the name the client sent */
-    uint64_t weight;  /* share, 0..1000; 1. 0 = only when all others fail */
+    uint64_t weight;  /* share, 0..1000; 1. 0 = none */
     struct str upstream_name; /* as written, empty for an engine target */
     struct str engine_name;   /* as written, empty for an upstream target */
 };
@@ -266,7 +259,7 @@ enum conf_access_to {
 
 /* Logging. */
 struct conf_log {
-    enum conf_log_level level;     /* info */
+    enum log_level level;          /* info */
     enum conf_log_format format;   /* json */
     struct str access;             /* stderr | off | /path, stderr */
     enum conf_access_to access_to; /* what <access> means */
@@ -314,18 +307,18 @@ struct conf {
 /* One mistake or warning. */
 struct conf_problem {
     bool warning;     /* false: the file is refused */
-    unsigned line;    /* from 1; 0 = the file as a whole */
+    unsigned line;    /* from 1 */
     unsigned column;  /* from 1 */
     const char *text; /* "FILE:LINE:COL: [warning: ]what; what to write" */
 };
 
 /* What a loader has to say, in the order of the file. Zeroed is empty. */
 struct conf_report {
-    struct conf_problem *items; /* owned */
+    struct conf_problem *items; /* in <mem> */
     size_t n_items;
     size_t n_errors;   /* counted even past the cap on kept items */
     size_t n_warnings; /* likewise */
-    struct arena *mem; /* owned; holds the texts */
+    struct arena *mem; /* owned; holds items and texts */
 };
 
 /* Free what <r> holds and zero it. */
@@ -391,21 +384,27 @@ bool conf_upstream_serves(const struct conf_upstream *u, struct str model);
 
 /* --- showing ------------------------------------------------------------ */
 
-/* Append the whole snapshot to <b> as YAML that loads again, with every
- * secret as "***" (a comment tells its source). */
+/* Append the whole snapshot to <b> as YAML that loads again. A secret prints
+ * as its source (env:NAME, file:/path), or as "***" if it has none. */
 enum err conf_print(const struct conf *c, struct buf *b) MUST_CHECK;
+
+/* Append the option table to <b>, one key a line, fields split by tabs: path,
+ * type, default, example, flags ("restart", "later", "required"; "-" none),
+ * help. For tools and for the checks of the documents. */
+enum err conf_describe(struct buf *b) MUST_CHECK;
 
 /* One changed key. */
 struct conf_change {
-    char *key;    /* owned: "upstreams[openai].timeouts.total" */
-    bool restart; /* true: holds only after a restart */
+    const char *key; /* "upstreams[openai].timeouts.total" */
+    bool restart;    /* true: holds only after a restart */
 };
 
 /* What differs between two snapshots. Zeroed is empty. */
 struct conf_changes {
-    struct conf_change *items; /* owned */
+    struct conf_change *items;
     size_t n_items;
-    size_t n_restart; /* how many need a restart */
+    size_t n_restart;  /* how many need a restart */
+    struct arena *mem; /* owned; holds items and keys */
 };
 
 /* List what differs from <a> to <b> into <out> (zeroed by the caller; free

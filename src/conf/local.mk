@@ -1,6 +1,16 @@
 # src/conf: sources are listed one a line, in alphabetical order.
-# When the first source lands, uncomment:
-# noinst_LIBRARIES += src/conf/libconf.a
-# TG_LIBS += src/conf/libconf.a
-# src_conf_libconf_a_SOURCES = \
-#     src/conf/NAME.c src/conf/NAME.h
+noinst_LIBRARIES += src/conf/libconf.a
+TG_LIBS += src/conf/libconf.a
+src_conf_libconf_a_SOURCES = \
+    src/conf/conf.c src/conf/conf.h \
+    src/conf/conf_bind.c src/conf/conf_bind.h \
+    src/conf/conf_check.c \
+    src/conf/conf_net.c \
+    src/conf/conf_parse.c src/conf/conf_parse.h \
+    src/conf/conf_print.c \
+    src/conf/conf_put.c src/conf/conf_put.h \
+    src/conf/conf_report.c \
+    src/conf/conf_secret.c \
+    src/conf/conf_table.c src/conf/conf_table.h \
+    src/conf/conf_value.c \
+    src/conf/conf_yaml.c src/conf/conf_yaml.h

@@ -22,10 +22,6 @@ function inputTokens(req) {
   );
 }
 
-const toolResultText = (blocks) =>
-  blocks.filter((b) => b.type === 'tool_result')
-    .map((b) => contentText(b.content)).join(' ');
-
 function blocksFor(req) {
   const last = req.messages.at(-1);
   const text = contentText(last.content);
@@ -51,10 +47,7 @@ function blocksFor(req) {
     );
     return { blocks, stop: 'tool_use' };
   }
-  const said = answered
-    ? `The tool said: ${toolResultText(last.content)}`
-    : answerTo(text, describeParts(last.content));
-  const cut = limitText(said, {
+  const cut = limitText(answerTo(text, describeParts(last.content)), {
     max: req.max_tokens,
     stop: req.stop_sequences,
   });

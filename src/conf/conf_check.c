@@ -1,0 +1,414 @@
+/* conf_check.c - What no single key can tell: names that must exist or be
+ * unique, values that must fit each other, settings that are legal but likely
+ * not meant. Also fills the fields that are derived from others. */
+#include "conf/conf_bind.h"
+#include "conf/conf_parse.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* What every check needs. */
+struct check {
+    struct bind *b;           /* borrowed */
+    const struct say *say;    /* borrowed */
+    const struct ynode *root; /* borrowed, NULL for an empty file */
+    struct conf *c;           /* borrowed; still being filled */
+};
+
+/* The node of <key> in <map>, else <map> itself: where to point. */
+static const struct ynode *place(const struct ynode *map, const char *key)
+{
+    const struct ynode *n = ynode_get(map, key);
+
+    return n ? n : map;
+}
+
+/* The node of entry <i> of the top-level list <key>. */
+static const struct ynode *entry(const struct check *k, const char *key,
+                                 size_t i)
+{
+    const struct ynode *n = ynode_at(ynode_get(k->root, key), i);
+
+    return n ? n : k->root;
+}
+
+static bool is_loopback(struct str host)
+{
+    return str_eq(host, STR("localhost")) || str_eq(host, STR("::1")) ||
+           str_starts(host, STR("127."));
+}
+
+static bool addr_is_local(const struct conf_addr *a)
+{
+    return a->family == AF_UNIX || is_loopback(a->host);
+}
+
+/* The file <path> of the key at <n> must be readable by the daemon. */
+static void check_file(const struct check *k, struct str path,
+                       const struct ynode *n, const char *what)
+{
+    if (path.len == 0 || (k->b->flags & CONF_OFFLINE) ||
+        access(path.p, R_OK) == 0)
+        return;
+    say_error(k->say, n,
+              "%s: %s cannot be read (%s); check the path and its "
+              "mode",
+              what, quote(path).c, strerror(errno));
+}
+
+static void derive_control_socket(const struct check *k)
+{
+    struct conf *c = k->c;
+    char *path;
+
+    if (ynode_get(k->root, "control_socket") ||
+        !ynode_get(k->root, "state_dir"))
+        return;
+    path = arena_printf(k->b->mem, "%.*s/control.sock", STR_ARG(c->state_dir));
+    if (path)
+        c->control_socket = str_from(path);
+    else
+        k->b->nomem = true;
+}
+
+static bool same_addr(const struct conf_addr *a, const struct conf_addr *b)
+{
+    if (a->family != b->family || a->family == AF_UNSPEC)
+        return false;
+    if (a->family == AF_UNIX)
+        return str_eq(a->path, b->path);
+    return a->port != 0 && a->port == b->port && str_eq(a->host, b->host);
+}
+
+static void check_listen(const struct check *k, size_t i)
+{
+    const struct conf_listen *l = &k->c->listen[i];
+    const struct ynode *n = entry(k, "listen", i);
+    const struct ynode *tls = ynode_get(n, "tls");
+
+    for (size_t j = 0; j < i; j++)
+        if (same_addr(&k->c->listen[j].address, &l->address)) {
+            say_error(k->say, place(n, "address"),
+                      "listen[].address: \"%s\" is already listened on; "
+                      "write another or remove this entry",
+                      quote(l->address.text).c);
+            break;
+        }
+    if (same_addr(&k->c->metrics, &l->address))
+        say_error(k->say, place(n, "address"),
+                  "listen[].address: metrics.address is the same; write "
+                  "another for one of them");
+    if (ynode_get(n, "mode") && l->address.family != AF_UNIX)
+        say_warning(k->say, place(n, "mode"),
+                    "listen[].mode is for unix sockets; it does nothing here");
+    if (!k->c->auth.required && !addr_is_local(&l->address))
+        say_warning(k->say, place(n, "address"),
+                    "auth.required is false and this address is open to "
+                    "others: anyone who reaches it spends your keys");
+    for (size_t j = 0; j < l->n_tls; j++) {
+        const struct ynode *t = ynode_at(tls, j);
+
+        check_file(k, l->tls[j].cert, place(t, "cert"), "listen[].tls[].cert");
+        check_file(k, l->tls[j].key, place(t, "key"), "listen[].tls[].key");
+    }
+}
+
+static void check_basics(const struct check *k)
+{
+    struct conf *c = k->c;
+    const struct ynode *limits = ynode_get(k->root, "limits");
+
+    for (size_t i = 0; i < c->cors.n_origins; i++)
+        if (str_eq(c->cors.origins[i], STR("*")))
+            c->cors.any = true;
+    c->log.access_to = CONF_ACCESS_FILE;
+    if (str_eq(c->log.access, STR("stderr")))
+        c->log.access_to = CONF_ACCESS_STDERR;
+    else if (str_eq(c->log.access, STR("off")))
+        c->log.access_to = CONF_ACCESS_OFF;
+    if (c->limits.max_buffered_bytes < c->limits.body_bytes)
+        say_error(k->say, place(limits, "max_buffered"),
+                  "limits.max_buffered is less than limits.body; write at "
+                  "least as much");
+    for (size_t i = 0; i < c->n_listen; i++)
+        check_listen(k, i);
+    if (c->n_upstreams == 0 && c->engine.n_models == 0)
+        say_warning(k->say, ynode_get(k->root, "upstreams"),
+                    "no upstream is configured, so no model can be served; "
+                    "add one under upstreams");
+}
+
+/* --- upstreams ---------------------------------------------------------- */
+
+static void check_base_url(const struct check *k, const struct ynode *n,
+                           const struct conf_upstream *u)
+{
+    static const char *const ends[] = {"/chat/completions", "/completions",
+                                       "/embeddings",       "/responses",
+                                       "/messages",         "/models"};
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+        if (str_ends(u->url.path, str_from(ends[i]))) {
+            say_warning(k->say, place(n, "base_url"),
+                        "upstreams[].base_url ends in %s, which requests add "
+                        "themselves; write it without",
+                        ends[i]);
+            break;
+        }
+    if (!u->url.tls && u->n_keys > 0 && u->url.host.len > 0 &&
+        !is_loopback(u->url.host))
+        say_warning(k->say, place(n, "base_url"),
+                    "upstreams[].base_url sends the key in the clear; write "
+                    "https:// if the upstream can");
+}
+
+static void check_upstream(const struct check *k, size_t i)
+{
+    const struct conf_upstream *u = &k->c->upstreams[i];
+    const struct ynode *n = entry(k, "upstreams", i);
+    const struct ynode *retries = ynode_get(n, "retries");
+    const struct ynode *tls = ynode_get(n, "tls");
+
+    for (size_t j = 0; j < i; j++)
+        if (u->name.len > 0 && str_eq(k->c->upstreams[j].name, u->name)) {
+            say_error(k->say, place(n, "name"),
+                      "upstreams[].name: \"%s\" is taken by an earlier one; "
+                      "write another name",
+                      quote(u->name).c);
+            break;
+        }
+    if (ynode_get(n, "api_key") && ynode_get(n, "api_keys"))
+        say_error(k->say, place(n, "api_keys"),
+                  "upstreams[]: api_key and api_keys are both set; remove "
+                  "one of them");
+    if (ynode_get(n, "api_version") && u->dialect != CONF_DIALECT_AZURE)
+        say_warning(k->say, place(n, "api_version"),
+                    "upstreams[].api_version is for dialect azure; it does "
+                    "nothing here");
+    if (!u->tls.verify)
+        say_warning(k->say, place(tls, "verify"),
+                    "upstreams[].tls.verify is off: anyone on the way can "
+                    "read the key and the requests");
+    if (u->retries.backoff_max_ms < u->retries.backoff_ms)
+        say_error(k->say, place(retries, "backoff_max"),
+                  "upstreams[].retries.backoff_max is less than backoff; "
+                  "write at least as much");
+    if (u->timeouts.total_ms > 0 &&
+        u->timeouts.total_ms < u->timeouts.first_byte_ms)
+        say_warning(k->say, place(ynode_get(n, "timeouts"), "total"),
+                    "upstreams[].timeouts.total is less than first_byte and "
+                    "ends requests before it");
+    check_file(k, u->tls.ca, place(tls, "ca"), "upstreams[].tls.ca");
+    check_base_url(k, n, u);
+}
+
+static void check_engine(const struct check *k)
+{
+    const struct conf_engine *e = &k->c->engine;
+    const struct ynode *list =
+        ynode_get(ynode_get(k->root, "engine"), "models");
+
+    for (size_t i = 0; i < e->n_models; i++) {
+        const struct ynode *at = place(ynode_at(list, i), "name");
+        struct str name = e->models[i].name;
+
+        if (conf_upstream_find(k->c, name) >= 0)
+            say_error(k->say, at,
+                      "engine.models[].name: \"%s\" is also an upstream; "
+                      "write another name",
+                      quote(name).c);
+        for (size_t j = 0; j < i && name.len > 0; j++)
+            if (str_eq(e->models[j].name, name)) {
+                say_error(k->say, at,
+                          "engine.models[].name: \"%s\" is taken by an "
+                          "earlier one; write another name",
+                          quote(name).c);
+                break;
+            }
+    }
+}
+
+/* --- references --------------------------------------------------------- */
+
+/* The upstream whose name is nearest to <name>, NULL if none is near. */
+static const struct conf_upstream *nearest(const struct conf *c,
+                                           struct str name)
+{
+    const struct conf_upstream *near = NULL;
+    unsigned best = 1 + (unsigned)(name.len / 3);
+
+    for (size_t i = 0; i < c->n_upstreams; i++) {
+        unsigned d = parse_distance(name, c->upstreams[i].name);
+
+        if (d > best || (near && d == best))
+            continue;
+        best = d;
+        near = &c->upstreams[i];
+    }
+    return near;
+}
+
+/* The index of the upstream that <key> names; tells when there is none. */
+static int resolve_upstream(const struct check *k, struct str name,
+                            const struct ynode *at, const char *key)
+{
+    int i = conf_upstream_find(k->c, name);
+    const struct conf_upstream *near;
+
+    if (i >= 0 || name.len == 0)
+        return name.len == 0 ? -1 : i;
+    near = nearest(k->c, name);
+    if (near)
+        say_error(k->say, at, "%s: there is no upstream \"%s\"; write %s", key,
+                  quote(name).c, quote(near->name).c);
+    else
+        say_error(k->say, at,
+                  "%s: there is no upstream \"%s\"; write the name of one "
+                  "under upstreams",
+                  key, quote(name).c);
+    return -1;
+}
+
+static int resolve_engine(const struct check *k, struct str name,
+                          const struct ynode *at)
+{
+    const struct conf_engine *e = &k->c->engine;
+
+    for (size_t i = 0; i < e->n_models; i++)
+        if (str_eq(e->models[i].name, name))
+            return (int)i;
+    if (name.len > 0)
+        say_error(k->say, at,
+                  "routes[].targets[].engine: there is no engine model "
+                  "\"%s\"; write the name of one under engine.models",
+                  quote(name).c);
+    return -1;
+}
+
+static void check_targets(const struct check *k, const struct conf_route *r,
+                          const struct ynode *route)
+{
+    const struct ynode *list = ynode_get(route, "targets");
+    const struct ypair *p =
+        list && list->kind == YNODE_LIST ? list->pairs : NULL;
+    struct conf_route_target *t;
+    uint64_t weights = 0;
+
+    memcpy(&t, &r->targets, sizeof(t));
+    for (size_t i = 0; i < r->n_targets; i++, t++) {
+        const struct ynode *n = p ? p->node : list;
+        const struct ynode *up = ynode_get(n, "upstream");
+        const struct ynode *engine = ynode_get(n, "engine");
+
+        p = p ? p->next : NULL;
+        if (n && n->kind == YNODE_MAP && !up == !engine)
+            say_error(k->say, engine ? engine : n,
+                      "routes[].targets[] needs exactly one of upstream and "
+                      "engine; write e.g. {upstream: NAME}");
+        t->upstream = resolve_upstream(k, t->upstream_name, up,
+                                       "routes[].targets[].upstream");
+        t->engine = resolve_engine(k, t->engine_name, engine);
+        weights += t->weight;
+    }
+    if (r->n_targets > 0 && weights == 0)
+        say_error(k->say, list,
+                  "routes[].targets: every weight is 0, so no target would "
+                  "ever be chosen; write 1 for at least one");
+}
+
+static void check_fallbacks(const struct check *k, const struct conf_route *r,
+                            const struct ynode *route)
+{
+    const struct ynode *list = ynode_get(route, "fallbacks");
+
+    for (size_t i = 0; i < r->n_fallbacks; i++) {
+        struct str name = r->fallbacks[i];
+        size_t j = 0;
+
+        while (j < k->c->n_routes && !str_eq(k->c->routes[j].model, name))
+            j++;
+        if (name.len > 0 && j == k->c->n_routes)
+            say_error(k->say, ynode_at(list, i),
+                      "routes[].fallbacks: there is no route \"%s\"; write "
+                      "the model of another route",
+                      quote(name).c);
+        else if (name.len > 0 && str_eq(name, r->model))
+            say_error(k->say, ynode_at(list, i),
+                      "routes[].fallbacks: \"%s\" falls back to itself; "
+                      "write another route",
+                      quote(name).c);
+    }
+}
+
+/* Order by name, then by place, so that the later of two is known. */
+static int compare_routes(const void *a, const void *b)
+{
+    const struct conf_route *const *x = a;
+    const struct conf_route *const *y = b;
+    struct str s = (*x)->model;
+    struct str t = (*y)->model;
+    int d = memcmp(s.len ? s.p : "", t.len ? t.p : "",
+                   s.len < t.len ? s.len : t.len);
+
+    if (d != 0)
+        return d;
+    if (s.len != t.len)
+        return s.len < t.len ? -1 : 1;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static void check_route_names(const struct check *k)
+{
+    const struct conf *c = k->c;
+    const struct conf_route **v =
+        arena_alloc(k->b->mem, (c->n_routes + 1) * sizeof(*v));
+
+    if (!v) {
+        k->b->nomem = true;
+        return;
+    }
+    for (size_t i = 0; i < c->n_routes; i++)
+        v[i] = &c->routes[i];
+    qsort(v, c->n_routes, sizeof(*v), compare_routes);
+    for (size_t i = 1; i < c->n_routes; i++)
+        if (v[i]->model.len > 0 && str_eq(v[i]->model, v[i - 1]->model))
+            say_error(
+                k->say,
+                place(entry(k, "routes", (size_t)(v[i] - c->routes)), "model"),
+                "routes[].model: \"%s\" has a route already; put its "
+                "targets into one",
+                quote(v[i]->model).c);
+}
+
+static void check_routes(const struct check *k)
+{
+    const struct conf *c = k->c;
+    const struct ynode *list = ynode_get(k->root, "routes");
+    const struct ypair *p =
+        list && list->kind == YNODE_LIST ? list->pairs : NULL;
+
+    check_route_names(k);
+    for (size_t i = 0; i < c->n_routes; i++) {
+        const struct ynode *n = p ? p->node : list;
+
+        p = p ? p->next : NULL;
+        check_targets(k, &c->routes[i], n);
+        check_fallbacks(k, &c->routes[i], n);
+    }
+}
+
+void check_all(struct bind *b, const struct ynode *root, struct conf *c)
+{
+    const struct check k = {b, b->say, root, c};
+
+    derive_control_socket(&k);
+    check_basics(&k);
+    for (size_t i = 0; i < c->n_upstreams; i++)
+        check_upstream(&k, i);
+    check_engine(&k);
+    c->passthrough = resolve_upstream(
+        &k, c->passthrough_name, ynode_get(root, "passthrough"), "passthrough");
+    check_routes(&k);
+}

@@ -1,0 +1,367 @@
+/* conf_table.c - Every key of the configuration, one row each: the only place
+ * where a name, default or range is decided. etc/tollgate.yaml and the man
+ * page are checked against it. */
+#include "conf/conf_table.h"
+
+#include "conf/conf.h"
+
+#define SEC  1000LL
+#define MIN  (60 * SEC)
+#define HOUR (60 * MIN)
+#define DAY  (24 * HOUR)
+#define KIB  1024LL
+#define MIB  (1024 * KIB)
+#define GIB  (1024 * MIB)
+#define TIB  (1024 * GIB)
+
+static const char *const keepalive_names[] = {"comment", "chunk", "off", NULL};
+static const char *const dialect_names[] = {"openai", "azure", "anthropic",
+                                            NULL};
+static const char *const strategy_names[] = {"weighted", "least_in_flight",
+                                             "latency", "prefix", NULL};
+static const char *const scope_names[] = {"key", "team", "shared", NULL};
+static const char *const admission_names[] = {"first", "second", NULL};
+static const char *const kv_names[] = {"auto", "f32", "f16",
+                                       "bf16", "q8",  NULL};
+static const char *const level_names[] = {"err",  "warn",  "note",
+                                          "info", "debug", NULL};
+static const char *const format_names[] = {"json", "text", NULL};
+
+/* Where a value lies; A for arrays: pointer, count, most elements. */
+#define C(f)        .off = offsetof(struct conf, f)
+#define L(f)        .off = offsetof(struct conf_listen, f)
+#define T(f)        .off = offsetof(struct conf_cert, f)
+#define U(f)        .off = offsetof(struct conf_upstream, f)
+#define E(f)        .off = offsetof(struct conf_engine_model, f)
+#define R(f)        .off = offsetof(struct conf_route, f)
+#define G(f)        .off = offsetof(struct conf_route_target, f)
+#define N(s, f)     .off_n = offsetof(struct s, f)
+#define GIVEN(s, f) .off_given = offsetof(struct s, f)
+#define IN(lo, hi)  .min = (lo), .max = (hi)
+
+/* clang-format off */
+const struct opt conf_opts[] = {
+{"listen", OPT_LIST, OPT_RESTART, C(listen), N(conf, n_listen), IN(1, 64),
+ .size = sizeof(struct conf_listen), .example = "[{address: 127.0.0.1:4141}]",
+ .help = "sockets to listen on"},
+{"listen[].address", OPT_ADDRESS, OPT_RESTART, L(address),
+ .def = "127.0.0.1:4141",
+ .help = "IP:PORT, [IPV6]:PORT or unix:/PATH; port 0 takes any free one"},
+{"listen[].mode", OPT_MODE, OPT_RESTART, L(mode), .def = "0660",
+ .help = "file mode of a unix socket, octal"},
+{"listen[].tls", OPT_LIST, OPT_RESTART | OPT_ONE, L(tls),
+ N(conf_listen, n_tls), IN(0, 64), .size = sizeof(struct conf_cert),
+ .example = "{cert: /path/chain.pem, key: /path/key.pem}",
+ .help = "certificate, or a list of several; absent = plain HTTP"},
+{"listen[].tls[].cert", OPT_PATH, OPT_REQUIRED, T(cert),
+ .example = "/path/chain.pem", .help = "PEM certificate chain, leaf first"},
+{"listen[].tls[].key", OPT_PATH, OPT_REQUIRED, T(key),
+ .example = "/path/key.pem", .help = "PEM private key of that certificate"},
+{"listen[].tls[].names", OPT_HOSTS, 0, T(names), N(conf_cert, n_names),
+ IN(0, 256), .example = "[api.example.com, \"*.example.org\"]",
+ .help = "server names it is for; absent = those inside the certificate"},
+{"state_dir", OPT_PATH, OPT_RESTART, C(state_dir), .def = "/var/lib/tollgate",
+ .help = "directory of the ledger, journal and caches"},
+{"control_socket", OPT_PATH, OPT_RESTART, C(control_socket),
+ .def = "/run/tollgate/control.sock",
+ .help = "socket of tollctl; with state_dir set, STATE/control.sock"},
+{"workers", OPT_COUNT, OPT_RESTART | OPT_AUTO, C(workers), IN(1, 256),
+ .def = "auto", .help = "event loops; auto = one per core"},
+{"drain_timeout", OPT_DURATION, 0, C(drain_timeout_ms), IN(0, DAY),
+ .def = "30s", .help = "how long open requests may take after SIGTERM"},
+
+{"auth", OPT_MAP, .help = "who may send requests"},
+{"auth.required", OPT_BOOL, 0, C(auth.required), .def = "true",
+ .help = "false: everyone is the key \"anonymous\""},
+{"auth.failures", OPT_MAP, .help = "throttle of wrong keys, per address"},
+{"auth.failures.limit", OPT_COUNT, 0, C(auth.failures_limit), IN(0, 1000000),
+ .def = "20", .help = "wrong keys within the window; 0 = no throttle"},
+{"auth.failures.window", OPT_DURATION, 0, C(auth.failures_window_ms),
+ IN(SEC, DAY), .def = "60s", .help = "time over which they count"},
+
+{"limits", OPT_MAP, .help = "bounds on what clients may take"},
+{"limits.body", OPT_SIZE, 0, C(limits.body_bytes), IN(1 * KIB, TIB),
+ .def = "64MiB", .help = "largest request body"},
+{"limits.header_timeout", OPT_DURATION, 0, C(limits.header_timeout_ms),
+ IN(100, HOUR), .def = "10s",
+ .help = "first byte of a request to the end of its header"},
+{"limits.idle_timeout", OPT_DURATION, 0, C(limits.idle_timeout_ms),
+ IN(100, DAY), .def = "75s", .help = "an idle connection is closed after this"},
+{"limits.connections", OPT_COUNT, 0, C(limits.connections), IN(1, 10000000),
+ .def = "20000", .help = "open client connections"},
+{"limits.header_bytes", OPT_SIZE, 0, C(limits.header_bytes),
+ IN(1 * KIB, 1 * MIB), .def = "32KiB",
+ .help = "largest request line and header together"},
+{"limits.body_min_rate", OPT_RATE, 0, C(limits.body_min_rate_bps),
+ IN(0, GIB), .def = "1KiB/s", .help = "slowest request body; 0 = any"},
+{"limits.body_grace", OPT_DURATION, 0, C(limits.body_grace_ms), IN(0, HOUR),
+ .def = "10s", .help = "before body_min_rate counts"},
+{"limits.write_stall", OPT_DURATION, 0, C(limits.write_stall_ms), IN(0, DAY),
+ .def = "60s", .help = "a client that reads nothing for this is cut; 0 = never"},
+{"limits.max_buffered", OPT_SIZE, 0, C(limits.max_buffered_bytes),
+ IN(1 * MIB, 64 * TIB), .def = "1GiB",
+ .help = "memory for all request bodies together"},
+
+{"cors", OPT_MAP, .help = "requests from web pages of other origins"},
+{"cors.origins", OPT_ORIGINS, 0, C(cors.origins), N(conf, cors.n_origins),
+ IN(0, 256), .def = "[]",
+ .help = "[\"*\"] or a list; preflights are answered without a key"},
+
+{"keepalive", OPT_MAP, .help = "what keeps a silent stream alive"},
+{"keepalive.mode", OPT_ENUM, 0, C(keepalive), .names = keepalive_names,
+ .def = "comment", .help = "an SSE comment, an empty chunk, or nothing"},
+{"keepalive.interval", OPT_DURATION, 0, C(keepalive_ms), IN(100, HOUR),
+ .def = "10s", .help = "silence before one is sent"},
+
+{"passthrough", OPT_NAME, 0, C(passthrough_name), .example = "openai",
+ .help = "upstream of every route tollgate does not know; absent = 404"},
+
+{"upstreams", OPT_LIST, 0, C(upstreams), N(conf, n_upstreams), IN(0, 1000),
+ .size = sizeof(struct conf_upstream),
+ .example = "[{name: openai, base_url: \"https://api.openai.com/v1\"}]",
+ .help = "providers to send requests to"},
+{"upstreams[].name", OPT_NAME, OPT_REQUIRED, U(name), .example = "openai",
+ .help = "name in routes, metrics and logs"},
+{"upstreams[].base_url", OPT_BASE_URL, OPT_REQUIRED, U(url),
+ .example = "https://api.openai.com/v1",
+ .help = "where its API begins, mostly ending in /v1"},
+{"upstreams[].api_key", OPT_SECRET, 0, U(keys), N(conf_upstream, n_keys),
+ IN(1, 1), .example = "env:OPENAI_API_KEY",
+ .help = "key to send: env:NAME or file:/path; absent = none"},
+{"upstreams[].api_keys", OPT_SECRETS, 0, U(keys), N(conf_upstream, n_keys),
+ IN(1, 256), .example = "[env:OPENAI_KEY_1, env:OPENAI_KEY_2]",
+ .help = "instead of api_key: several, rotated"},
+{"upstreams[].dialect", OPT_ENUM, 0, U(dialect), .names = dialect_names,
+ .def = "openai", .help = "API it speaks"},
+{"upstreams[].api_version", OPT_TEXT, 0, U(api_version), .def = "2024-10-21",
+ .help = "api-version of dialect azure, if the client sends none"},
+{"upstreams[].headers", OPT_HEADERS, 0, U(headers),
+ N(conf_upstream, n_headers), IN(0, 64), .def = "{}",
+ .example = "{OpenAI-Organization: org-1}",
+ .help = "added to each request; env: and file: work here too"},
+{"upstreams[].models", OPT_GLOBS, 0, U(models), N(conf_upstream, n_models),
+ GIVEN(conf_upstream, models_given), IN(0, 10000),
+ .example = "[gpt-5*, text-embedding-*]",
+ .help = "model names it serves, globs; absent = ask its GET /models"},
+{"upstreams[].timeouts", OPT_MAP, .help = "deadlines of one request"},
+{"upstreams[].timeouts.connect", OPT_DURATION, 0, U(timeouts.connect_ms),
+ IN(1, HOUR), .def = "5s", .help = "TCP and TLS handshakes"},
+{"upstreams[].timeouts.first_byte", OPT_DURATION, 0,
+ U(timeouts.first_byte_ms), IN(0, DAY), .def = "120s",
+ .help = "request sent to first byte of the reply; 0 = no limit"},
+{"upstreams[].timeouts.idle", OPT_DURATION, 0, U(timeouts.idle_ms),
+ IN(0, DAY), .def = "60s", .help = "between bytes of the reply; 0 = no limit"},
+{"upstreams[].timeouts.total", OPT_DURATION, 0, U(timeouts.total_ms),
+ IN(0, 30 * DAY), .def = "10m", .help = "all of it; 0 = no limit"},
+{"upstreams[].retries", OPT_MAP, OPT_LATER, .help = "trying again"},
+{"upstreams[].retries.attempts", OPT_COUNT, 0, U(retries.attempts),
+ IN(1, 10), .def = "3", .help = "tries in all"},
+{"upstreams[].retries.backoff", OPT_DURATION, 0, U(retries.backoff_ms),
+ IN(0, MIN), .def = "250ms", .help = "first pause, doubled each time"},
+{"upstreams[].retries.backoff_max", OPT_DURATION, 0,
+ U(retries.backoff_max_ms), IN(0, HOUR), .def = "8s",
+ .help = "longest pause"},
+{"upstreams[].retries.retry_ambiguous", OPT_BOOL, 0,
+ U(retries.retry_ambiguous), .def = "false",
+ .help = "also when the first try may have been served"},
+{"upstreams[].breaker", OPT_MAP, OPT_LATER,
+ .help = "leaving a failing upstream alone"},
+{"upstreams[].breaker.failures", OPT_COUNT, 0, U(breaker.failures),
+ IN(1, 1000000), .def = "5", .help = "failures that open it"},
+{"upstreams[].breaker.window", OPT_DURATION, 0, U(breaker.window_ms),
+ IN(SEC, DAY), .def = "30s", .help = "time over which they count"},
+{"upstreams[].breaker.open", OPT_DURATION, 0, U(breaker.open_ms),
+ IN(100, DAY), .def = "15s", .help = "pause before a probe is let through"},
+{"upstreams[].max_in_flight", OPT_COUNT, 0, U(max_in_flight),
+ IN(0, 1000000), .def = "0", .help = "requests at once; 0 = no limit"},
+{"upstreams[].http2", OPT_BOOL, 0, U(http2), .def = "false",
+ .help = "offer HTTP/2"},
+{"upstreams[].proxy", OPT_PROXY, OPT_EMPTY, U(proxy), .def = "\"\"",
+ .example = "socks5://127.0.0.1:1080",
+ .help = "http://, https://, socks5:// or socks5h:// proxy to go through"},
+{"upstreams[].tls", OPT_MAP, .help = "how its certificate is judged"},
+{"upstreams[].tls.ca", OPT_PATH, OPT_EMPTY, U(tls.ca), .def = "\"\"",
+ .example = "/etc/ssl/private-ca.pem",
+ .help = "PEM file or directory of authorities; empty = the system's"},
+{"upstreams[].tls.verify", OPT_BOOL, 0, U(tls.verify), .def = "true",
+ .help = "false: any certificate will do; for tests only"},
+{"upstreams[].tls.server_name", OPT_TEXT, OPT_EMPTY, U(tls.server_name),
+ .def = "\"\"", .example = "api.example.com",
+ .help = "name to ask for and expect; empty = host of base_url"},
+
+{"engine", OPT_MAP, OPT_LATER, .help = "the built-in engine"},
+{"engine.models", OPT_LIST, 0, C(engine.models), N(conf, engine.n_models),
+ IN(0, 64), .size = sizeof(struct conf_engine_model),
+ .example = "[{name: demo, path: /usr/share/tollgate/demo.gguf}]",
+ .help = "models it serves"},
+{"engine.models[].name", OPT_NAME, OPT_REQUIRED, E(name), .example = "demo",
+ .help = "name in routes, metrics and logs"},
+{"engine.models[].path", OPT_PATH, OPT_REQUIRED, E(path),
+ .example = "/usr/share/tollgate/demo.gguf",
+ .help = ".gguf file, or directory with *.safetensors"},
+{"engine.models[].device", OPT_DEVICE, 0, E(device), .def = "auto",
+ .help = "auto, cpu or cuda:N"},
+{"engine.models[].context", OPT_COUNT, 0, E(context), IN(0, 16777216),
+ .def = "0", .help = "tokens; 0 = what the model says"},
+{"engine.models[].slots", OPT_COUNT, 0, E(slots), IN(0, 4096), .def = "0",
+ .help = "sequences at once; 0 = as memory allows"},
+{"engine.models[].kv_dtype", OPT_ENUM, 0, E(kv_dtype), .names = kv_names,
+ .def = "auto", .help = "element type of keys and values"},
+{"engine.models[].prefix_store", OPT_BOOL, 0, E(prefix_store), .def = "true",
+ .help = "keep prefixes of this model on disk"},
+{"engine.prefix_store", OPT_MAP, .help = "prefixes kept on disk"},
+{"engine.prefix_store.size", OPT_SIZE, 0, C(engine.prefix_size_bytes),
+ IN(0, 1024 * TIB), .def = "8GiB", .help = "disk space for them"},
+{"engine.prefix_store.scope", OPT_ENUM, 0, C(engine.prefix_scope),
+ .names = scope_names, .def = "key", .help = "who shares them"},
+{"engine.prefix_store.admission", OPT_ENUM, 0, C(engine.prefix_admission),
+ .names = admission_names, .def = "first",
+ .help = "kept when seen for the first or the second time"},
+{"engine.threads", OPT_COUNT, OPT_AUTO, C(engine.threads), IN(1, 1024),
+ .def = "auto", .help = "compute threads; auto = one per core"},
+
+{"routes", OPT_LIST, 0, C(routes), N(conf, n_routes),
+ GIVEN(conf, routes_given), IN(0, 5000), .size = sizeof(struct conf_route),
+ .example = "[{model: fast, targets: [{upstream: openai}]}]",
+ .help = "where models go; absent = every model name a target serves"},
+{"routes[].model", OPT_TEXT, OPT_REQUIRED, R(model), .example = "fast",
+ .help = "what clients send; a glob is allowed"},
+{"routes[].targets", OPT_LIST, OPT_REQUIRED, R(targets),
+ N(conf_route, n_targets), IN(1, 64),
+ .size = sizeof(struct conf_route_target),
+ .example = "[{upstream: openai, model: gpt-5-mini}]",
+ .help = "who may answer"},
+{"routes[].targets[].upstream", OPT_NAME, 0, G(upstream_name),
+ .example = "openai", .help = "name of an upstream"},
+{"routes[].targets[].engine", OPT_NAME, OPT_LATER, G(engine_name),
+ .example = "demo", .help = "instead of upstream: name of an engine model"},
+{"routes[].targets[].model", OPT_TEXT, 0, G(model), .example = "gpt-5-mini",
+ .help = "name sent there; absent = the one the client sent"},
+{"routes[].targets[].weight", OPT_COUNT, 0, G(weight), IN(0, 1000),
+ .def = "1", .help = "share of the requests; 0 = none"},
+{"routes[].strategy", OPT_ENUM, 0, R(strategy), .names = strategy_names,
+ .later_names = 14, .def = "weighted",
+ .help = "how a target is picked; only weighted has an effect yet"},
+{"routes[].fallbacks", OPT_STRS, OPT_LATER, R(fallbacks),
+ N(conf_route, n_fallbacks), IN(0, 16), .def = "[]", .example = "[smart]",
+ .help = "routes tried when all targets fail"},
+{"routes[].hedge_after", OPT_DURATION, OPT_LATER, R(hedge_after_ms),
+ IN(0, HOUR), .def = "0s",
+ .help = "second try beside a silent first one; 0 = never"},
+
+{"cache", OPT_MAP, OPT_LATER, .help = "stored replies"},
+{"cache.responses", OPT_MAP, .help = "exact repeats of a request"},
+{"cache.responses.enabled", OPT_BOOL, 0, C(cache.responses), .def = "false",
+ .help = "keep replies and serve them again"},
+{"cache.responses.size", OPT_SIZE, 0, C(cache.size_bytes),
+ IN(MIB, 1024 * TIB), .def = "1GiB", .help = "disk space for them"},
+{"cache.responses.ttl", OPT_DURATION, 0, C(cache.ttl_ms), IN(SEC, 3650 * DAY),
+ .def = "1h", .help = "how long one is served"},
+{"cache.responses.scope", OPT_ENUM, 0, C(cache.scope), .names = scope_names,
+ .def = "key", .help = "who shares them"},
+{"cache.responses.max_entry", OPT_SIZE, 0, C(cache.max_entry_bytes),
+ IN(KIB, GIB), .def = "4MiB", .help = "largest reply kept"},
+{"cache.coalesce", OPT_BOOL, 0, C(cache.coalesce), .def = "true",
+ .help = "identical requests in flight share one upstream call"},
+
+{"prices", OPT_PATH, OPT_LATER, C(prices),
+ .def = "/etc/tollgate/prices.yaml", .help = "file of USD per million tokens"},
+{"metrics", OPT_MAP, .help = "Prometheus metrics"},
+{"metrics.address", OPT_ADDRESS, OPT_RESTART | OPT_EMPTY, C(metrics),
+ .example = "127.0.0.1:4142",
+ .help = "/metrics here; absent = main listener, loopback peers only"},
+{"log", OPT_MAP, .help = "logs"},
+{"log.level", OPT_ENUM, 0, C(log.level), .names = level_names, .def = "info",
+ .help = "least urgent lines that are written"},
+{"log.access", OPT_ACCESS, 0, C(log.access), .def = "stderr",
+ .help = "one line per request: stderr, off or a file"},
+{"log.format", OPT_ENUM, 0, C(log.format), .names = format_names,
+ .def = "json", .help = "shape of the daemon's own lines: json or text"},
+{"telemetry", OPT_MAP, OPT_LATER, .help = "OpenTelemetry"},
+{"telemetry.otlp", OPT_HTTP_URL, OPT_EMPTY, C(otlp), .def = "\"\"",
+ .example = "http://collector:4318", .help = "OTLP/HTTP collector"},
+{"cluster", OPT_MAP, OPT_LATER, .help = "several nodes as one"},
+{"cluster.redis", OPT_REDIS, OPT_EMPTY, C(redis), .def = "\"\"",
+ .example = "redis://127.0.0.1:6379", .help = "what the nodes share"},
+};
+/* clang-format on */
+
+const size_t conf_opts_count = sizeof(conf_opts) / sizeof(conf_opts[0]);
+
+static const char *const type_names[OPT_TYPE_COUNT] = {
+    [OPT_MAP] = "mapping",
+    [OPT_LIST] = "list of mappings",
+    [OPT_BOOL] = "boolean",
+    [OPT_COUNT] = "number",
+    [OPT_DURATION] = "duration",
+    [OPT_SIZE] = "size",
+    [OPT_RATE] = "rate",
+    [OPT_MODE] = "mode",
+    [OPT_ENUM] = "choice",
+    [OPT_NAME] = "name",
+    [OPT_TEXT] = "string",
+    [OPT_PATH] = "path",
+    [OPT_ACCESS] = "log target",
+    [OPT_DEVICE] = "device",
+    [OPT_HTTP_URL] = "URL",
+    [OPT_ADDRESS] = "address",
+    [OPT_BASE_URL] = "URL",
+    [OPT_SECRET] = "secret",
+    [OPT_SECRETS] = "list of secrets",
+    [OPT_PROXY] = "proxy URL",
+    [OPT_REDIS] = "redis URL",
+    [OPT_GLOBS] = "list of globs",
+    [OPT_STRS] = "list of strings",
+    [OPT_ORIGINS] = "list of origins",
+    [OPT_HOSTS] = "list of host names",
+    [OPT_HEADERS] = "mapping of headers",
+};
+
+const char *opt_type_name(enum opt_type t)
+{
+    return type_names[t];
+}
+
+const char *opt_leaf(const struct opt *o)
+{
+    const char *dot = strrchr(o->path, '.');
+
+    return dot ? dot + 1 : o->path;
+}
+
+bool opt_is_child(const struct opt *o, const struct opt *parent)
+{
+    size_t n = 0;
+
+    if (parent) {
+        const char *joint = parent->type == OPT_LIST ? "[]." : ".";
+
+        n = strlen(parent->path);
+        if (strncmp(o->path, parent->path, n) != 0 ||
+            strncmp(o->path + n, joint, strlen(joint)) != 0)
+            return false;
+        n += strlen(joint);
+    }
+    return strchr(o->path + n, '.') == NULL;
+}
+
+bool opt_is_later(const struct opt *o)
+{
+    for (size_t i = 0; i < conf_opts_count; i++) {
+        const struct opt *up = &conf_opts[i];
+        size_t n = strlen(up->path);
+
+        if ((up->flags & OPT_LATER) && strncmp(o->path, up->path, n) == 0 &&
+            (o->path[n] == '\0' || o->path[n] == '.' || o->path[n] == '['))
+            return true;
+    }
+    return false;
+}
+
+const struct opt *opt_find(const char *path)
+{
+    for (size_t i = 0; i < conf_opts_count; i++)
+        if (strcmp(conf_opts[i].path, path) == 0)
+            return &conf_opts[i];
+    return NULL;
+}
