@@ -65,6 +65,8 @@ struct request {
     struct chunkq stream;      /* BODY_STREAM: bytes not yet taken */
     bool body_done;            /* all of the body has arrived */
     uint64_t body_bytes;       /* body bytes received so far */
+    int64_t held_bytes;        /* of <body>, counted in stats->buffered_bytes:
+                                * exchange.c takes them off when it is freed */
     int64_t head_us;           /* monotonic: head complete */
     int64_t body_us;           /* monotonic: body complete, or 0 */
 };

@@ -98,7 +98,8 @@ enum endpoint_flag {
     ENDPOINT_ENGINE = 16,    /* only engine models serve it */
 };
 
-/* One row; all strings are static. */
+/* One row; all strings are static. A row with ENDPOINT_LOCAL takes GET and
+ * HEAD, any other row that has a path takes POST. */
 struct endpoint_row {
     enum endpoint kind;
     const char *name;  /* for logs and metric labels: "chat" */
@@ -117,8 +118,10 @@ struct endpoint_match {
     struct str suffix; /* what follows the upstream's base_url: the row's path
                         * for a row that has one, else the raw bytes of the
                         * path after its version prefix; empty when local */
-    struct str model;  /* raw, perhaps percent-encoded: see
-                        * endpoint_decode(); with ENDPOINT_MODEL_PATH */
+    struct str model;  /* the model that the path names, raw and perhaps
+                        * percent-encoded: see endpoint_decode(). Empty unless
+                        * the row says ENDPOINT_MODEL_PATH or <azure> holds;
+                        * then it goes before any name in the body. */
     bool azure;        /* came by /openai/deployments/{model}/... */
 };
 
@@ -128,11 +131,12 @@ const struct endpoint_row *endpoint_row(enum endpoint kind);
 /* Look up <method> on the raw <path> of a request-target (no query).
  * A prefix /v1, /v1/v1, /openai, /openai/v1 or none is the same to known
  * operations; unknown ones are passed on only below /v1 or in a family that is
- * known. Empty segments, a final slash, letter case and percent-encoding do
- * not hide an operation. A path with dot segments, control bytes or
- * backslashes, encoded or not, is no URL of ours.
+ * known. Empty segments, a final slash, letter case, ";parameters" and
+ * percent-encoding do not hide an operation: what an upstream could take for
+ * one is taken for one here. A path with dot segments, control bytes or
+ * backslashes, encoded or not, is no URL of ours. TRACE is never passed on.
  * ERR_UNKNOWN_URL (404) and ERR_METHOD (405, row->allow tells which hold) also
- * fill <out>: its row gives the error's shape. */
+ * fill <out>: its row gives the shape of the error. */
 enum err endpoint_lookup(enum http1_method method, struct str path,
                          struct endpoint_match *out) MUST_CHECK;
 

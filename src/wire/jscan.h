@@ -54,7 +54,8 @@ struct jwant {
 struct jtable {
     const struct jwant *row;
     unsigned count;
-    bool unique; /* refuse duplicate keys in this object, all of them */
+    bool unique; /* refuse duplicate keys in this object, all of them; only for
+                  * objects whose outer ones are unique too */
 };
 
 /* Slots of jscan_request: the members of any request that the gateway uses.

@@ -2,11 +2,23 @@
 noinst_LIBRARIES += src/wire/libwire.a
 TG_LIBS += src/wire/libwire.a
 src_wire_libwire_a_SOURCES = \
+    src/wire/endpoint.c \
     src/wire/endpoint.h \
+    src/wire/http1.c \
     src/wire/http1.h \
+    src/wire/http1_body.c \
+    src/wire/http1_char.c \
+    src/wire/http1_char.h \
     src/wire/http1_out.c \
+    src/wire/http1_scan.c \
+    src/wire/jscan.c \
     src/wire/jscan.h \
+    src/wire/jsplice.c \
     src/wire/jsplice.h \
+    src/wire/jtable.c \
+    src/wire/jtext.c \
+    src/wire/jtext.h \
+    src/wire/jval.c \
     src/wire/multipart.h \
     src/wire/openai_err.h \
     src/wire/sse.h \

@@ -4,10 +4,12 @@ PHONY_TARGETS += check-e2e
 
 EXTRA_DIST += \
     tests/e2e/.npmrc \
-    tests/e2e/package.json \
-    tests/e2e/package-lock.json \
-    tests/e2e/run.sh \
-    tests/e2e/lib/upstream.mjs \
+    tests/e2e/aisdk.test.mjs \
+    tests/e2e/anthropic.test.mjs \
+    tests/e2e/codex.test.mjs \
+    tests/e2e/langchain.test.mjs \
+    tests/e2e/lib/certs.mjs \
+    tests/e2e/lib/openai.mjs \
     tests/e2e/lib/provider/anthropic.mjs \
     tests/e2e/lib/provider/faults.mjs \
     tests/e2e/lib/provider/files.mjs \
@@ -15,7 +17,19 @@ EXTRA_DIST += \
     tests/e2e/lib/provider/openai.mjs \
     tests/e2e/lib/provider/responses.mjs \
     tests/e2e/lib/provider/text.mjs \
-    tests/e2e/lib/provider/ws.mjs
+    tests/e2e/lib/provider/ws.mjs \
+    tests/e2e/lib/raw.mjs \
+    tests/e2e/lib/rig.mjs \
+    tests/e2e/lib/tollgate.mjs \
+    tests/e2e/lib/until.mjs \
+    tests/e2e/lib/upstream.mjs \
+    tests/e2e/lib/yaml.mjs \
+    tests/e2e/openai-chat.test.mjs \
+    tests/e2e/openai-errors.test.mjs \
+    tests/e2e/openai-surface.test.mjs \
+    tests/e2e/package-lock.json \
+    tests/e2e/package.json \
+    tests/e2e/run.sh
 
 check-e2e: $(bin_PROGRAMS)
 	TOLLGATE_BUILD="$(abs_top_builddir)" \

@@ -6,6 +6,7 @@
 #   TOLLGATE_WRAPPER  command put before tollgate, e.g. "valgrind -q"
 #   E2E_DIRECT=1      clients talk straight to the scripted provider
 #   E2E_CONCURRENCY   test files at once (2)
+#   E2E_REPORTER      how results are shown (spec)
 set -eu
 
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
@@ -42,4 +43,4 @@ fi
 
 [ $# -gt 0 ] || set -- *.test.mjs
 exec "$node" --test --test-concurrency="${E2E_CONCURRENCY:-2}" \
-    --test-timeout=180000 "$@"
+    --test-reporter="${E2E_REPORTER:-spec}" --test-timeout=180000 "$@"

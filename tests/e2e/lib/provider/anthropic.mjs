@@ -22,6 +22,10 @@ function inputTokens(req) {
   );
 }
 
+const toolResultText = (blocks) =>
+  blocks.filter((b) => b.type === 'tool_result')
+    .map((b) => contentText(b.content)).join(' ');
+
 function blocksFor(req) {
   const last = req.messages.at(-1);
   const text = contentText(last.content);
@@ -47,7 +51,10 @@ function blocksFor(req) {
     );
     return { blocks, stop: 'tool_use' };
   }
-  const cut = limitText(answerTo(text, describeParts(last.content)), {
+  const said = answered
+    ? `The tool said: ${toolResultText(last.content)}`
+    : answerTo(text, describeParts(last.content));
+  const cut = limitText(said, {
     max: req.max_tokens,
     stop: req.stop_sequences,
   });
