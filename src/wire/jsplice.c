@@ -124,6 +124,19 @@ enum err json_put_str(struct buf *out, struct str s)
     return ERR_OK;
 }
 
+enum err json_put_text(struct buf *out, struct str s)
+{
+    enum err e = json_put_str(out, s);
+
+    if (e != ERR_OK)
+        return e;
+    out->len -= 2;
+    size_t len = quote(s, NULL) - 2;
+    char *start = out->p + out->len - len;
+    memmove(start, start + 1, len);
+    return ERR_OK;
+}
+
 struct str json_quote(struct arena *arena, struct str s)
 {
     size_t len = quote(s, NULL);

@@ -93,6 +93,9 @@ enum err jsplice_cap(struct jsplice *s, const struct jscan *request,
  * U+FFFD; control characters and DEL are escaped. ERR_NOMEM. */
 enum err json_put_str(struct buf *out, struct str s) MUST_CHECK;
 
+/* As json_put_str() without the quotes. */
+enum err json_put_text(struct buf *out, struct str s) MUST_CHECK;
+
 /* As json_put_str(), in the arena; p is NULL without memory. */
 struct str json_quote(struct arena *arena, struct str s);
 

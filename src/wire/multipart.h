@@ -33,20 +33,22 @@ enum multipart_state {
 /* The finder of one body. No pointers: may be copied, nothing to free. */
 struct multipart {
     enum multipart_state state;
-    char delim[MULTIPART_BOUNDARY_MAX + 4];   /* CR LF "--" boundary */
-    uint8_t fail[MULTIPART_BOUNDARY_MAX + 5]; /* longest borders of delim */
+    char delim[MULTIPART_BOUNDARY_MAX + 4]; /* CR LF "--" boundary */
     size_t delim_len;
     size_t match;    /* bytes of delim seen */
+    unsigned ghost;  /* of these, so many were not in the body: a delimiter at
+                      * its start needs no CRLF */
     uint64_t at;     /* offset in the body of the next byte */
     unsigned parts;  /* seen */
-    unsigned after;  /* bytes that tell what follows a delimiter */
+    unsigned after;  /* 0: at once after a delimiter, then what was seen */
     size_t head_len; /* bytes of this part's header */
-    char line[512];  /* header line at hand, cut when longer */
+    char line[2048]; /* header line at hand, cut when longer */
     size_t line_len;
     bool line_cr;      /* its last byte was CR */
     bool line_cut;     /* it was longer than <line> */
     bool named;        /* this part is `model` */
     bool disposed;     /* this part had a Content-Disposition */
+    bool encoded;      /* it has a transfer encoding */
     bool found;        /* the value is complete */
     uint64_t value_at; /* offset in the body of its first byte */
     size_t value_len;

@@ -44,8 +44,9 @@ struct sse_in {
     size_t line_max;   /* bytes of a line without its terminator */
     size_t line_len;   /* of the line being read */
     bool drop_held;    /* held was given out and goes at the next call */
-    bool started;      /* past a byte-order mark */
-    bool mark_at;      /* the event at hand begins the stream */
+    unsigned mark;     /* bytes of a byte-order mark seen at the start; 4: past
+                        * where one may be */
+    bool first;        /* the event at hand begins the stream */
     bool cr;           /* the last byte seen was a CR that ended a line */
     bool bare_cr;      /* the line before ended by a CR alone */
     bool skip_lf;      /* a LF next belongs to the CR that ended an event */
@@ -96,13 +97,13 @@ struct sse_verdict {
 /* The judge of one stream. Zero it, then sse_judge_init(). */
 struct sse_judge {
     enum endpoint_end kind;
-    unsigned choices;     /* that must finish; at least 1 */
-    unsigned finished;    /* so many have */
-    uint64_t finished_at; /* bit i: choice i, of the first 64 */
-    bool complete;        /* some event ended the stream */
-    bool failed;          /* it was an error */
-    bool content;         /* some event had content */
-    struct jscan scan;    /* of the last event that was scanned */
+    unsigned choices;        /* that must finish; at least 1 */
+    unsigned finished;       /* so many have */
+    uint64_t finished_at[2]; /* bit i: choice i, of the first 128 */
+    bool complete;           /* some event ended the stream */
+    bool failed;             /* it was an error */
+    bool content;            /* some event had content */
+    struct jscan scan;       /* of the last event that was scanned */
 };
 
 /* Start judging a stream that ends as <kind> says, of <choices> choices (n of

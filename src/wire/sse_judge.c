@@ -1,0 +1,387 @@
+/* sse_judge.c - The judge of sse.h. Most events of a stream say nothing that
+ * matters here, and are told by a search for a few words; an event with one of
+ * them is scanned, and only what the scan finds counts. */
+#include "wire/sse.h"
+
+/* Types of events that matter, and how. */
+enum meaning {
+    MEANS_NOTHING = 0,
+    MEANS_END,
+    MEANS_FAILURE, /* the end too */
+    MEANS_USAGE,   /* may carry usage or a finish reason */
+    MEANS_CONTENT,
+};
+
+struct type_row {
+    struct str type;
+    enum meaning meaning;
+};
+
+#define ROW(t, m)                                                              \
+    {                                                                          \
+        {t, sizeof(t) - 1}, m                                                  \
+    }
+
+/* Ordered by kind; an unnamed type ends each list. */
+static const struct type_row responses_types[] = {
+    ROW("response.completed", MEANS_END),
+    ROW("response.incomplete", MEANS_END),
+    ROW("response.cancelled", MEANS_END),
+    ROW("response.failed", MEANS_FAILURE),
+    ROW("error", MEANS_FAILURE),
+    ROW("response.output_text.delta", MEANS_CONTENT),
+    ROW("response.refusal.delta", MEANS_CONTENT),
+    ROW("response.function_call_arguments.delta", MEANS_CONTENT),
+    ROW("response.custom_tool_call_input.delta", MEANS_CONTENT),
+    ROW("response.reasoning_text.delta", MEANS_CONTENT),
+    ROW("response.reasoning_summary_text.delta", MEANS_CONTENT),
+    ROW("response.output_audio.delta", MEANS_CONTENT),
+    ROW("response.audio.delta", MEANS_CONTENT),
+    ROW("response.image_generation_call.partial_image", MEANS_CONTENT),
+    {{0}, MEANS_NOTHING},
+};
+
+static const struct type_row messages_types[] = {
+    ROW("message_stop", MEANS_END),
+    ROW("error", MEANS_FAILURE),
+    ROW("message_start", MEANS_USAGE),
+    ROW("message_delta", MEANS_USAGE),
+    ROW("content_block_delta", MEANS_CONTENT),
+    {{0}, MEANS_NOTHING},
+};
+
+static const struct type_row image_types[] = {
+    ROW("image_generation.completed", MEANS_END),
+    ROW("image_edit.completed", MEANS_END),
+    ROW("error", MEANS_FAILURE),
+    ROW("image_generation.partial_image", MEANS_CONTENT),
+    ROW("image_edit.partial_image", MEANS_CONTENT),
+    {{0}, MEANS_NOTHING},
+};
+
+static const struct type_row speech_types[] = {
+    ROW("speech.audio.done", MEANS_END),
+    ROW("error", MEANS_FAILURE),
+    ROW("speech.audio.delta", MEANS_CONTENT),
+    {{0}, MEANS_NOTHING},
+};
+
+static const struct type_row transcript_types[] = {
+    ROW("transcript.text.done", MEANS_END),
+    ROW("error", MEANS_FAILURE),
+    ROW("transcript.text.delta", MEANS_CONTENT),
+    {{0}, MEANS_NOTHING},
+};
+
+static const struct type_row *types_of(enum endpoint_end kind)
+{
+    switch (kind) {
+    case ENDPOINT_END_RESPONSES:
+        return responses_types;
+    case ENDPOINT_END_MESSAGES:
+        return messages_types;
+    case ENDPOINT_END_IMAGE:
+        return image_types;
+    case ENDPOINT_END_SPEECH:
+        return speech_types;
+    case ENDPOINT_END_TRANSCRIPT:
+        return transcript_types;
+    case ENDPOINT_END_NONE:
+    case ENDPOINT_END_CHAT:
+        break;
+    }
+    return NULL;
+}
+
+void sse_judge_init(struct sse_judge *j, enum endpoint_end kind,
+                    unsigned choices)
+{
+    *j = (struct sse_judge){.kind = kind};
+    j->choices = kind == ENDPOINT_END_CHAT && choices > 1 ? choices : 1;
+}
+
+/* What follows the first <word>, a name in quotes, that is the key of some
+ * member of <data>, at any depth: the slice from its value on. Within JSON a
+ * quote without a backslash before it is a string's end or begin, so a name in
+ * quotes before a colon is a key. */
+static struct str after_key(struct str data, struct str word)
+{
+    while (data.len > 0) {
+        const char *hit = memmem(data.p, data.len, word.p, word.len);
+        if (!hit)
+            break;
+        bool escaped = hit > data.p && hit[-1] == '\\';
+        data = str_skip(data, (size_t)(hit - data.p) + word.len);
+        struct str rest = data;
+        while (rest.len > 0 && strchr(" \t\r\n", rest.p[0]) && rest.p[0])
+            rest = str_skip(rest, 1);
+        if (!escaped && rest.len > 0 && rest.p[0] == ':')
+            return str_skip(rest, 1);
+    }
+    return (struct str){0};
+}
+
+/* Whether some member of that name has a value that is not null. */
+static bool may_have(struct str data, struct str word)
+{
+    struct str rest = after_key(data, word);
+
+    while (rest.len > 0) {
+        struct str value = rest;
+        while (value.len > 0 && strchr(" \t\r\n", value.p[0]) && value.p[0])
+            value = str_skip(value, 1);
+        if (!str_starts(value, STR("null")))
+            return true;
+        rest = after_key(value, word);
+    }
+    return false;
+}
+
+/* Scan the data of the event into j->scan. */
+static bool scan_event(struct sse_judge *j, struct str data,
+                       struct sse_verdict *v)
+{
+    if (v->scanned || v->bad_json)
+        return v->scanned;
+    v->scanned = jscan_run(&j->scan, data, &jscan_reply, NULL) == ERR_OK;
+    v->bad_json = !v->scanned;
+    return v->scanned;
+}
+
+/* Whether a value is something a reader would see. */
+static bool is_content(const struct jmember *m)
+{
+    switch (m->type) {
+    case JT_STRING:
+    case JT_ARRAY:
+    case JT_OBJECT:
+        return m->value.len > 2;
+    default:
+        return false;
+    }
+}
+
+/* Whether the choice of a chunk has content. */
+static bool choice_has_content(struct str choice)
+{
+    static const struct str members[] = {
+        {"content", 7},       {"tool_calls", 10}, {"reasoning_content", 17},
+        {"reasoning", 9},     {"refusal", 7},     {"audio", 5},
+        {"function_call", 13}};
+    struct jmember delta = jscan_find(choice, "delta"), m;
+    struct jmember text = jscan_find(choice, "text");
+    struct jiter it;
+
+    if (is_content(&text))
+        return true;
+    jiter_init(&it, delta.value);
+    while (jiter_next(&it, &m))
+        for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+            if (jval_is(m.key, members[i]) && is_content(&m))
+                return true;
+    return false;
+}
+
+/* Note that the choice <nth> of its chunk finished. */
+static void finish_choice(struct sse_judge *j, const struct jmember *choice,
+                          const struct jmember *reason, struct sse_verdict *v)
+{
+    struct jmember index = jscan_find(choice->value, "index");
+    int64_t i = 0;
+
+    v->finish = reason->value;
+    if (jval_uint(&index, &i) != ERR_OK)
+        i = 0;
+    if (i < 128) {
+        uint64_t bit = UINT64_C(1) << (i % 64);
+        if ((j->finished_at[i / 64] & bit) != 0)
+            return;
+        j->finished_at[i / 64] |= bit;
+    }
+    j->finished++;
+    if (j->finished >= j->choices)
+        v->ends = true;
+}
+
+static void judge_choices(struct sse_judge *j, struct sse_verdict *v)
+{
+    const struct jmember *choices = &j->scan.m[JREP_CHOICES];
+    struct jmember choice, reason;
+    struct jiter it;
+    bool any = false;
+
+    if (choices->type != JT_ARRAY)
+        return;
+    jiter_init(&it, choices->value);
+    while (jiter_next(&it, &choice)) {
+        any = true;
+        if (choice.type != JT_OBJECT)
+            continue;
+        if (!j->content && choice_has_content(choice.value))
+            v->first = j->content = true;
+        reason = jscan_find(choice.value, "finish_reason");
+        if (reason.type == JT_STRING)
+            finish_choice(j, &choice, &reason, v);
+    }
+    v->usage_only = !any && j->scan.m[JREP_USAGE].type == JT_OBJECT;
+}
+
+/* An `error` member that says something. */
+static bool has_error(const struct jscan *s)
+{
+    enum jtype t = s->m[JREP_ERROR].type;
+
+    return t == JT_OBJECT || (t == JT_STRING && s->m[JREP_ERROR].value.len > 2);
+}
+
+static bool is_done(struct str data)
+{
+    return str_starts(str_trim(data), STR("[DONE]")); /* as clients do */
+}
+
+static void judge_chat(struct sse_judge *j, const struct sse_event *e,
+                       struct sse_verdict *v)
+{
+    struct str data = e->data;
+    bool named_error = str_eq(e->name, STR("error"));
+
+    if (is_done(data)) {
+        v->done = v->ends = true;
+        return;
+    }
+    if (j->content && !named_error &&
+        !may_have(data, STR("\"finish_reason\"")) &&
+        !may_have(data, STR("\"usage\"")) &&
+        !may_have(data, STR("\"error\""))) {
+        v->usage_null = after_key(data, STR("\"usage\"")).len > 0;
+        return;
+    }
+    if (scan_event(j, data, v)) {
+        judge_choices(j, v);
+        v->usage = j->scan.m[JREP_USAGE].type == JT_OBJECT;
+        v->usage_null = j->scan.m[JREP_USAGE].type == JT_NULL;
+        v->error = has_error(&j->scan);
+    }
+    v->error = v->error || named_error;
+}
+
+/* The bytes between the quotes. */
+static struct str inner_of(const struct jmember *m)
+{
+    return str_of(m->value.p + 1, m->value.len - 2);
+}
+
+/* The type of the event as its data says it, where that is first and plain as
+ * every provider writes it; else what the scan finds; else the name. */
+static struct str type_of_event(struct sse_judge *j, const struct sse_event *e,
+                                struct sse_verdict *v)
+{
+    static const struct str heads[] = {{"{\"type\":\"", 9},
+                                       {"{\"type\": \"", 10}};
+    const struct jmember *m = &j->scan.m[JREP_TYPE];
+
+    for (size_t i = 0; i < 2; i++) {
+        if (!str_starts(e->data, heads[i]))
+            continue;
+        struct str type = str_skip(e->data, heads[i].len);
+        type.len = str_find_char(type, '"');
+        if (!memchr(type.p, '\\', type.len))
+            return type;
+    }
+    if (scan_event(j, e->data, v) && m->type == JT_STRING)
+        return inner_of(m);
+    return e->name;
+}
+
+static enum meaning meaning_of(const struct type_row *types, struct str type)
+{
+    for (; types->type.len > 0; types++)
+        if (str_eq(types->type, type))
+            return types->meaning;
+    return MEANS_NOTHING;
+}
+
+/* What a scanned event of a typed stream carries. */
+static void read_typed(const struct jscan *s, struct sse_verdict *v)
+{
+    static const enum jrep finishes[] = {
+        JREP_DELTA_STOP_REASON, JREP_RESPONSE_REASON, JREP_RESPONSE_STATUS};
+
+    v->usage = s->m[JREP_USAGE].type == JT_OBJECT ||
+               s->m[JREP_RESPONSE_USAGE].type == JT_OBJECT ||
+               s->m[JREP_MESSAGE_USAGE].type == JT_OBJECT;
+    for (size_t i = 0; i < sizeof(finishes) / sizeof(finishes[0]); i++) {
+        if (s->m[finishes[i]].type == JT_STRING) {
+            v->finish = s->m[finishes[i]].value;
+            return;
+        }
+    }
+}
+
+static void judge_typed(struct sse_judge *j, const struct sse_event *e,
+                        struct sse_verdict *v)
+{
+    const struct type_row *types = types_of(j->kind);
+    struct str type = type_of_event(j, e, v);
+    enum meaning means = meaning_of(types, type);
+
+    if (is_done(e->data)) {
+        v->done = true;
+        v->bad_json = false;
+        return;
+    }
+    if (means == MEANS_CONTENT) {
+        v->first = !j->content;
+        j->content = true;
+        return;
+    }
+    if (str_eq(e->name, STR("error")) || may_have(e->data, STR("\"error\"")))
+        v->error = str_eq(e->name, STR("error")) ||
+                   (scan_event(j, e->data, v) && has_error(&j->scan));
+    if (means == MEANS_NOTHING && !v->error)
+        return;
+    if (!scan_event(j, e->data, v))
+        return;
+    if (j->scan.m[JREP_TYPE].type == JT_STRING) /* not only by its head */
+        means = meaning_of(types, inner_of(&j->scan.m[JREP_TYPE]));
+    read_typed(&j->scan, v);
+    v->error = v->error || means == MEANS_FAILURE;
+    v->ends = means == MEANS_END || means == MEANS_FAILURE;
+}
+
+/* A stream of unknown kind: only its errors are known. */
+static void judge_other(struct sse_judge *j, const struct sse_event *e,
+                        struct sse_verdict *v)
+{
+    v->done = is_done(e->data);
+    v->first = !j->content && !v->done;
+    j->content = true;
+    if (may_have(e->data, STR("\"error\"")) && scan_event(j, e->data, v))
+        v->error = has_error(&j->scan);
+    if (may_have(e->data, STR("\"usage\"")) && scan_event(j, e->data, v))
+        v->usage = j->scan.m[JREP_USAGE].type == JT_OBJECT;
+}
+
+void sse_judge_event(struct sse_judge *j, const struct sse_event *event,
+                     struct sse_verdict *verdict_out)
+{
+    struct sse_verdict *v = verdict_out;
+
+    *v = (struct sse_verdict){0};
+    if (!event->has_data)
+        return;
+    switch (j->kind) {
+    case ENDPOINT_END_NONE:
+        judge_other(j, event, v);
+        break;
+    case ENDPOINT_END_CHAT:
+        judge_chat(j, event, v);
+        break;
+    default:
+        judge_typed(j, event, v);
+        break;
+    }
+    v->ends = v->ends || v->error;
+    j->complete = j->complete || v->ends;
+    j->failed = j->failed || v->error;
+}
