@@ -19,7 +19,13 @@ src_wire_libwire_a_SOURCES = \
     src/wire/jtext.c \
     src/wire/jtext.h \
     src/wire/jval.c \
+    src/wire/multipart.c \
     src/wire/multipart.h \
+    src/wire/openai_err.c \
     src/wire/openai_err.h \
     src/wire/sse.h \
+    src/wire/sse_in.c \
+    src/wire/sse_judge.c \
+    src/wire/sse_out.c \
+    src/wire/usage.c \
     src/wire/usage.h
