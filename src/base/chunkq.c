@@ -3,9 +3,9 @@
  * are appended to or reused. */
 #include "base/chunkq.h"
 
-#include "base/panic.h"
-
 #include <stdlib.h>
+
+#include "base/panic.h"
 
 struct chunk {
     struct chunk *next;      /* owned */

@@ -69,6 +69,11 @@ uint64_t clock_now_us(void)
     return read_ns(CLOCK_MONOTONIC) / 1000;
 }
 
+uint64_t clock_now_wall_ms(void)
+{
+    return read_ns(CLOCK_REALTIME) / 1000000;
+}
+
 void clock_advance_ms(uint64_t ms)
 {
     atomic_fetch_add(&offset_ms, ms);

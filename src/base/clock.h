@@ -33,6 +33,9 @@ uint64_t clock_wall_ns(void);
 /* Monotonic time read now, test offset included; the cache stays as it was. */
 uint64_t clock_now_us(void);
 
+/* Wall time in milliseconds read now, test offset included. */
+uint64_t clock_now_wall_ms(void);
+
 /* Tests only: move the clocks of the whole process forward by <ms>. The
  * calling thread's cache moves at once, the others' at their next
  * clock_update(). */

@@ -3,14 +3,14 @@
  * short one cheap. */
 #include "base/digest.h"
 
-#include "base/panic.h"
-
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <pthread.h>
 #include <stdlib.h>
+
+#include "base/panic.h"
 
 struct digest_ctx {
     EVP_MD_CTX *md; /* owned */

@@ -1,11 +1,11 @@
 /* id.c - See id.h. Random bits are drawn for many ids at once, per thread. */
 #include "base/id.h"
 
-#include "base/clock.h"
-#include "base/digest.h"
-
 #include <stdint.h>
 #include <string.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
 
 #define RANDOM_BYTES 10
 #define IDS_A_DRAW   64

@@ -9,9 +9,13 @@ src_base_libbase_a_SOURCES = \
     src/base/digest.c src/base/digest.h \
     src/base/err.c src/base/err.h \
     src/base/id.c src/base/id.h \
+    src/base/log.c src/base/log.h \
+    src/base/log_line.c src/base/log_line.h \
+    src/base/log_sink.c src/base/log_sink.h \
     src/base/map.c src/base/map.h \
     src/base/mbox.c src/base/mbox.h \
     src/base/panic.c src/base/panic.h \
+    src/base/ring.c src/base/ring.h \
     src/base/slab.c src/base/slab.h \
     src/base/str.c src/base/str.h \
     src/base/thr.c src/base/thr.h \

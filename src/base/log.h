@@ -74,17 +74,18 @@ static inline bool log_is_on(enum log_level level)
 }
 
 /* Open the sinks of <s> and start the log thread. ERR_IO (the reason is
- * logged) when a file cannot be opened or the thread not be started; logging
- * is then as it was before. */
+ * logged) when a file cannot be opened or the thread not be started, ERR_NOMEM;
+ * logging is then as it was before. Call it before other threads log. */
 enum err log_start(const struct log_settings *s) MUST_CHECK;
 
-/* Change level, format and sinks while running, as a reload does; the ring's
- * size stays. Lines pushed before go to the old sinks. ERR_IO as log_start(),
- * then nothing has changed. Any thread but one at a time. */
+/* Change level, format and sinks while running, as a reload does; the rings'
+ * size stays. Lines not yet written go to the new sinks. ERR_IO as
+ * log_start(), then nothing has changed. Any thread. */
 enum err log_configure(const struct log_settings *s) MUST_CHECK;
 
-/* Write out what waits, for at most stop_wait_ms, and end the log thread.
- * Does nothing when not started. Also runs at exit(). */
+/* Write out what waits, for at most stop_wait_ms, and end the log thread; the
+ * files stay open for lines that come later. Call it after the other threads
+ * have ended. Does nothing when not started. Also runs at exit(). */
 void log_stop(void);
 
 /* Ask the log thread to reopen its files (after a rotation). When one cannot

@@ -2,12 +2,11 @@
  * that no map can be older than it. */
 #include "base/map.h"
 
-#include "base/panic.h"
-
-#include <sys/random.h>
-
 #define XXH_INLINE_ALL
+#include <sys/random.h>
 #include <xxhash.h>
+
+#include "base/panic.h"
 
 static uint64_t seed;
 

@@ -6,13 +6,13 @@
  * in the stack taken or announced again. */
 #include "base/mbox.h"
 
-#include "base/panic.h"
-
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "base/panic.h"
 
 enum err mbox_init(struct mbox *mb)
 {

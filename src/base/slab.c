@@ -4,11 +4,11 @@
 #include "base/slab.h"
 #include "config.h"
 
-#include "base/panic.h"
-
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/panic.h"
 
 #define NO_SLOT     UINT32_MAX
 #define FIRST_SLOTS 16

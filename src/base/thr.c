@@ -2,12 +2,12 @@
  * own in thread-local memory. */
 #include "base/thr.h"
 
-#include "base/panic.h"
-
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+
+#include "base/panic.h"
 
 /* One bit an index; bit 0 of word 0 is the main thread's. */
 static _Atomic uint64_t taken[THR_MAX / 64] = {1};
