@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/chunkq.h"
 #include "base/err.h"
+#include "base/id.h"
 #include "base/str.h"
 #include "exchange/client.h"
 #include "exchange/producer.h"
@@ -42,6 +43,7 @@ struct xid {
 #define EXCHANGE_MAX_STEPS 4096 /* stage calls; more is a bug of ours */
 #define EXCHANGE_ARENA     2048 /* first block, bytes */
 #define EXCHANGE_ARENA_CAP (1024 * 1024)
+#define EXCHANGE_STREAM_CAP (512 * 1024) /* body bytes not yet taken */
 
 /* The first failure of an exchange; text for the client. */
 struct fail {
@@ -165,11 +167,10 @@ struct local_reply {
 struct exchange {
     TAILQ_ENTRY(exchange) link; /* in w->by_stage[stage] */
     struct xid id;
-    char name[27];         /* request id, sortable, NUL-terminated */
+    char name[ID_SIZE];    /* request id, sortable, NUL-terminated */
     enum stage stage;      /* changed by exchange_enter() and nobody else */
     uint32_t steps;
     bool running;          /* inside exchange_run() */
-    bool dead;             /* freed at the end of this turn */
     uint32_t pending;      /* bit per enum wake that came while running */
     struct worker *w;      /* borrowed */
     struct client *client; /* borrowed; NULL once the client has gone */
@@ -187,19 +188,20 @@ struct exchange {
     struct work *work;     /* serve/ */
     struct reply *out;     /* relay/ */
     struct bill *bill;     /* settle/ */
-    void *stage_data;      /* arena: private state of the current stage */
+    void *stage_data;      /* arena: private to the current stage; NULL on entry */
 };
 
 /* A new exchange on <w> for <client>, in STAGE_FRONT, all sub-structs there
  * and zeroed; takes a reference of w->conf. NULL without memory. */
 struct exchange *exchange_new(struct worker *w, struct client *client);
 
-/* Run stages from the current one until one waits or SETTLE is done, after
- * which <x> is gone at the end of the loop turn. */
+/* Run stages from FRONT until one waits or SETTLE is done; <x> is freed before
+ * this returns in the latter case: the caller must not touch it again. */
 void exchange_run(struct exchange *x);
 
 /* Wake a waiting exchange. Safe from inside a stage function of <x>: the wake
- * is then delivered when that function has returned. */
+ * is then delivered when that function has returned. Otherwise <x> may be
+ * freed before this returns. */
 void exchange_wake(struct exchange *x, enum wake why);
 
 /* The client is gone: x->client becomes NULL and WAKE_GONE is delivered. */
