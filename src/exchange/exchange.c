@@ -3,6 +3,7 @@
  * exchange is freed; it must never know what a stage does. */
 #include "exchange/exchange.h"
 
+#include "account/key.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -102,13 +103,17 @@ static void exchange_free(struct exchange *x)
 {
     struct worker *w = x->w;
 
+    if (x->work->release)
+        x->work->release(x);
     TAILQ_REMOVE(&w->by_stage[x->stage], x, link);
     w->exchanges--;
     w->stats->in_flight--;
     chunkq_fini(&x->in->stream);
     buf_fini(&x->in->body);
     buf_fini(&x->work->body);
+    buf_fini(&x->work->request);
     buf_fini(&x->local.body);
+    key_unref(x->who->key);
     conf_unref(x->conf);
     arena_free(x->arena);
 }

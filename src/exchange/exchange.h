@@ -24,13 +24,14 @@
 #include "exchange/worker.h"
 #include "wire/endpoint.h"
 #include "wire/http1.h"
-#include "wire/jscan.h"
 #include "wire/usage.h"
 
 #include <stdint.h>
 
+struct attempt;
 struct conf;
 struct conf_route;
+struct jscan;
 struct key;
 struct target;
 
@@ -75,9 +76,9 @@ struct request {
 
 /* admit/: who asks. */
 struct caller {
-    const struct key *key; /* counted; NULL when auth is off or not needed */
-    struct str key_id;     /* arena: "key_..." or "anonymous" or empty */
-    struct str team;       /* arena; may be empty */
+    const struct key *key; /* counted, dropped with the exchange; or NULL */
+    struct str key_id;     /* of <key>; empty when no key was needed */
+    struct str team;       /* of <key>; may be empty */
 };
 
 /* How the body names its model. */
@@ -88,17 +89,16 @@ enum model_in {
     MODEL_PATH,        /* Azure deployment in the path */
 };
 
-/* admit/ fills the scan (it needs the model), prompt/ the rest. */
+/* prompt/: what is asked for. */
 struct ask {
-    bool json;              /* body was scanned as JSON */
-    struct jscan_request scan; /* ranges of members in in->body */
-    enum model_in where;
-    struct str model;       /* arena: decoded model name, may be empty */
-    size_t model_at;        /* MODEL_MULTIPART: value range in the body */
-    size_t model_len;
+    struct jscan *scan;     /* arena: members of in->body; NULL: not JSON */
+    enum model_in where;    /* how the model was named */
+    struct str model;       /* arena: its decoded name, may be empty */
+    uint64_t model_at;      /* MODEL_MULTIPART: offset of the value */
+    size_t model_len;       /* MODEL_MULTIPART: its length as sent */
     bool stream;            /* the client asked for a stream */
     bool add_usage;         /* include_usage is ours: strip its chunk */
-    uint64_t n;             /* choices asked for, >= 1 */
+    unsigned n;             /* choices asked for, >= 1 */
 };
 
 /* recall/: what was found in stores (nothing yet). */
@@ -117,12 +117,18 @@ struct work {
     bool passthrough;               /* routed to the passthrough upstream */
     unsigned attempts;              /* attempts started */
     bool sent;                      /* request bytes may have left */
-    struct producer *producer;      /* of the current attempt, or NULL */
-    struct reply_head *head;        /* arena: committed head, or NULL */
-    struct buf body;                /* collected reply body, owned */
+    struct producer *producer;      /* of the current attempt; NULL when none
+                                     * runs. Once relay has it, it lives until
+                                     * relay ends */
+    const struct reply_head *head;  /* arena: committed head, or NULL */
+    struct buf body;                /* reply bytes collected so far, owned */
     bool collected;                 /* body holds the whole reply */
-    bool complete;                  /* the transport ended well */
+    const struct jscan *scan;       /* arena: of the collected body, if JSON */
     int64_t head_us;                /* monotonic: reply head arrived, or 0 */
+    struct buf request;             /* owned: spliced body, while needed */
+    struct attempt *attempt;        /* arena: the current one; serve's */
+    void (*release)(struct exchange *x); /* serve's last word, called when the
+                                          * exchange is freed; or NULL */
 };
 
 /* Who ended the reply and how. */
@@ -140,11 +146,10 @@ struct reply {
     enum reply_end end;
     bool streaming;        /* event stream */
     struct usage usage;    /* what the reply said, usage.present */
-    struct str finish;     /* arena: finish reason or empty */
     int64_t first_us;      /* monotonic: first body byte queued, or 0 */
     uint64_t bytes;        /* body bytes queued, before framing */
-    uint64_t text_bytes;   /* bytes of content deltas seen, for estimates */
-    uint64_t events;       /* stream events passed */
+    uint64_t text_bytes;   /* generated text seen, for estimates */
+    uint64_t events;       /* stream events passed that had content */
 };
 
 /* settle/: what it cost. */

@@ -12,12 +12,14 @@
 
 struct chunk_pool;
 struct conf;
+struct discover;
 struct event;
 struct event_base;
 struct exchange;
 struct keytab;
 struct ledger;
 struct ledger_worker;
+struct target_table;
 struct throttle;
 struct upstream_pool;
 
@@ -28,7 +30,8 @@ struct services {
     struct keytab *keys;       /* borrowed from daemon for its life */
     struct ledger *ledger;     /* borrowed; NULL in unit tests */
     struct throttle *throttle; /* borrowed; failed-auth counters */
-    void *targets;             /* borrowed; struct target_table of serve/ */
+    struct target_table *targets; /* borrowed; health of upstreams */
+    struct discover *discover; /* borrowed; models that upstreams list */
     /* Answer an endpoint that tollgate itself serves: fills x->local or
      * fails the exchange. */
     void (*local)(struct exchange *x);
