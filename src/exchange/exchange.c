@@ -108,6 +108,7 @@ static void exchange_free(struct exchange *x)
     TAILQ_REMOVE(&w->by_stage[x->stage], x, link);
     w->exchanges--;
     w->stats->in_flight--;
+    w->stats->buffered_bytes -= x->in->held_bytes;
     chunkq_fini(&x->in->stream);
     buf_fini(&x->in->body);
     buf_fini(&x->work->body);

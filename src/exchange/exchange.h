@@ -62,6 +62,7 @@ struct request {
     struct endpoint_match ep;  /* what the path means */
     struct str peer;           /* arena: "192.0.2.1" or "unix" */
     bool tls;                  /* came over TLS */
+    bool metrics_port;         /* came in on the metrics address */
     bool has_body;             /* framing announces one */
     enum body_mode mode;       /* how the body is taken in */
     struct buf body;           /* BODY_COLLECT: owned bytes */

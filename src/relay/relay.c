@@ -114,8 +114,9 @@ enum verdict relay_run(struct exchange *x)
 static enum verdict finish(struct exchange *x, struct stream *s)
 {
     if (x->out->end == REPLY_OPEN)
-        x->out->end = exchange_has_failed(x) ? REPLY_INCOMPLETE
-                                             : REPLY_COMPLETE;
+        x->out->end = exchange_has_failed(x) || s->judge.failed
+                          ? REPLY_INCOMPLETE
+                          : REPLY_COMPLETE;
     stream_fini(s);
     return VERDICT_GO;
 }

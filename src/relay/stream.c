@@ -45,8 +45,13 @@ static void note_event(struct stream *s, const struct sse_event *ev,
         return;
     text = rewrite_text_bytes(ev->data);
     x->out->text_bytes += text;
-    if (text > 0)
-        x->out->events++;
+    if (text == 0)
+        return;
+    x->out->events++;
+    if (s->content_us != 0)
+        hist_observe(&x->w->stats->inter_token,
+                     clock_mono_us() - (uint64_t)s->content_us);
+    s->content_us = (int64_t)clock_mono_us();
 }
 
 /* An event whose data is changed keeps its name; its lines are written anew. */
@@ -253,6 +258,7 @@ static enum flow on_data(struct sink *k, struct str bytes)
         (void)exchange_fail(x, ERR_UP_BAD,
                             "The upstream sent an event that is too large.");
         exchange_wake(x, WAKE_FAIL);
+        return FLOW_MORE; /* <s> is gone */
     }
     if (s->tail_us != 0 && s->timer_on) {
         struct timeval tv = {0, STREAM_TAIL_MS * 1000};
@@ -384,13 +390,13 @@ bool stream_start(struct exchange *x)
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         return false;
     }
-    x->stage_data = s;
-    stream_init(s, x);
-    length = s->events ? -1 : x->work->head->length;
+    length = is_event_stream(x) ? -1 : x->work->head->length;
     if (heads_relayed(x, length, &head) != ERR_OK) {
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         return false;
     }
+    x->stage_data = s;
+    stream_init(s, x);
     x->out->status = head.status;
     x->out->streaming = s->events;
     x->client->ops->reply(x->client, &head);

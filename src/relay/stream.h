@@ -31,6 +31,7 @@ struct stream {
     bool paused;              /* the producer waits for resume() */
     bool ended;               /* nothing more is taken from the producer */
     int64_t sent_us;          /* monotonic: last byte queued */
+    int64_t content_us;       /* monotonic: last event with content, or 0 */
     int64_t tail_us;          /* monotonic: the tail is sent by then; or 0 */
 };
 

@@ -219,12 +219,33 @@ static bool reply_scan(struct exchange *x)
     return true;
 }
 
+/* An upstream that echoes what it was sent must not show our key. */
+static void mask_key(struct attempt *a)
+{
+    const struct conf_upstream *up = a->choice.up;
+    struct str key, rest = buf_str(&a->x->work->body);
+
+    if (a->key >= up->n_keys)
+        return;
+    key = secret_reveal(&up->keys[a->key]);
+    while (key.len > 0 && rest.len >= key.len) {
+        size_t at = str_find(rest, key);
+
+        if (at == rest.len)
+            return;
+        memset(a->x->work->body.p + (rest.p + at - a->x->work->body.p), '*',
+               key.len);
+        rest = str_skip(rest, at + key.len);
+    }
+}
+
 static void judge_error_reply(struct attempt *a)
 {
     struct exchange *x = a->x;
     int status = a->head->status;
     const char *text;
 
+    mask_key(a);
     if (refuses_key(a)) {
         text = arena_printf(x->arena, "it answered %d", status);
         log_warn(LOG_ROUTE,
