@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct buf;
 struct conf;
 struct control;
 struct discover;

@@ -13,6 +13,7 @@
 #include "wire/jsplice.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #define LOCAL_BODY_MAX (16u * 1024 * 1024)
 #define JSON           STR("application/json")
