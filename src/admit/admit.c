@@ -70,8 +70,8 @@ static enum verdict admit_refuse(struct exchange *x, enum key_verdict why,
              x->name, key_verdict_name(why), STR_ARG(key_id),
              STR_ARG(x->in->peer));
     if (!throttle_fail(x->w->svc->throttle, x->in->peer, clock_mono_ms(),
-                       auth->failures_limit,
-                       (uint64_t)auth->failures_window_ms, &wait_ms))
+                       auth->failures_limit, (uint64_t)auth->failures_window_ms,
+                       &wait_ms))
         return exchange_fail(x, ERR_AUTH, NULL);
     stats_inc(x->w->stats, STAT_AUTH_THROTTLED);
     v = exchange_fail(x, ERR_RATE_REQUESTS,

@@ -31,8 +31,7 @@ static void raise_fd_limit(const struct conf *c)
     rl.rlim_cur = rl.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &rl) != 0)
         log_warn(LOG_MAIN, "cannot raise the limit on open files");
-    if (rl.rlim_cur != RLIM_INFINITY &&
-        c->limits.connections * 2 > rl.rlim_cur)
+    if (rl.rlim_cur != RLIM_INFINITY && c->limits.connections * 2 > rl.rlim_cur)
         log_warn(LOG_MAIN,
                  "the limit on open files is low for limits.connections: "
                  "limit=%llu connections=%llu; raise it with ulimit -n",

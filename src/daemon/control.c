@@ -24,17 +24,17 @@
 
 struct peer {
     LIST_ENTRY(peer) link;
-    struct control *c;        /* borrowed */
-    struct bufferevent *bev;  /* owned */
+    struct control *c;       /* borrowed */
+    struct bufferevent *bev; /* owned */
 };
 
 struct control {
-    struct daemon *d;          /* borrowed */
-    int fd;                    /* owned */
-    struct event *accept_ev;   /* owned */
-    char *path;                /* owned */
+    struct daemon *d;        /* borrowed */
+    int fd;                  /* owned */
+    struct event *accept_ev; /* owned */
+    char *path;              /* owned */
     unsigned n_peers;
-    LIST_HEAD(, peer) peers;   /* owned */
+    LIST_HEAD(, peer) peers; /* owned */
 };
 
 static void peer_free(struct peer *p)
@@ -178,8 +178,8 @@ static void on_accept(evutil_socket_t lfd, short what, void *arg)
 static bool is_alive(const struct sockaddr_un *sa)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)sa,
-                                    sizeof(*sa)) == 0;
+    bool alive =
+        fd >= 0 && connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0;
 
     if (fd >= 0)
         close(fd);

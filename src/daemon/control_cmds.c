@@ -39,8 +39,7 @@ static const char *state_name(const struct daemon *d)
     }
 }
 
-static json_t *cmd_status(struct daemon *d, const json_t *args,
-                          struct buf *why)
+static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
 {
     int64_t conns = 0, in_flight = 0;
     char since[CLOCK_RFC3339_SIZE];
@@ -64,8 +63,7 @@ static json_t *cmd_status(struct daemon *d, const json_t *args,
         d->conf->state_dir.p, "listen", listen_list(d));
 }
 
-static json_t *cmd_reload(struct daemon *d, const json_t *args,
-                          struct buf *why)
+static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)
 {
     struct buf report;
     json_t *data = NULL;
@@ -75,8 +73,8 @@ static json_t *cmd_reload(struct daemon *d, const json_t *args,
     buf_init(&report, 64 * 1024);
     ok = daemon_reload(d, &report);
     if (ok)
-        data = json_pack("{s:s%}", "report", report.p ? report.p : "",
-                         report.len);
+        data =
+            json_pack("{s:s%}", "report", report.p ? report.p : "", report.len);
     else if (buf_printf(why, "the config is bad, the old one stays:\n%.*s",
                         STR_ARG(buf_str(&report))) != ERR_OK)
         log_debug(LOG_CTL, "reason is cut");
@@ -84,8 +82,7 @@ static json_t *cmd_reload(struct daemon *d, const json_t *args,
     return data;
 }
 
-static json_t *cmd_drain(struct daemon *d, const json_t *args,
-                         struct buf *why)
+static json_t *cmd_drain(struct daemon *d, const json_t *args, struct buf *why)
 {
     (void)args;
     (void)why;
@@ -112,9 +109,6 @@ static json_t *cmd_log_level(struct daemon *d, const json_t *args,
 }
 
 const struct control_cmd control_cmds[] = {
-    {"status", cmd_status},
-    {"reload", cmd_reload},
-    {"drain", cmd_drain},
-    {"log-level", cmd_log_level},
-    {NULL, NULL},
+    {"status", cmd_status},       {"reload", cmd_reload}, {"drain", cmd_drain},
+    {"log-level", cmd_log_level}, {NULL, NULL},
 };

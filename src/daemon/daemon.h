@@ -33,21 +33,21 @@ enum daemon_state {
 
 /* Everything of the process. */
 struct daemon {
-    const char *conf_arg;     /* -c as given, or NULL; borrowed from argv */
-    struct conf *conf;        /* counted: the newest snapshot */
-    struct event_base *base;  /* owned: the main thread's loop */
-    struct front_net *net;    /* owned: listening sockets */
-    struct ledger *ledger;    /* owned */
-    struct keytab *keys;      /* owned */
-    struct throttle *throttle; /* owned */
-    struct resolver *resolver; /* owned */
-    struct discover *discover; /* owned */
+    const char *conf_arg;         /* -c as given, or NULL; borrowed from argv */
+    struct conf *conf;            /* counted: the newest snapshot */
+    struct event_base *base;      /* owned: the main thread's loop */
+    struct front_net *net;        /* owned: listening sockets */
+    struct ledger *ledger;        /* owned */
+    struct keytab *keys;          /* owned */
+    struct throttle *throttle;    /* owned */
+    struct resolver *resolver;    /* owned */
+    struct discover *discover;    /* owned */
     struct target_table *targets; /* owned */
-    struct services svc;      /* the same, as workers see it */
-    struct control *control;  /* owned: the admin socket */
+    struct services svc;          /* the same, as workers see it */
+    struct control *control;      /* owned: the admin socket */
     struct daemon_worker *workers[DAEMON_WORKERS_MAX]; /* owned */
     unsigned n_workers;
-    _Atomic int state;        /* enum daemon_state; workers read it */
+    _Atomic int state; /* enum daemon_state; workers read it */
     int exit_code;
     uint64_t start_mono_ms;
     uint64_t start_wall_ms;

@@ -114,7 +114,7 @@ struct model_list {
     struct buf *out;
     struct str *seen; /* owned: names already listed, borrowed slices */
     size_t n_seen, room;
-    struct str only;  /* list just this one; empty = all */
+    struct str only; /* list just this one; empty = all */
     struct str first, last;
     bool anthropic;
     bool full; /* no memory */

@@ -19,8 +19,7 @@ struct log_settings reload_log_settings(const struct conf *c)
         .level = level_of(c),
         .json = c->log.format == CONF_LOG_JSON,
         .access_on = c->log.access_to != CONF_ACCESS_OFF,
-        .access =
-            c->log.access_to == CONF_ACCESS_FILE ? c->log.access.p : NULL,
+        .access = c->log.access_to == CONF_ACCESS_FILE ? c->log.access.p : NULL,
     };
 }
 

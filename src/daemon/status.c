@@ -41,10 +41,10 @@ static enum err put_target(struct buf *out, const struct target_view *v)
 static enum err put_targets(struct daemon *d, struct buf *out)
 {
     struct target_view v;
-    enum err e = buf_printf(out,
-                            "# TYPE tollgate_target_in_flight gauge\n"
-                            "# TYPE tollgate_target_attempts_total counter\n"
-                            "# TYPE tollgate_target_failures_total counter\n");
+    enum err e =
+        buf_printf(out, "# TYPE tollgate_target_in_flight gauge\n"
+                        "# TYPE tollgate_target_attempts_total counter\n"
+                        "# TYPE tollgate_target_failures_total counter\n");
 
     for (unsigned i = 0; e == ERR_OK && target_view(d->targets, i, &v); i++)
         e = put_target(out, &v);

@@ -18,8 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TICK_MS        100
-#define CHUNKS_KEPT    1024 /* free chunks a worker keeps: 4 MiB */
+#define TICK_MS     100
+#define CHUNKS_KEPT 1024 /* free chunks a worker keeps: 4 MiB */
 
 struct worker_msg {
     struct mbox_msg link;

@@ -21,14 +21,14 @@ enum worker_order {
 
 /* A worker and its thread. */
 struct daemon_worker {
-    struct worker w;        /* the thread's own */
-    struct daemon *d;       /* borrowed */
-    struct front *front;    /* owned by the thread */
+    struct worker w;     /* the thread's own */
+    struct daemon *d;    /* borrowed */
+    struct front *front; /* owned by the thread */
     struct thr thr;
-    struct event *tick;     /* owned by the thread */
-    uint64_t tick_due_us;   /* when the tick should have run */
+    struct event *tick;       /* owned by the thread */
+    uint64_t tick_due_us;     /* when the tick should have run */
     _Atomic uint64_t beat_ms; /* last tick, monotonic; the watchdog reads */
-    _Atomic unsigned busy;  /* connections and exchanges open; main reads */
+    _Atomic unsigned busy;    /* connections and exchanges open; main reads */
 };
 
 /* Make worker <index> of <d> and start its thread. The reason of a failure

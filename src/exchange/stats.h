@@ -77,11 +77,11 @@ static inline void hist_observe(struct hist *h, uint64_t us)
 /* One worker's numbers. */
 struct stats {
     uint64_t counter[STAT_COUNT];
-    int64_t conns;           /* open client connections */
-    int64_t in_flight;       /* exchanges alive */
-    int64_t buffered_bytes;  /* request bodies held */
-    uint64_t loop_lag_us;    /* worst lag since the last read */
-    struct hist inter_token; /* between events of a stream with content */
+    int64_t conns;               /* open client connections */
+    int64_t in_flight;           /* exchanges alive */
+    int64_t buffered_bytes;      /* request bodies held */
+    uint64_t loop_lag_us;        /* worst lag since the last read */
+    struct hist inter_token;     /* between events of a stream with content */
     struct series_table *series; /* owned; per model, target, status */
 };
 

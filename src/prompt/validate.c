@@ -21,10 +21,9 @@ static enum verdict scan_body(struct exchange *x, struct jscan *scan)
                              "The request body has an ambiguous member at "
                              "byte %zu: %s.",
                              scan->err_at, scan->reason);
-    return exchange_fail(x, ERR_BAD_JSON,
-                         "The request body is not valid JSON: %s at byte %zu.",
-                         scan->reason ? scan->reason : "syntax error",
-                         scan->err_at);
+    return exchange_fail(
+        x, ERR_BAD_JSON, "The request body is not valid JSON: %s at byte %zu.",
+        scan->reason ? scan->reason : "syntax error", scan->err_at);
 }
 
 static enum verdict read_model(struct exchange *x, const struct jscan *scan)

@@ -67,8 +67,8 @@ enum err heads_relayed(struct exchange *x, int64_t length,
 {
     enum err e;
 
-    *out = (struct reply_head){.status = x->work->head->status,
-                               .length = length};
+    *out =
+        (struct reply_head){.status = x->work->head->status, .length = length};
     e = copy_fields(x, out);
     if (e == ERR_OK)
         e = ADD(out, x, "x-request-id", str_from(x->name));

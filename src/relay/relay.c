@@ -138,8 +138,7 @@ enum verdict relay_resume(struct exchange *x, enum wake why)
         stream_break(s);
         return finish(x, s);
     case WAKE_DRAIN:
-        (void)exchange_fail(x, ERR_DRAINING,
-                            "The gateway is shutting down.");
+        (void)exchange_fail(x, ERR_DRAINING, "The gateway is shutting down.");
         stream_break(s);
         return finish(x, s);
     default:

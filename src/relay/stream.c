@@ -1,6 +1,7 @@
 /* stream.c - How an event stream passes:
  *
- *   bytes -> sse_in -> one event -> judge -> strip | rename | as it is -> client
+ *   bytes -> sse_in -> one event -> judge -> strip | rename | as it is ->
+ * client
  *
  * Events leave whole and in order. The one that ends the stream is held until
  * the transport ends too (at most STREAM_TAIL_MS), so that the usage row is
@@ -150,8 +151,8 @@ static void take_rest(struct stream *s)
 {
     struct exchange *x = s->x;
     struct str rest = sse_in_pending(&s->in);
-    struct str fill = sse_in_tail(&s->in) == SSE_TAIL_TORN ? STR("\n\n")
-                                                           : STR("\n");
+    struct str fill =
+        sse_in_tail(&s->in) == SSE_TAIL_TORN ? STR("\n\n") : STR("\n");
     struct sse_event ev;
     struct sse_verdict v;
     struct sse_judge probe = s->judge;
@@ -210,9 +211,9 @@ static void on_end(struct sink *k, const struct produce_end *how)
         return;
     if (s->events)
         take_rest(s);
-    if (s->events && (s->judge.complete ||
-                      (s->judge.kind == ENDPOINT_END_NONE &&
-                       how->err == ERR_OK))) {
+    if (s->events &&
+        (s->judge.complete ||
+         (s->judge.kind == ENDPOINT_END_NONE && how->err == ERR_OK))) {
         stream_complete(s);
         return;
     }
@@ -220,10 +221,10 @@ static void on_end(struct sink *k, const struct produce_end *how)
         stream_complete(s);
         return;
     }
-    (void)exchange_fail(x, how->err == ERR_UP_TIMEOUT ? ERR_UP_TIMEOUT
-                                                      : ERR_UP_INCOMPLETE,
-                        "The upstream's stream broke off%s%s.",
-                        how->text ? ": " : "", how->text ? how->text : "");
+    (void)exchange_fail(
+        x, how->err == ERR_UP_TIMEOUT ? ERR_UP_TIMEOUT : ERR_UP_INCOMPLETE,
+        "The upstream's stream broke off%s%s.", how->text ? ": " : "",
+        how->text ? how->text : "");
     stream_break(s);
     exchange_wake(x, WAKE_END);
 }

@@ -27,24 +27,16 @@
 
 /* An attempt; in the exchange's arena. */
 struct attempt {
-    struct sink sink;          /* first: what the producer knows of us */
-    struct exchange *x;        /* borrowed */
-    struct choice choice;      /* by value */
-    unsigned key;              /* index of the upstream key used */
+    struct sink sink;              /* first: what the producer knows of us */
+    struct exchange *x;            /* borrowed */
+    struct choice choice;          /* by value */
+    unsigned key;                  /* index of the upstream key used */
     const struct reply_head *head; /* arena; NULL before it came */
-    bool collect;              /* bytes go to x->work->body */
-    bool counted;              /* in flight at the target */
-    enum err outcome;          /* what target_leave() is told */
-    const char *outcome_text;  /* static or arena, or NULL */
+    bool collect;                  /* bytes go to x->work->body */
+    bool counted;                  /* in flight at the target */
+    enum err outcome;              /* what target_leave() is told */
+    const char *outcome_text;      /* static or arena, or NULL */
 };
-
-static bool type_is(const struct reply_head *head, struct str want)
-{
-    struct str v = headers_value(&head->headers, STR("Content-Type"));
-
-    v.len = str_find_char(v, ';');
-    return str_ieq(str_trim(v), want);
-}
 
 static bool is_json(const struct reply_head *head)
 {
@@ -110,12 +102,11 @@ static void attempt_fail(struct attempt *a, enum err e, const char *text)
     a->outcome = e;
     a->outcome_text = text;
     stats_inc(x->w->stats, STAT_UP_FAILED);
-    log_info(LOG_ROUTE,
-             "attempt failed: id=%s target=%.*s error=%s reason=\"%s\"",
-             x->name, STR_ARG(x->work->target_name), err_name(e),
-             text ? text : "");
-    (void)exchange_fail(x, e, "%s%s%s%s", err_row(e)->message,
-                        text ? " (" : "", text ? text : "", text ? ")" : "");
+    log_info(
+        LOG_ROUTE, "attempt failed: id=%s target=%.*s error=%s reason=\"%s\"",
+        x->name, STR_ARG(x->work->target_name), err_name(e), text ? text : "");
+    (void)exchange_fail(x, e, "%s%s%s%s", err_row(e)->message, text ? " (" : "",
+                        text ? text : "", text ? ")" : "");
     if (a->head)
         x->fail.upstream_status = a->head->status;
     exchange_wake(x, WAKE_FAIL);
@@ -212,8 +203,8 @@ static bool reply_scan(struct exchange *x)
 {
     struct jscan *scan = arena_alloc(x->arena, sizeof(*scan));
 
-    if (!scan || jscan_run(scan, buf_str(&x->work->body), &jscan_reply,
-                           NULL) != ERR_OK)
+    if (!scan ||
+        jscan_run(scan, buf_str(&x->work->body), &jscan_reply, NULL) != ERR_OK)
         return false;
     x->work->scan = scan;
     return true;
@@ -314,8 +305,7 @@ static enum err attempt_body(struct attempt *a, struct xfer_spec *spec)
     spec->body_kind = XFER_BODY_BYTES;
     buf_fini(&x->work->request);
     buf_init(&x->work->request, SIZE_MAX / 2);
-    e = splice_request(x, a->choice.model, add, &x->work->request,
-                       &spec->body);
+    e = splice_request(x, a->choice.model, add, &x->work->request, &spec->body);
     return e;
 }
 
@@ -374,10 +364,9 @@ enum err attempt_start(struct exchange *x, const struct choice *c)
                                  clock_mono_ms());
     spec.key_index = a->key;
     stats_inc(x->w->stats, STAT_UP_STARTED);
-    x->work->producer =
-        x->in->head.websocket
-            ? tunnel_start(x->w->upstreams, x, &spec, &a->sink)
-            : xfer_start(x->w->upstreams, x, &spec, &a->sink);
+    x->work->producer = x->in->head.websocket
+                            ? tunnel_start(x->w->upstreams, x, &spec, &a->sink)
+                            : xfer_start(x->w->upstreams, x, &spec, &a->sink);
     if (x->work->producer)
         return ERR_OK;
     attempt_leave(a, ERR_NOMEM, NULL);

@@ -133,7 +133,8 @@ static const struct candidate *candidate_pick(const struct candidates *cs)
     return &cs->c[0];
 }
 
-static const struct conf_upstream *passthrough_upstream(const struct exchange *x)
+static const struct conf_upstream *passthrough_upstream(
+    const struct exchange *x)
 {
     const struct conf *c = x->conf;
     const struct conf_upstream *named =

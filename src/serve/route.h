@@ -20,9 +20,9 @@ struct choice {
     const struct conf_upstream *up;
     const struct conf_route *route; /* NULL: by what upstreams serve */
     struct target *target;
-    struct str model;               /* name sent there; empty: none is named */
-    struct str label;               /* config text for metrics */
-    bool passthrough;               /* no model was named */
+    struct str model; /* name sent there; empty: none is named */
+    struct str label; /* config text for metrics */
+    bool passthrough; /* no model was named */
 };
 
 /* Choose for <x>, at random by weight among the targets that are open.

@@ -19,14 +19,13 @@ static enum verdict refuse_model(struct exchange *x, enum err e)
                                    "not have access to it.",
                                    len, model);
     case ERR_UNKNOWN_URL:
-        return exchange_fail(x, e,
-                             "Unknown request URL: %.*s %.*s. No passthrough "
-                             "upstream is configured for it.",
-                             STR_ARG(x->in->head.method_text),
-                             (int)(x->in->head.path.len > 256
-                                       ? 256
-                                       : x->in->head.path.len),
-                             x->in->head.path.p);
+        return exchange_fail(
+            x, e,
+            "Unknown request URL: %.*s %.*s. No passthrough "
+            "upstream is configured for it.",
+            STR_ARG(x->in->head.method_text),
+            (int)(x->in->head.path.len > 256 ? 256 : x->in->head.path.len),
+            x->in->head.path.p);
     case ERR_BAD_PARAM:
         return exchange_fail_param(x, e, "model",
                                    "The model '%.*s' is not served in the "

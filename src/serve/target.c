@@ -181,9 +181,8 @@ void target_leave(struct target *t, enum err e, const char *text)
 
 unsigned target_key_next(struct target *t, unsigned n_keys, uint64_t now_ms)
 {
-    unsigned first = atomic_fetch_add_explicit(&t->turn, 1,
-                                               memory_order_relaxed) %
-                     n_keys;
+    unsigned first =
+        atomic_fetch_add_explicit(&t->turn, 1, memory_order_relaxed) % n_keys;
 
     for (unsigned i = 0; i < n_keys; i++) {
         unsigned key = (first + i) % n_keys;
@@ -203,8 +202,7 @@ void target_key_rest(struct target *t, unsigned key, uint64_t until_ms)
     if (key >= TARGET_KEYS_MAX)
         return;
     was = atomic_load(&t->rest_until_ms[key]);
-    while (was < until_ms &&
-           !atomic_compare_exchange_weak(&t->rest_until_ms[key], &was,
-                                         until_ms))
+    while (was < until_ms && !atomic_compare_exchange_weak(
+                                 &t->rest_until_ms[key], &was, until_ms))
         ;
 }

@@ -18,12 +18,12 @@ struct target_table;
 
 /* A copy of a target's state, for tables and metrics. */
 struct target_view {
-    struct str name;         /* lives as long as the process */
-    uint64_t in_flight;      /* requests now */
-    uint64_t requests;       /* attempts ever */
-    uint64_t failures;       /* attempts that failed on the upstream's side */
-    bool draining;           /* takes no new requests */
-    char last_error[160];    /* "" when there was none */
+    struct str name;      /* lives as long as the process */
+    uint64_t in_flight;   /* requests now */
+    uint64_t requests;    /* attempts ever */
+    uint64_t failures;    /* attempts that failed on the upstream's side */
+    bool draining;        /* takes no new requests */
+    char last_error[160]; /* "" when there was none */
     uint64_t last_error_wall_ms;
     uint64_t last_ok_wall_ms; /* 0 = never */
 };

@@ -23,14 +23,13 @@ static void put_text(struct buf *b, const char *name, struct str value,
                      bool *ok)
 {
     *ok = *ok && buf_printf(b, "\"%s\":", name) == ERR_OK &&
-          json_put_str(b, cut(value)) == ERR_OK &&
-          buf_put(b, ",", 1) == ERR_OK;
+          json_put_str(b, cut(value)) == ERR_OK && buf_put(b, ",", 1) == ERR_OK;
 }
 
 static const char *source_name(unsigned source)
 {
-    static const char *const names[ROW_SOURCE_COUNT] = {
-        "none", "upstream", "engine", "estimated"};
+    static const char *const names[ROW_SOURCE_COUNT] = {"none", "upstream",
+                                                        "engine", "estimated"};
 
     return source < ROW_SOURCE_COUNT ? names[source] : "none";
 }
@@ -62,16 +61,16 @@ static bool put_numbers(struct buf *b, const struct exchange *x,
                               ? x->stage_us[STAGE_SERVE] - x->in->head_us
                               : 0;
 
-    return buf_printf(
-               b,
-               "\"status\":%u,\"stream\":%s,\"attempts\":%u,"
-               "\"cache\":\"bypass\",\"input_tokens\":%" PRIu64
-               ",\"cached_tokens\":%" PRIu64 ",\"output_tokens\":%" PRIu64
-               ",\"usage_source\":\"%s\",\"cost_nusd\":%" PRId64 ",",
-               row->status, (row->flags & ROW_STREAM) ? "true" : "false",
-               row->attempts, bill->input_tok, bill->cached_tok,
-               bill->output_tok, source_name(row->usage_source),
-               row->cost_nusd) == ERR_OK &&
+    return buf_printf(b,
+                      "\"status\":%u,\"stream\":%s,\"attempts\":%u,"
+                      "\"cache\":\"bypass\",\"input_tokens\":%" PRIu64
+                      ",\"cached_tokens\":%" PRIu64
+                      ",\"output_tokens\":%" PRIu64
+                      ",\"usage_source\":\"%s\",\"cost_nusd\":%" PRId64 ",",
+                      row->status, (row->flags & ROW_STREAM) ? "true" : "false",
+                      row->attempts, bill->input_tok, bill->cached_tok,
+                      bill->output_tok, source_name(row->usage_source),
+                      row->cost_nusd) == ERR_OK &&
            buf_printf(b,
                       "\"ms_total\":%u,\"ms_first_byte\":%u,\"us_overhead\":"
                       "%" PRId64 ",\"bytes_in\":%" PRIu64

@@ -215,10 +215,9 @@ static enum err put_hist(struct buf *out, const char *name, struct str labels,
 
     for (unsigned i = 0; i + 1 < HIST_BUCKETS && e == ERR_OK; i++) {
         below += h->bucket[i];
-        e = buf_printf(out,
-                       "tollgate_%s_bucket{%.*s%sle=\"%.6g\"} %" PRIu64 "\n",
-                       name, STR_ARG(labels), comma,
-                       (double)hist_bound_us(i) / 1e6, below);
+        e = buf_printf(
+            out, "tollgate_%s_bucket{%.*s%sle=\"%.6g\"} %" PRIu64 "\n", name,
+            STR_ARG(labels), comma, (double)hist_bound_us(i) / 1e6, below);
     }
     if (e == ERR_OK)
         e = buf_printf(out,

@@ -21,15 +21,15 @@ struct usage_row;
 /* One entry. */
 struct series {
     UT_hash_handle hh;
-    char *key;               /* owned: "model\ntarget" */
-    struct str model;        /* slice of <key> */
-    struct str target;       /* slice of <key> */
+    char *key;         /* owned: "model\ntarget" */
+    struct str model;  /* slice of <key> */
+    struct str target; /* slice of <key> */
     unsigned status[SERIES_STATUSES];
     uint64_t requests[SERIES_STATUSES];
     unsigned n_statuses;
-    struct hist seconds;     /* whole requests */
-    struct hist overhead;    /* our part before the upstream was asked */
-    struct hist first_byte;  /* to the first byte of the reply */
+    struct hist seconds;    /* whole requests */
+    struct hist overhead;   /* our part before the upstream was asked */
+    struct hist first_byte; /* to the first byte of the reply */
     uint64_t tok_input, tok_cached, tok_output;
     int64_t cost_nusd;
 };

@@ -56,8 +56,7 @@ static struct str upstream_name(const struct exchange *x)
 {
     struct str s = x->work->target_name;
 
-    if (x->work->upstream_model.len > 0 &&
-        s.len > x->work->upstream_model.len)
+    if (x->work->upstream_model.len > 0 && s.len > x->work->upstream_model.len)
         s.len -= x->work->upstream_model.len + 1;
     return s;
 }
