@@ -19,6 +19,8 @@ enum known {
     KNOWN_CONNECTION,
     KNOWN_EXPECT,
     KNOWN_UPGRADE,
+    KNOWN_GUARDED,   /* of no interest, but see known_of() */
+    KNOWN_DISGUISED, /* one of these, written with '_' for '-' */
 };
 
 /* A parse under way. */
@@ -47,14 +49,36 @@ static const struct method_name methods[] = {
     {STR("OPTIONS"), HTTP1_OPTIONS}, {STR("TRACE"), HTTP1_TRACE},
 };
 
-/* Fields whose meaning must not hinge on whether a later reader takes '_' for
- * '-', as CGI and its heirs do. */
-static const struct str guarded[] = {
-    STR("content-length"),     STR("transfer-encoding"),
-    STR("content-encoding"),   STR("content-type"),
-    STR("keep-alive"),         STR("proxy-connection"),
-    STR("proxy-authenticate"), STR("proxy-authorization"),
-    STR("x-api-key"),          STR("api-key"),
+struct field_name {
+    struct str text;
+    enum known known;
+};
+
+/* Names of interest by length; those of a length differ in their first. The
+ * first entry is none, the last ends the last length. */
+static const struct field_name field_names[] = {
+    {{NULL, 0}, KNOWN_NOT},
+    {STR("host"), KNOWN_HOST},
+    {STR("expect"), KNOWN_EXPECT},
+    {STR("upgrade"), KNOWN_UPGRADE},
+    {STR("api-key"), KNOWN_GUARDED},
+    {STR("x-api-key"), KNOWN_GUARDED},
+    {STR("connection"), KNOWN_CONNECTION},
+    {STR("keep-alive"), KNOWN_GUARDED},
+    {STR("content-type"), KNOWN_GUARDED},
+    {STR("content-length"), KNOWN_CONTENT_LENGTH},
+    {STR("content-encoding"), KNOWN_GUARDED},
+    {STR("proxy-connection"), KNOWN_GUARDED},
+    {STR("transfer-encoding"), KNOWN_TRANSFER_ENCODING},
+    {STR("proxy-authenticate"), KNOWN_GUARDED},
+    {STR("proxy-authorization"), KNOWN_GUARDED},
+    {{NULL, 0}, KNOWN_NOT},
+};
+
+/* Where the names of each length begin in field_names. */
+static const uint8_t at_length[] = {
+    [4] = 1,  [6] = 2,   [7] = 3,   [9] = 5,   [10] = 6,  [12] = 8,
+    [14] = 9, [16] = 10, [17] = 12, [18] = 13, [19] = 14,
 };
 
 /* Fields of one connection, besides those that Connection names. */
@@ -187,42 +211,35 @@ static enum err parse_status_line(struct parse *ps)
     return take(ps, STR("\r\n")) ? ERR_OK : ERR_BAD_HTTP;
 }
 
-static enum known known_of(struct str name)
+/* The entry that <name> can be at all, or NULL. */
+static const struct field_name *candidate(struct str name)
 {
-    switch (name.len) {
-    case 4:
-        return str_ieq(name, STR("host")) ? KNOWN_HOST : KNOWN_NOT;
-    case 6:
-        return str_ieq(name, STR("expect")) ? KNOWN_EXPECT : KNOWN_NOT;
-    case 7:
-        return str_ieq(name, STR("upgrade")) ? KNOWN_UPGRADE : KNOWN_NOT;
-    case 10:
-        return str_ieq(name, STR("connection")) ? KNOWN_CONNECTION : KNOWN_NOT;
-    case 14:
-        return str_ieq(name, STR("content-length")) ? KNOWN_CONTENT_LENGTH
-                                                    : KNOWN_NOT;
-    case 17:
-        return str_ieq(name, STR("transfer-encoding")) ? KNOWN_TRANSFER_ENCODING
-                                                       : KNOWN_NOT;
-    default:
-        return KNOWN_NOT;
+    size_t i = name.len < sizeof(at_length) ? at_length[name.len] : 0;
+
+    for (; i > 0 && field_names[i].text.len == name.len; i++) {
+        if (field_names[i].text.p[0] == (name.p[0] | 32))
+            return &field_names[i];
     }
+    return NULL;
 }
 
-/* Whether <name>, which has an underscore, is a guarded name in disguise. */
-static bool is_disguised(struct str name)
+/* What <name> is to this file. The meaning of the fields above must not hinge
+ * on whether a later reader takes '_' for '-', as CGI and its heirs do. */
+static enum known known_of(struct str name)
 {
-    char dashed[20];
+    const struct field_name *f = candidate(name);
 
-    if (name.len > sizeof(dashed))
-        return false;
-    for (size_t i = 0; i < name.len; i++)
-        dashed[i] = name.p[i] == '_' ? '-' : name.p[i];
-    for (size_t i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++) {
-        if (str_ieq(str_of(dashed, name.len), guarded[i]))
-            return true;
+    if (!f)
+        return KNOWN_NOT;
+    if (str_ieq(name, f->text))
+        return f->known;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.p[i] == '_' ? '-' : (char)(name.p[i] | 32);
+
+        if (c != f->text.p[i])
+            return KNOWN_NOT;
     }
-    return false;
+    return KNOWN_DISGUISED;
 }
 
 static enum err on_connection(struct parse *ps, struct str list)
@@ -291,7 +308,10 @@ static enum err interpret(struct parse *ps, const struct http1_header *f)
         if (http1_list_has(f->value, STR("websocket")))
             ps->to_websocket = true;
         return ERR_OK;
+    case KNOWN_DISGUISED:
+        return ERR_BAD_HTTP;
     case KNOWN_NOT:
+    case KNOWN_GUARDED:
         break;
     }
     return ERR_OK;
@@ -300,18 +320,13 @@ static enum err interpret(struct parse *ps, const struct http1_header *f)
 /* One field line. */
 static enum err parse_field(struct parse *ps, struct http1_header *f)
 {
-    const char *start = ps->p;
-    unsigned classes = 0;
-
-    while (ps->p < ps->end && http1_char_is(*ps->p, HTTP1_TCHAR))
-        classes |= http1_chars[(unsigned char)*ps->p++];
-    f->name = str_of(start, (size_t)(ps->p - start));
+    f->name = take_run(ps, HTTP1_TCHAR);
     if (f->name.len == 0 || !take(ps, STR(":")))
         return ERR_BAD_HTTP;
-    f->value = str_trim(take_run(ps, HTTP1_FIELD));
+    f->value = str_of(ps->p, http1_char_span_field(ps->p, left(ps)));
+    ps->p += f->value.len;
+    f->value = str_trim(f->value);
     if (!take(ps, STR("\r\n")))
-        return ERR_BAD_HTTP;
-    if ((classes & HTTP1_UNDER) && is_disguised(f->name))
         return ERR_BAD_HTTP;
     return interpret(ps, f);
 }

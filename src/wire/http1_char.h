@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Classes of a byte; a byte may be in several. */
 enum http1_char {
@@ -17,7 +18,6 @@ enum http1_char {
     HTTP1_HEX = 16,   /* HEXDIG */
     HTTP1_DIGIT = 32, /* DIGIT */
     HTTP1_NAME = 64,  /* unreserved or sub-delims of RFC 3986 */
-    HTTP1_UNDER = 128 /* the underscore */
 };
 
 /* Classes of each byte value. */
@@ -33,11 +33,45 @@ static inline bool http1_char_is(char c, enum http1_char of)
 static inline size_t http1_char_span(const char *p, size_t len,
                                      enum http1_char of)
 {
+    const unsigned char *u = (const unsigned char *)p;
+    const uint8_t *in = http1_chars;
     size_t n = 0;
 
-    while (n < len && http1_char_is(p[n], of))
+    while (len - n >= 4 &&
+           (in[u[n]] & in[u[n + 1]] & in[u[n + 2]] & in[u[n + 3]] & of) != 0)
+        n += 4;
+    while (n < len && (in[u[n]] & of) != 0)
         n++;
     return n;
+}
+
+/* Length of the run of HTTP1_FIELD bytes, eight at a time: those below 32 and
+ * 127 get their top bit set in <odd>, and of them only the tab may pass. Where
+ * the first byte is not the lowest of a word, a word with a byte in <odd> is
+ * looked at byte by byte, since only the lowest such bit is exact. */
+static inline size_t http1_char_span_field(const char *p, size_t len)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = ones << 7;
+    size_t n = 0, first;
+    uint64_t word, del, odd;
+
+    while (len - n >= 8) {
+        memcpy(&word, p + n, 8);
+        del = word ^ ones * 127;
+        odd = (((word - ones * 32) & ~word) | ((del - ones) & ~del)) & tops;
+        if (odd == 0) {
+            n += 8;
+            continue;
+        }
+        first = 0;
+        if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+            first = (size_t)__builtin_ctzll(odd) / 8;
+        n += first;
+        if (!http1_char_is(p[n], HTTP1_FIELD))
+            return n;
+        n++;
+    }
+    return n + http1_char_span(p + n, len - n, HTTP1_FIELD);
 }
 
 /* The value of the hex digit <c>. */

@@ -140,6 +140,12 @@ static enum err scan_version(struct http1_scan *s, struct str in, char last,
     static const char text[] = "HTTP/1.1";
     char c = in.p[s->at];
 
+    if (s->matched == 0 && in.len - s->at > 8 &&
+        memcmp(in.p + s->at, text, 8) == 0) {
+        s->at += 8;
+        s->matched = 8;
+        return ERR_OK;
+    }
     if (s->matched == sizeof(text) - 1) {
         if (c != last)
             return ERR_BAD_HTTP;
@@ -175,36 +181,64 @@ static enum err scan_code(struct http1_scan *s, struct str in)
     return ERR_OK;
 }
 
-/* Reason phrase or field value, up to its CR. */
-static enum err scan_text(struct http1_scan *s, struct str in,
-                          enum scan_state next)
+/* Reason phrase, up to its CR. */
+static enum err scan_reason(struct http1_scan *s, struct str in)
 {
-    if (!take_run(s, in, HTTP1_FIELD))
-        return ERR_OK;
-    return expect(s, in, '\r', next);
+    s->at += http1_char_span_field(in.p + s->at, in.len - s->at);
+    return s->at < in.len ? expect(s, in, '\r', SCAN_START_LF) : ERR_OK;
 }
 
-/* The first byte of a field line, or the CR of the empty line. */
-static enum err scan_line(struct http1_scan *s, struct str in, size_t most)
+/* One step within a field line that starts at <*at>; gives the next state.
+ * SCAN_COUNT: the byte there is bad. */
+static inline enum scan_state step_field(enum scan_state state, struct str in,
+                                         size_t *at)
 {
-    if (in.p[s->at] == '\r') {
-        enter(s, SCAN_END_LF);
-        return ERR_OK;
+    const char *p = in.p + *at;
+    size_t room = in.len - *at, n;
+
+    switch (state) {
+    case SCAN_LINE:
+        if (*p == '\r') {
+            ++*at;
+            return SCAN_END_LF;
+        }
+        return http1_char_is(*p, HTTP1_TCHAR) ? SCAN_NAME : SCAN_COUNT;
+    case SCAN_NAME:
+        n = http1_char_span(p, room, HTTP1_TCHAR);
+        *at += n < room ? n + 1 : n;
+        if (n < room && p[n] != ':')
+            return SCAN_COUNT;
+        return n < room ? SCAN_VALUE : SCAN_NAME;
+    case SCAN_VALUE:
+        n = http1_char_span_field(p, room);
+        *at += n < room ? n + 1 : n;
+        if (n < room && p[n] != '\r')
+            return SCAN_COUNT;
+        return n < room ? SCAN_VALUE_LF : SCAN_VALUE;
+    default:
+        ++*at;
+        return *p == '\n' ? SCAN_LINE : SCAN_COUNT;
     }
-    if (!http1_char_is(in.p[s->at], HTTP1_TCHAR))
-        return ERR_BAD_HTTP;
-    if (s->fields == most)
-        return ERR_HEADERS_TOO_LARGE;
-    s->fields++;
-    s->state = SCAN_NAME;
-    return ERR_OK;
 }
 
-static enum err scan_name(struct http1_scan *s, struct str in)
+/* The field lines, up to the CR of the empty line. The hot loop: its state
+ * lives in registers. */
+static enum err scan_fields(struct http1_scan *s, struct str in, size_t most)
 {
-    if (!take_run(s, in, HTTP1_TCHAR))
-        return ERR_OK;
-    return expect(s, in, ':', SCAN_VALUE);
+    enum scan_state state = (enum scan_state)s->state, next;
+    size_t at = s->at;
+
+    while (at < in.len && state != SCAN_END_LF) {
+        next = step_field(state, in, &at);
+        if (next == SCAN_COUNT)
+            return ERR_BAD_HTTP;
+        if (state == SCAN_LINE && next == SCAN_NAME && ++s->fields > most)
+            return ERR_HEADERS_TOO_LARGE;
+        state = next;
+    }
+    s->at = at;
+    s->state = (uint8_t)state;
+    return ERR_OK;
 }
 
 /* Take at least one byte, or change to a state that does. */
@@ -232,16 +266,14 @@ static enum err scan_step(struct http1_scan *s, struct str in,
     case SCAN_CODE:
         return scan_code(s, in);
     case SCAN_REASON:
-        return scan_text(s, in, SCAN_START_LF);
+        return scan_reason(s, in);
     case SCAN_START_LF:
-    case SCAN_VALUE_LF:
         return expect(s, in, '\n', SCAN_LINE);
     case SCAN_LINE:
-        return scan_line(s, in, limits->fields);
     case SCAN_NAME:
-        return scan_name(s, in);
     case SCAN_VALUE:
-        return scan_text(s, in, SCAN_VALUE_LF);
+    case SCAN_VALUE_LF:
+        return scan_fields(s, in, limits->fields);
     case SCAN_END_LF:
         return expect(s, in, '\n', SCAN_DONE);
     case SCAN_DONE:
