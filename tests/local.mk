@@ -15,14 +15,7 @@ include tests/unit/stages.mk
 include tests/unit/daemon.mk
 endif
 
-if FUZZING
-fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
-include tests/fuzz/base.mk
-include tests/fuzz/http1.mk
-include tests/fuzz/json.mk
-include tests/fuzz/conf.mk
-include tests/fuzz/store.mk
-endif
+include tests/fuzz/local.mk
 
 include tests/e2e/local.mk
 include tests/bench/local.mk

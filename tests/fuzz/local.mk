@@ -1,0 +1,23 @@
+# tests/fuzz: one program a codec, built with --enable-fuzzing and clang. Each
+# area's fragment appends its programs to FUZZ_TARGETS as well, so that they
+# run in the smoke. Seeds stand in corpus/NAME, dictionaries beside the
+# targets; see run.sh.
+FUZZ_TARGETS =
+EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/http.dict tests/fuzz/corpus
+
+if FUZZING
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
+include tests/fuzz/base.mk
+include tests/fuzz/http1.mk
+include tests/fuzz/json.mk
+include tests/fuzz/conf.mk
+include tests/fuzz/store.mk
+endif
+
+# Every target for FUZZ_TIME, one after the other.
+FUZZ_TIME = 60s
+PHONY_TARGETS += fuzz-smoke
+fuzz-smoke: $(FUZZ_TARGETS)
+	@test -n "$(FUZZ_TARGETS)" || \
+	    { echo "configure with --enable-fuzzing and CC=clang"; exit 1; }
+	$(srcdir)/tests/fuzz/run.sh $(FUZZ_TIME) $(FUZZ_TARGETS)
