@@ -1,6 +1,14 @@
 # src/store: sources are listed one a line, in alphabetical order.
-# When the first source lands, uncomment:
-# noinst_LIBRARIES += src/store/libstore.a
-# TG_LIBS += src/store/libstore.a
-# src_store_libstore_a_SOURCES = \
-#     src/store/NAME.c src/store/NAME.h
+noinst_LIBRARIES += src/store/libstore.a
+TG_LIBS += src/store/libstore.a
+src_store_libstore_a_SOURCES = \
+    src/store/child.c src/store/child.h \
+    src/store/env.c src/store/env.h src/store/env_priv.h \
+    src/store/env_walk.c \
+    src/store/ledger_db.c src/store/ledger_db.h \
+    src/store/rec.c src/store/rec.h \
+    src/store/row.c src/store/row.h \
+    src/store/tally.c src/store/tally.h \
+    src/store/txn.c \
+    src/store/verify.c \
+    src/store/writer.c src/store/writer.h

@@ -13,6 +13,7 @@
 #define ROW_NAME_MAX   64  /* key id, team, endpoint, target */
 #define ROW_MODEL_MAX  128 /* model asked, model of the target */
 #define ROW_REASON_MAX 128 /* why it ended the way it did */
+#define ROW_FINISH_MAX 32  /* finish reason */
 
 /* No row payload is longer than this. */
 #define ROW_BYTES_MAX 1024
@@ -72,6 +73,8 @@ struct usage_row {
     uint32_t ms_first_byte;      /* to the first byte of the reply */
     uint64_t bytes_in;           /* request body bytes */
     uint64_t bytes_out;          /* reply body bytes */
+    uint64_t audio_ms;           /* audio billed by time */
+    struct str finish;           /* finish or stop reason; may be empty */
 };
 
 /* Input tokens as people count them: every input kind and audio input. */

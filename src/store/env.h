@@ -1,0 +1,179 @@
+/* env.h - One LMDB environment: opened once, guarded, grown and reopened.
+ * Nothing of LMDB is seen outside; values borrowed from a transaction live
+ * as long as it does.
+ *
+ * Threads: one thread writes (the writer of this environment), any thread
+ * reads in short transactions. Each reader holds the gate (a rwlock) shared;
+ * growing the map and reopening hold it alone, for which no transaction may
+ * be open in the process. So a read transaction must never be kept across a
+ * wait, and a thread must not open a second one inside the first. */
+#ifndef TG_STORE_ENV_H
+#define TG_STORE_ENV_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct env;
+struct MDB_txn;
+struct MDB_cursor;
+
+/* Most tables of one environment. */
+#define ENV_TABLES_MAX 12
+
+/* Longest key of a table, in bytes; keys are never empty. */
+#define ENV_KEY_MAX 511
+
+/* How an environment is kept; or-ed together. */
+enum env_flag {
+    ENV_NOSYNC = 1,    /* never synced: contents may be lost by power loss */
+    ENV_DISPOSABLE = 2 /* damaged files are moved aside and made anew */
+};
+
+/* What is proved of one record when a file is walked; appends what is wrong
+ * to <why> and gives ERR_CORRUPT. Runs in a child process. */
+typedef enum err env_check_fn(unsigned table, struct str key, struct str value,
+                              struct buf *why);
+
+/* How to open. Everything is borrowed until env_open() returns, the tables
+ * and <check> until env_close(). */
+struct env_opts {
+    const char *dir;           /* made 0700 when missing */
+    const char *what;          /* for sentences: "ledger" */
+    const char *const *tables; /* their names, in the order of their numbers */
+    unsigned n_tables;
+    unsigned flags;       /* enum env_flag */
+    size_t map_bytes;     /* first size of the map */
+    size_t map_bytes_max; /* it never grows past this */
+    env_check_fn *check;  /* may be NULL */
+};
+
+/* Open <dir>/data.mdb: lock the directory against other processes and against
+ * a second open here, prove in a child process that the file can be walked
+ * end to end, drop stale readers. On failure a sentence naming the file is
+ * appended to <why>: ERR_EXISTS (in use), ERR_CORRUPT (damaged, or gone while
+ * the directory says that it was there), ERR_REFUSED (a network file system),
+ * ERR_IO, ERR_NOMEM. */
+enum err env_open(const struct env_opts *opts, struct env **env_out,
+                  struct buf *why) MUST_CHECK;
+
+/* Close; no transaction may be open. NULL is fine. */
+void env_close(struct env *env);
+
+/* Make the map larger by half at least. Writer only, with no write
+ * transaction open; waits for readers. ERR_FULL at the stated maximum. */
+enum err env_grow(struct env *env) MUST_CHECK;
+
+/* Close and open the file anew, walked first as at the start. Writer only,
+ * after a failed write of LMDB's head page has made it refuse everything.
+ * Failures as env_open(); the environment then refuses all transactions. */
+enum err env_reopen(struct env *env, struct buf *why) MUST_CHECK;
+
+/* Whether LMDB refuses everything until env_reopen(). */
+bool env_is_panicked(const struct env *env);
+
+/* Free the slots of readers whose process is gone; how many. Writer only,
+ * once a minute: they keep pages from being used again. */
+unsigned env_drop_stale_readers(struct env *env);
+
+/* Bytes of the map. */
+size_t env_map_bytes(const struct env *env);
+
+/* The file, for sentences; borrowed. */
+const char *env_path(const struct env *env);
+
+/* What LMDB or the system said at the last failure of any transaction, e.g.
+ * "No space left on device"; "" when nothing failed. Any thread; static. */
+const char *env_last_error(const struct env *env);
+
+/* Append printf text to <why>, which may be too small for it: a sentence cut
+ * short is no reason to fail in another way. */
+void env_say(struct buf *why, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A transaction; lives on the stack of the thread that began it. */
+struct txn {
+    struct env *env;
+    struct MDB_txn *mdb;
+    struct txn *parent; /* of a child; NULL otherwise */
+    bool is_write;
+};
+
+/* Begin reading a snapshot. Any thread, one at a time per thread. End it with
+ * txn_end(). ERR_IO, ERR_FULL (no reader slot). */
+enum err txn_begin_read(struct env *env, struct txn *txn_out) MUST_CHECK;
+
+/* Begin writing. Writer only. */
+enum err txn_begin_write(struct env *env, struct txn *txn_out) MUST_CHECK;
+
+/* Begin a part of the write transaction <parent> that can be undone alone;
+ * <parent> must not be used until it has ended. */
+enum err txn_begin_child(struct txn *parent, struct txn *txn_out) MUST_CHECK;
+
+/* Make it durable (a child: part of its parent). Ended in any case. */
+enum err txn_commit(struct txn *t) MUST_CHECK;
+
+/* End without keeping anything written. Does nothing when already ended. */
+void txn_end(struct txn *t);
+
+/* The value under <key>, borrowed until the transaction ends or, in a write
+ * transaction, its next change. ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. */
+enum err txn_get(struct txn *t, unsigned table, struct str key,
+                 struct str *value_out) MUST_CHECK;
+
+/* Store; an older value is replaced. ERR_FULL when the map must grow (then
+ * the transaction is lost), ERR_RANGE for a key too long, ERR_IO. */
+enum err txn_put(struct txn *t, unsigned table, struct str key,
+                 struct str value) MUST_CHECK;
+
+/* Store unless there is a value: ERR_EXISTS. */
+enum err txn_add(struct txn *t, unsigned table, struct str key,
+                 struct str value) MUST_CHECK;
+
+/* Delete. ERR_NOT_FOUND. */
+enum err txn_del(struct txn *t, unsigned table, struct str key) MUST_CHECK;
+
+/* Delete everything in <table>. */
+enum err txn_clear(struct txn *t, unsigned table) MUST_CHECK;
+
+/* How many records <table> holds. */
+enum err txn_count(struct txn *t, unsigned table,
+                   uint64_t *count_out) MUST_CHECK;
+
+/* A place in a table; ends with its transaction, close it before. */
+struct cursor {
+    struct txn *txn;
+    struct MDB_cursor *mdb;
+    struct str key;   /* borrowed, where it stands */
+    struct str value; /* borrowed, where it stands */
+};
+
+/* Open a cursor; it stands nowhere. */
+enum err cursor_open(struct txn *t, unsigned table,
+                     struct cursor *cur_out) MUST_CHECK;
+
+/* Close; zeroed is fine. */
+void cursor_close(struct cursor *c);
+
+/* Go to the first record whose key is >= <key>; empty goes to the first of
+ * all. ERR_NOT_FOUND when there is none. */
+enum err cursor_seek(struct cursor *c, struct str key) MUST_CHECK;
+
+/* Go on by one. ERR_NOT_FOUND behind the last. */
+enum err cursor_next(struct cursor *c) MUST_CHECK;
+
+/* Go to the last record. ERR_NOT_FOUND when there is none. */
+enum err cursor_last(struct cursor *c) MUST_CHECK;
+
+/* Delete the record it stands on; cursor_next() then goes to the one behind
+ * it. Write transactions only. */
+enum err cursor_del(struct cursor *c) MUST_CHECK;
+
+/* Open the file of <opts> for reading in this process, which must be a child
+ * made for it, and call <fn> with a transaction. With <shared> it stands
+ * beside a live writer; without, nobody writes. Gives what <fn> gives. */
+typedef enum err env_look_fn(struct txn *t, void *arg, struct buf *out);
+enum err env_look(const struct env_opts *opts, bool shared, env_look_fn *fn,
+                  void *arg, struct buf *out) MUST_CHECK;
+
+#endif

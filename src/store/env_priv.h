@@ -1,0 +1,33 @@
+/* env_priv.h - The inside of an environment, for env.c, env_walk.c and txn.c
+ * alone. */
+#ifndef TG_STORE_ENV_PRIV_H
+#define TG_STORE_ENV_PRIV_H
+
+#include "store/env.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* An open environment. */
+struct env {
+    struct env_opts opts; /* its dir and path below, owned */
+    char *dir;            /* owned */
+    char *path;           /* <dir>/data.mdb, owned */
+    MDB_env *mdb;         /* NULL after a reopen that failed */
+    MDB_dbi dbi[ENV_TABLES_MAX];
+    int lock_fd;           /* holds the flock */
+    pthread_rwlock_t gate; /* readers shared; grow and reopen alone */
+    _Atomic(size_t) map_bytes;
+    _Atomic(bool) panicked;
+    _Atomic(int) last_error; /* of LMDB or errno; 0: none */
+};
+
+/* Our code for LMDB's <rc>; remembers it as the last error of <env>. */
+enum err env_error(struct env *env, int rc);
+
+/* Walk the file of <opts> in a child process. ERR_CORRUPT with a sentence. */
+enum err env_walk(const struct env_opts *opts, const char *path,
+                  struct buf *why) MUST_CHECK;
+
+#endif

@@ -1,0 +1,99 @@
+/* row.c - Bytes of a usage row. Decides the order of its fields, which is
+ * for ever; new fields go to the end. */
+#include "store/row.h"
+
+#include "base/panic.h"
+#include "store/rec.h"
+
+uint64_t row_input_tokens(const uint64_t tok[ROW_TOK_COUNT])
+{
+    return tok[ROW_TOK_INPUT] + tok[ROW_TOK_CACHE_READ] +
+           tok[ROW_TOK_CACHE_WRITE_5M] + tok[ROW_TOK_CACHE_WRITE_1H] +
+           tok[ROW_TOK_AUDIO_IN];
+}
+
+uint64_t row_output_tokens(const uint64_t tok[ROW_TOK_COUNT])
+{
+    return tok[ROW_TOK_OUTPUT] + tok[ROW_TOK_REASONING] +
+           tok[ROW_TOK_AUDIO_OUT];
+}
+
+size_t row_encode(const struct usage_row *row, void *out)
+{
+    struct rec_out o = {.p = out, .room = ROW_BYTES_MAX};
+
+    BUG_ON(row->id.len != ROW_ID_LEN);
+    rec_put_raw(&o, row->id.p, ROW_ID_LEN);
+    rec_put_int(&o, (uint64_t)row->time_wall_ms, 8);
+    rec_put_int(&o, row->status, 2);
+    rec_put_int(&o, row->flags, 2);
+    rec_put_int(&o, row->attempts, 1);
+    rec_put_int(&o, row->usage_source, 1);
+    rec_put_int(&o, ROW_TOK_COUNT, 1);
+    for (unsigned i = 0; i < ROW_TOK_COUNT; i++)
+        rec_put_int(&o, row->tok[i], 8);
+    rec_put_int(&o, (uint64_t)row->cost_nusd, 8);
+    rec_put_int(&o, row->ms_total, 4);
+    rec_put_int(&o, row->ms_first_byte, 4);
+    rec_put_int(&o, row->bytes_in, 8);
+    rec_put_int(&o, row->bytes_out, 8);
+    rec_put_text(&o, row->key_id, ROW_NAME_MAX);
+    rec_put_text(&o, row->team, ROW_NAME_MAX);
+    rec_put_text(&o, row->endpoint, ROW_NAME_MAX);
+    rec_put_text(&o, row->model, ROW_MODEL_MAX);
+    rec_put_text(&o, row->target, ROW_NAME_MAX);
+    rec_put_text(&o, row->target_model, ROW_MODEL_MAX);
+    rec_put_text(&o, row->reason, ROW_REASON_MAX);
+    rec_put_text(&o, row->finish, ROW_FINISH_MAX);
+    rec_put_int(&o, row->audio_ms, 8);
+    BUG_ON(o.full);
+    return o.len;
+}
+
+/* Token kinds are counted in the record: a newer writer may know more of
+ * them, which are dropped here, an older one fewer, which are then 0. */
+static void get_tokens(struct rec_in *in, uint64_t tok[ROW_TOK_COUNT])
+{
+    const unsigned n = (unsigned)rec_get_int(in, 1);
+
+    for (unsigned i = 0; i < n; i++) {
+        const uint64_t v = rec_get_int(in, 8);
+
+        if (i < ROW_TOK_COUNT)
+            tok[i] = v;
+    }
+}
+
+enum err row_decode(struct str bytes, struct usage_row *row_out)
+{
+    struct rec_in in = {.p = (const uint8_t *)bytes.p, .left = bytes.len};
+    struct usage_row r = {.id = rec_get_raw(&in, ROW_ID_LEN)};
+
+    r.time_wall_ms = (int64_t)rec_get_int(&in, 8);
+    r.status = (uint16_t)rec_get_int(&in, 2);
+    r.flags = (uint16_t)rec_get_int(&in, 2);
+    r.attempts = (uint8_t)rec_get_int(&in, 1);
+    r.usage_source = (uint8_t)rec_get_int(&in, 1);
+    get_tokens(&in, r.tok);
+    r.cost_nusd = (int64_t)rec_get_int(&in, 8);
+    r.ms_total = (uint32_t)rec_get_int(&in, 4);
+    r.ms_first_byte = (uint32_t)rec_get_int(&in, 4);
+    r.bytes_in = rec_get_int(&in, 8);
+    r.bytes_out = rec_get_int(&in, 8);
+    r.key_id = rec_get_text(&in);
+    r.team = rec_get_text(&in);
+    r.endpoint = rec_get_text(&in);
+    r.model = rec_get_text(&in);
+    r.target = rec_get_text(&in);
+    r.target_model = rec_get_text(&in);
+    r.reason = rec_get_text(&in);
+    r.finish = rec_get_text(&in);
+    r.audio_ms = rec_get_int(&in, 8);
+    if (in.bad || r.key_id.len > ROW_NAME_MAX || r.team.len > ROW_NAME_MAX ||
+        r.endpoint.len > ROW_NAME_MAX || r.model.len > ROW_MODEL_MAX ||
+        r.target.len > ROW_NAME_MAX || r.target_model.len > ROW_MODEL_MAX ||
+        r.reason.len > ROW_REASON_MAX || r.finish.len > ROW_FINISH_MAX)
+        return ERR_CORRUPT;
+    *row_out = r;
+    return ERR_OK;
+}

@@ -1,0 +1,246 @@
+/* txn.c - Transactions and cursors over LMDB, and what its codes mean here.
+ * Must never let an MDB_val outlive its transaction in our own state. */
+#include "store/env_priv.h"
+
+#include <errno.h>
+
+#include "base/panic.h"
+
+enum err env_error(struct env *env, int rc)
+{
+    switch (rc) {
+    case MDB_SUCCESS:
+        return ERR_OK;
+    case MDB_NOTFOUND:
+        return ERR_NOT_FOUND;
+    case MDB_KEYEXIST:
+        return ERR_EXISTS;
+    default:
+        break;
+    }
+    atomic_store(&env->last_error, rc);
+    switch (rc) {
+    case MDB_PANIC:
+        atomic_store(&env->panicked, true);
+        return ERR_IO;
+    case MDB_MAP_FULL:
+    case MDB_READERS_FULL:
+    case MDB_TXN_FULL:
+        return ERR_FULL;
+    case MDB_BAD_VALSIZE:
+        return ERR_RANGE;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+        return ERR_CORRUPT;
+    case ENOMEM:
+        return ERR_NOMEM;
+    default:
+        return ERR_IO;
+    }
+}
+
+const char *env_last_error(const struct env *env)
+{
+    const int rc = atomic_load(&env->last_error);
+
+    return rc == 0 ? "" : mdb_strerror(rc);
+}
+
+static MDB_val val_of(struct str s)
+{
+    /* LMDB does not write through it. */
+    union {
+        const char *in;
+        void *out;
+    } p = {.in = s.p};
+
+    return (MDB_val){.mv_size = s.len, .mv_data = p.out};
+}
+
+static bool is_open_table(const struct txn *t, unsigned table)
+{
+    return t->mdb && table < t->env->opts.n_tables;
+}
+
+enum err txn_begin_read(struct env *env, struct txn *txn_out)
+{
+    MDB_txn *mdb;
+
+    pthread_rwlock_rdlock(&env->gate);
+    if (!env->mdb) {
+        pthread_rwlock_unlock(&env->gate);
+        return ERR_IO;
+    }
+    const int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &mdb);
+    if (rc != MDB_SUCCESS) {
+        pthread_rwlock_unlock(&env->gate);
+        return env_error(env, rc);
+    }
+    *txn_out = (struct txn){.env = env, .mdb = mdb};
+    return ERR_OK;
+}
+
+enum err txn_begin_write(struct env *env, struct txn *txn_out)
+{
+    MDB_txn *mdb;
+
+    if (!env->mdb)
+        return ERR_IO;
+    const int rc = mdb_txn_begin(env->mdb, NULL, 0, &mdb);
+    if (rc != MDB_SUCCESS)
+        return env_error(env, rc);
+    *txn_out = (struct txn){.env = env, .mdb = mdb, .is_write = true};
+    return ERR_OK;
+}
+
+enum err txn_begin_child(struct txn *parent, struct txn *txn_out)
+{
+    MDB_txn *mdb;
+
+    BUG_ON(!parent->is_write || !parent->mdb);
+    const int rc = mdb_txn_begin(parent->env->mdb, parent->mdb, 0, &mdb);
+    if (rc != MDB_SUCCESS)
+        return env_error(parent->env, rc);
+    *txn_out = (struct txn){
+        .env = parent->env, .mdb = mdb, .parent = parent, .is_write = true};
+    return ERR_OK;
+}
+
+enum err txn_commit(struct txn *t)
+{
+    BUG_ON(!t->is_write || !t->mdb);
+    const int rc = mdb_txn_commit(t->mdb);
+    t->mdb = NULL;
+    return env_error(t->env, rc);
+}
+
+void txn_end(struct txn *t)
+{
+    if (!t->mdb)
+        return;
+    mdb_txn_abort(t->mdb);
+    t->mdb = NULL;
+    if (!t->is_write)
+        pthread_rwlock_unlock(&t->env->gate);
+}
+
+enum err txn_get(struct txn *t, unsigned table, struct str key,
+                 struct str *value_out)
+{
+    MDB_val k = val_of(key);
+    MDB_val v;
+
+    BUG_ON(!is_open_table(t, table));
+    const int rc = mdb_get(t->mdb, t->env->dbi[table], &k, &v);
+    if (rc != MDB_SUCCESS)
+        return env_error(t->env, rc);
+    *value_out = str_of(v.mv_data, v.mv_size);
+    return ERR_OK;
+}
+
+static enum err put(struct txn *t, unsigned table, struct str key,
+                    struct str value, unsigned flags)
+{
+    MDB_val k = val_of(key);
+    MDB_val v = val_of(value);
+
+    BUG_ON(!is_open_table(t, table));
+    return env_error(t->env,
+                     mdb_put(t->mdb, t->env->dbi[table], &k, &v, flags));
+}
+
+enum err txn_put(struct txn *t, unsigned table, struct str key,
+                 struct str value)
+{
+    return put(t, table, key, value, 0);
+}
+
+enum err txn_add(struct txn *t, unsigned table, struct str key,
+                 struct str value)
+{
+    return put(t, table, key, value, MDB_NOOVERWRITE);
+}
+
+enum err txn_del(struct txn *t, unsigned table, struct str key)
+{
+    MDB_val k = val_of(key);
+
+    BUG_ON(!is_open_table(t, table));
+    return env_error(t->env, mdb_del(t->mdb, t->env->dbi[table], &k, NULL));
+}
+
+enum err txn_clear(struct txn *t, unsigned table)
+{
+    BUG_ON(!is_open_table(t, table));
+    return env_error(t->env, mdb_drop(t->mdb, t->env->dbi[table], 0));
+}
+
+enum err txn_count(struct txn *t, unsigned table, uint64_t *count_out)
+{
+    MDB_stat st;
+
+    BUG_ON(!is_open_table(t, table));
+    const int rc = mdb_stat(t->mdb, t->env->dbi[table], &st);
+    if (rc != MDB_SUCCESS)
+        return env_error(t->env, rc);
+    *count_out = st.ms_entries;
+    return ERR_OK;
+}
+
+enum err cursor_open(struct txn *t, unsigned table, struct cursor *cur_out)
+{
+    MDB_cursor *mdb;
+
+    BUG_ON(!is_open_table(t, table));
+    const int rc = mdb_cursor_open(t->mdb, t->env->dbi[table], &mdb);
+    if (rc != MDB_SUCCESS)
+        return env_error(t->env, rc);
+    *cur_out = (struct cursor){.txn = t, .mdb = mdb};
+    return ERR_OK;
+}
+
+void cursor_close(struct cursor *c)
+{
+    if (c->mdb)
+        mdb_cursor_close(c->mdb);
+    c->mdb = NULL;
+}
+
+static enum err cursor_move(struct cursor *c, MDB_val *key, MDB_cursor_op op)
+{
+    MDB_val v = {0};
+    const int rc = mdb_cursor_get(c->mdb, key, &v, op);
+
+    if (rc != MDB_SUCCESS)
+        return env_error(c->txn->env, rc);
+    c->key = str_of(key->mv_data, key->mv_size);
+    c->value = str_of(v.mv_data, v.mv_size);
+    return ERR_OK;
+}
+
+enum err cursor_seek(struct cursor *c, struct str key)
+{
+    MDB_val k = val_of(key);
+
+    return cursor_move(c, &k, key.len ? MDB_SET_RANGE : MDB_FIRST);
+}
+
+enum err cursor_next(struct cursor *c)
+{
+    MDB_val k = {0};
+
+    return cursor_move(c, &k, MDB_NEXT);
+}
+
+enum err cursor_last(struct cursor *c)
+{
+    MDB_val k = {0};
+
+    return cursor_move(c, &k, MDB_LAST);
+}
+
+enum err cursor_del(struct cursor *c)
+{
+    return env_error(c->txn->env, mdb_cursor_del(c->mdb, 0));
+}
