@@ -103,12 +103,11 @@ bool key_may_use(const struct key *key, struct str model);
 enum err key_spec_check(const struct key_spec *spec,
                         struct buf *why) MUST_CHECK;
 
-/* Make a fresh secret of KEY_SECRET_LEN bytes and a NUL from the system's
- * random source. ERR_IO when that fails. */
-enum err key_secret_make(char secret_out[KEY_SECRET_LEN + 1]) MUST_CHECK;
+/* Make a fresh secret of KEY_SECRET_LEN bytes and a NUL. */
+void key_secret_make(char secret_out[KEY_SECRET_LEN + 1]);
 
-/* Make a fresh key id with its NUL. ERR_IO without randomness. */
-enum err key_id_make(char id_out[KEY_ID_MAX + 1]) MUST_CHECK;
+/* Make a fresh key id with its NUL. */
+void key_id_make(char id_out[KEY_ID_MAX + 1]);
 
 /* Append the record payload of <key>. */
 enum err key_encode(const struct key *key, struct buf *out) MUST_CHECK;

@@ -70,7 +70,7 @@ enum ledger_state ledger_state(const struct ledger *l);
 enum err ledger_trouble(struct ledger *l, struct buf *out) MUST_CHECK;
 
 /* A copy of the counters. Any thread. */
-struct ledger_stats ledger_stats(const struct ledger *l);
+struct ledger_stats ledger_stats(struct ledger *l);
 
 /* The seat of worker <index> (each index once at a time). ERR_IO when its
  * journal cannot be made. */

@@ -1,6 +1,16 @@
 # src/account: sources are listed one a line, in alphabetical order.
-# When the first source lands, uncomment:
-# noinst_LIBRARIES += src/account/libaccount.a
-# TG_LIBS += src/account/libaccount.a
-# src_account_libaccount_a_SOURCES = \
-#     src/account/NAME.c src/account/NAME.h
+noinst_LIBRARIES += src/account/libaccount.a
+TG_LIBS += src/account/libaccount.a
+src_account_libaccount_a_SOURCES = \
+    src/account/budget_spec.c src/account/budget_spec.h \
+    src/account/journal.c src/account/journal.h \
+    src/account/key.c src/account/key.h \
+    src/account/key_rec.c \
+    src/account/keytab.c src/account/keytab.h src/account/keytab_priv.h \
+    src/account/keytab_maps.c \
+    src/account/keytab_team.c \
+    src/account/ledger.c src/account/ledger.h \
+    src/account/ledger_fold.c \
+    src/account/ledger_priv.h \
+    src/account/ledger_query.c \
+    src/account/ledger_scan.c

@@ -1,6 +1,24 @@
-# Unit tests of area 'store'. One program a module:
-# check_PROGRAMS += tests/unit/t_NAME
-# tests_unit_t_NAME_SOURCES = tests/unit/t_NAME.c
-# tests_unit_t_NAME_CPPFLAGS = $(unit_cppflags)
-# tests_unit_t_NAME_CFLAGS = $(unit_cflags)
-# tests_unit_t_NAME_LDADD = $(unit_libs)
+# Unit tests of area 'store': the ledger, its journals, keys.
+check_PROGRAMS += tests/unit/t_rec
+tests_unit_t_rec_SOURCES = tests/unit/t_rec.c tests/unit/state_dir.h
+tests_unit_t_rec_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_rec_CFLAGS = $(unit_cflags)
+tests_unit_t_rec_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_env
+tests_unit_t_env_SOURCES = tests/unit/t_env.c tests/unit/state_dir.h
+tests_unit_t_env_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_env_CFLAGS = $(unit_cflags)
+tests_unit_t_env_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_journal
+tests_unit_t_journal_SOURCES = tests/unit/t_journal.c tests/unit/state_dir.h
+tests_unit_t_journal_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_journal_CFLAGS = $(unit_cflags)
+tests_unit_t_journal_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_keytab
+tests_unit_t_keytab_SOURCES = tests/unit/t_keytab.c tests/unit/state_dir.h
+tests_unit_t_keytab_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_keytab_CFLAGS = $(unit_cflags)
+tests_unit_t_keytab_LDADD = $(unit_libs)
