@@ -1,1 +1,2 @@
 # doc
+include doc/man.mk

@@ -134,7 +134,8 @@ static void check_basics(const struct check *k)
                   "least as much");
     for (size_t i = 0; i < c->n_listen; i++)
         check_listen(k, i);
-    if (c->n_upstreams == 0 && c->engine.n_models == 0)
+    if (c->n_upstreams == 0 && c->engine.n_models == 0 &&
+        k->say->report->n_errors == 0)
         say_warning(k->say, ynode_get(k->root, "upstreams"),
                     "no upstream is configured, so no model can be served; "
                     "add one under upstreams");

@@ -42,8 +42,11 @@ static struct conf_problem *next_item(struct conf_report *r)
     return &r->items[r->n_items];
 }
 
-static void add(const struct say *say, bool warning, const struct ynode *at,
-                const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void add(const struct say *say,
+                                                      bool warning,
+                                                      const struct ynode *at,
+                                                      const char *fmt,
+                                                      va_list ap)
 {
     struct conf_report *r = say->report;
     struct conf_problem *p = next_item(r);

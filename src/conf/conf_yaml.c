@@ -54,7 +54,17 @@ static const struct {
     {"did not find expected key",
      "a key was expected here; check the indentation of this line"},
     {"did not find expected '-' indicator",
-     "a list item was expected here; begin the line with '- '"},
+     "a list item was expected here; begin the line with '- ', or indent it "
+     "like the keys above it"},
+    {"did not find expected node content",
+     "a value was expected here; put one that holds brackets, like "
+     "\"[::1]:4141\", in quotes"},
+    {"did not find expected alphabetic or numeric character",
+     "a '*' or '&' here means an anchor; put the value in quotes"},
+    {"found unexpected ':'",
+     "a ':' at the end of a value; put the value in quotes"},
+    {"found incompatible YAML document",
+     "only YAML 1.1 and 1.2 are read; remove this line"},
     {"did not find expected ',' or ']'",
      "the list is not closed; write ',' between items and ']' at its end"},
     {"did not find expected ',' or '}'",
@@ -237,11 +247,24 @@ static enum err close_node(struct builder *b)
     return b->stop ? ERR_SYNTAX : attach(b, f->node);
 }
 
+/* Whether <s> holds what no setting needs and what would not survive being
+ * written again: control characters, Unicode's own line breaks, byte order
+ * marks. libyaml has made sure that it is UTF-8. */
 static bool has_control(struct str s)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+    for (size_t i = 0; i < s.len; i++) {
+        struct str at = str_skip(s, i);
+        unsigned char c = (unsigned char)s.p[i];
+
+        if (c < 0x20 || c == 0x7f ||
+            (c == 0xc2 && at.len > 1 && (unsigned char)at.p[1] < 0xa0) ||
+            str_starts(at, STR("\xe2\x80\xa8")) ||
+            str_starts(at, STR("\xe2\x80\xa9")) ||
+            str_starts(at, STR("\xef\xbb\xbf")) ||
+            str_starts(at, STR("\xef\xbf\xbe")) ||
+            str_starts(at, STR("\xef\xbf\xbf")))
             return true;
+    }
     return false;
 }
 

@@ -14,3 +14,8 @@ src_conf_libconf_a_SOURCES = \
     src/conf/conf_table.c src/conf/conf_table.h \
     src/conf/conf_value.c \
     src/conf/conf_yaml.c src/conf/conf_yaml.h
+
+# Writes the option table for tests/lint/conf_doc.sh.
+noinst_PROGRAMS += tests/lint/conf_dump
+tests_lint_conf_dump_SOURCES = tests/lint/conf_dump.c
+tests_lint_conf_dump_LDADD = src/conf/libconf.a src/base/libbase.a $(LDADD_DEPS)

@@ -1,6 +1,31 @@
 # Unit tests of area 'conf'. One program a module:
-# check_PROGRAMS += tests/unit/t_NAME
-# tests_unit_t_NAME_SOURCES = tests/unit/t_NAME.c
-# tests_unit_t_NAME_CPPFLAGS = $(unit_cppflags)
-# tests_unit_t_NAME_CFLAGS = $(unit_cflags)
-# tests_unit_t_NAME_LDADD = $(unit_libs)
+check_PROGRAMS += tests/unit/t_conf_parse
+tests_unit_t_conf_parse_SOURCES = tests/unit/t_conf_parse.c
+tests_unit_t_conf_parse_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_conf_parse_CFLAGS = $(unit_cflags)
+tests_unit_t_conf_parse_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_conf_mistakes
+tests_unit_t_conf_mistakes_SOURCES = tests/unit/t_conf_mistakes.c
+tests_unit_t_conf_mistakes_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_conf_mistakes_CFLAGS = $(unit_cflags)
+tests_unit_t_conf_mistakes_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_conf
+tests_unit_t_conf_SOURCES = tests/unit/t_conf.c
+tests_unit_t_conf_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_conf_CFLAGS = $(unit_cflags)
+tests_unit_t_conf_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_conf_show
+tests_unit_t_conf_show_SOURCES = tests/unit/t_conf_show.c
+tests_unit_t_conf_show_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_conf_show_CFLAGS = $(unit_cflags)
+tests_unit_t_conf_show_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_conf_sample
+tests_unit_t_conf_sample_SOURCES = tests/unit/t_conf_sample.c
+tests_unit_t_conf_sample_CPPFLAGS = $(unit_cppflags) \
+    -DTG_SRCDIR='"$(abs_top_srcdir)"'
+tests_unit_t_conf_sample_CFLAGS = $(unit_cflags)
+tests_unit_t_conf_sample_LDADD = $(unit_libs)
