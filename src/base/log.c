@@ -47,6 +47,14 @@ struct change {
     struct log_file access;
 };
 
+/* What the log thread remembers between two rounds. */
+struct round {
+    uint64_t told_log; /* lost lines it has told of */
+    uint64_t told_access;
+    uint64_t told_ms;     /* when it last did */
+    uint64_t deadline_ms; /* 0: nobody wants it to end */
+};
+
 static struct state {
     struct log_sink log;
     struct log_sink access;
@@ -60,6 +68,7 @@ static struct state {
     int wake_fd;       /* the thread sleeps on it */
     int done_fd;       /* the thread says here that it has ended */
     struct thr thr;
+    struct round round;   /* the thread's */
     pthread_mutex_t lock; /* guards <change>; nothing is locked inside */
     struct change change;
 } st = {.log.file = {.fd = STDERR_FILENO},
@@ -175,14 +184,6 @@ void log_stats_read(struct log_stats *stats_out)
 }
 
 /* --- the log thread ----------------------------------------------------- */
-
-/* What the thread remembers between two rounds. */
-struct round {
-    uint64_t told_log; /* lost lines it has told of */
-    uint64_t told_access;
-    uint64_t told_ms;     /* when it last did */
-    uint64_t deadline_ms; /* 0: nobody wants it to end */
-};
 
 /* Say how many lines were lost since the last time, once a second at most:
  * what it says may be lost, too. */
@@ -309,11 +310,10 @@ static bool work(struct round *r)
 
 static void run(void *arg)
 {
-    struct round r = {0};
-
     (void)arg;
     is_log_thread = true;
-    while (work(&r))
+    st.round.deadline_ms = 0;
+    while (work(&st.round))
         ;
     if (write(st.done_fd, &(uint64_t){1}, sizeof(uint64_t)) == -1)
         PANIC("cannot announce the end of the log thread");

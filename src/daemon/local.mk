@@ -1,1 +1,17 @@
-# src/daemon: wires everything; the programs' main files stand here and in ctl.
+# src/daemon: wires everything; the program tollgate.
+noinst_LIBRARIES += src/daemon/libdaemon.a
+TG_LIBS += src/daemon/libdaemon.a
+src_daemon_libdaemon_a_SOURCES = \
+    src/daemon/boot.c src/daemon/daemon.h \
+    src/daemon/control.c src/daemon/control.h \
+    src/daemon/control_cmds.c \
+    src/daemon/local.c src/daemon/local.h \
+    src/daemon/reload.c src/daemon/reload.h \
+    src/daemon/signals.c src/daemon/signals.h \
+    src/daemon/stages.c src/daemon/stages.h \
+    src/daemon/status.c src/daemon/status.h \
+    src/daemon/worker.c src/daemon/worker.h
+
+# bin_PROGRAMS += tollgate
+# tollgate_SOURCES = src/daemon/main.c
+# tollgate_LDADD = $(TG_LIBS) $(LDADD_DEPS)

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/chunkq.h"
 #include "base/err.h"
+#include "base/id.h"
 #include "base/str.h"
 #include "exchange/client.h"
 #include "exchange/producer.h"
@@ -23,13 +24,14 @@
 #include "exchange/worker.h"
 #include "wire/endpoint.h"
 #include "wire/http1.h"
-#include "wire/jscan.h"
 #include "wire/usage.h"
 
 #include <stdint.h>
 
+struct attempt;
 struct conf;
 struct conf_route;
+struct jscan;
 struct key;
 struct target;
 
@@ -39,43 +41,45 @@ struct xid {
     uint32_t gen;    /* never reused within a worker's life */
 };
 
-#define EXCHANGE_MAX_STEPS 4096 /* stage calls; more is a bug of ours */
-#define EXCHANGE_ARENA     2048 /* first block, bytes */
-#define EXCHANGE_ARENA_CAP (1024 * 1024)
+#define EXCHANGE_MAX_STEPS  4096 /* stage calls; more is a bug of ours */
+#define EXCHANGE_ARENA      2048 /* first block, bytes */
+#define EXCHANGE_ARENA_CAP  (1024 * 1024)
+#define EXCHANGE_STREAM_CAP (512 * 1024) /* body bytes not yet taken */
 
 /* The first failure of an exchange; text for the client. */
 struct fail {
     enum err err;
-    struct str text;   /* arena: the sentence the client reads */
-    const char *param; /* arena or static: OpenAI `param`, or NULL */
-    int upstream_status; /* status the upstream had sent, or 0 */
+    struct str text;        /* arena: the sentence the client reads */
+    const char *param;      /* arena or static: OpenAI `param`, or NULL */
+    int upstream_status;    /* status the upstream had sent, or 0 */
     int64_t retry_after_ms; /* for retry-after headers, or -1 */
-    struct str allow;  /* arena: value of Allow for 405, or empty */
+    struct str allow;       /* arena: value of Allow for 405, or empty */
 };
 
 /* front/: the request as it came. */
 struct request {
-    struct http1_head head;    /* slices of the arena */
-    struct endpoint_match ep;  /* what the path means */
-    struct str peer;           /* arena: "192.0.2.1" or "unix" */
-    bool tls;                  /* came over TLS */
-    bool has_body;             /* framing announces one */
-    enum body_mode mode;       /* how the body is taken in */
-    struct buf body;           /* BODY_COLLECT: owned bytes */
-    struct chunkq stream;      /* BODY_STREAM: bytes not yet taken */
-    bool body_done;            /* all of the body has arrived */
-    uint64_t body_bytes;       /* body bytes received so far */
-    int64_t held_bytes;        /* of <body>, counted in stats->buffered_bytes:
-                                * exchange.c takes them off when it is freed */
-    int64_t head_us;           /* monotonic: head complete */
-    int64_t body_us;           /* monotonic: body complete, or 0 */
+    struct http1_head head;   /* slices of the arena */
+    struct endpoint_match ep; /* what the path means */
+    struct str peer;          /* arena: "192.0.2.1" or "unix" */
+    bool tls;                 /* came over TLS */
+    bool metrics_port;        /* came in on the metrics address */
+    bool has_body;            /* framing announces one */
+    enum body_mode mode;      /* how the body is taken in */
+    struct buf body;          /* BODY_COLLECT: owned bytes */
+    struct chunkq stream;     /* BODY_STREAM: bytes not yet taken */
+    bool body_done;           /* all of the body has arrived */
+    uint64_t body_bytes;      /* body bytes received so far */
+    int64_t held_bytes;       /* of <body>, counted in stats->buffered_bytes:
+                               * exchange.c takes them off when it is freed */
+    int64_t head_us;          /* monotonic: head complete */
+    int64_t body_us;          /* monotonic: body complete, or 0 */
 };
 
 /* admit/: who asks. */
 struct caller {
-    const struct key *key; /* counted; NULL when auth is off or not needed */
-    struct str key_id;     /* arena: "key_..." or "anonymous" or empty */
-    struct str team;       /* arena; may be empty */
+    const struct key *key; /* counted, dropped with the exchange; or NULL */
+    struct str key_id;     /* of <key>; empty when no key was needed */
+    struct str team;       /* of <key>; may be empty */
 };
 
 /* How the body names its model. */
@@ -86,17 +90,16 @@ enum model_in {
     MODEL_PATH,        /* Azure deployment in the path */
 };
 
-/* admit/ fills the scan (it needs the model), prompt/ the rest. */
+/* prompt/: what is asked for. */
 struct ask {
-    bool json;              /* body was scanned as JSON */
-    struct jscan_request scan; /* ranges of members in in->body */
-    enum model_in where;
-    struct str model;       /* arena: decoded model name, may be empty */
-    size_t model_at;        /* MODEL_MULTIPART: value range in the body */
-    size_t model_len;
-    bool stream;            /* the client asked for a stream */
-    bool add_usage;         /* include_usage is ours: strip its chunk */
-    uint64_t n;             /* choices asked for, >= 1 */
+    struct jscan *scan;  /* arena: members of in->body; NULL: not JSON */
+    enum model_in where; /* how the model was named */
+    struct str model;    /* arena: its decoded name, may be empty */
+    uint64_t model_at;   /* MODEL_MULTIPART: offset of the value */
+    size_t model_len;    /* MODEL_MULTIPART: its length as sent */
+    bool stream;         /* the client asked for a stream */
+    bool add_usage;      /* include_usage is ours: strip its chunk */
+    unsigned n;          /* choices asked for, >= 1 */
 };
 
 /* recall/: what was found in stores (nothing yet). */
@@ -115,12 +118,18 @@ struct work {
     bool passthrough;               /* routed to the passthrough upstream */
     unsigned attempts;              /* attempts started */
     bool sent;                      /* request bytes may have left */
-    struct producer *producer;      /* of the current attempt, or NULL */
-    struct reply_head *head;        /* arena: committed head, or NULL */
-    struct buf body;                /* collected reply body, owned */
+    struct producer *producer;      /* of the current attempt; NULL when none
+                                     * runs. Once relay has it, it lives until
+                                     * relay ends */
+    const struct reply_head *head;  /* arena: committed head, or NULL */
+    struct buf body;                /* reply bytes collected so far, owned */
     bool collected;                 /* body holds the whole reply */
-    bool complete;                  /* the transport ended well */
+    const struct jscan *scan;       /* arena: of the collected body, if JSON */
     int64_t head_us;                /* monotonic: reply head arrived, or 0 */
+    struct buf request;             /* owned: spliced body, while needed */
+    struct attempt *attempt;        /* arena: the current one; serve's */
+    void (*release)(struct exchange *x); /* serve's last word, called when the
+                                          * exchange is freed; or NULL */
 };
 
 /* Who ended the reply and how. */
@@ -134,42 +143,40 @@ enum reply_end {
 
 /* relay/: what the client was sent. */
 struct reply {
-    int status;            /* status sent, 0 when none */
+    int status; /* status sent, 0 when none */
     enum reply_end end;
-    bool streaming;        /* event stream */
-    struct usage usage;    /* what the reply said, usage.present */
-    struct str finish;     /* arena: finish reason or empty */
-    int64_t first_us;      /* monotonic: first body byte queued, or 0 */
-    uint64_t bytes;        /* body bytes queued, before framing */
-    uint64_t text_bytes;   /* bytes of content deltas seen, for estimates */
-    uint64_t events;       /* stream events passed */
+    bool streaming;      /* event stream */
+    struct usage usage;  /* what the reply said, usage.present */
+    int64_t first_us;    /* monotonic: first body byte queued, or 0 */
+    uint64_t bytes;      /* body bytes queued, before framing */
+    uint64_t text_bytes; /* generated text seen, for estimates */
+    uint64_t events;     /* stream events passed that had content */
 };
 
 /* settle/: what it cost. */
 struct bill {
     enum outcome outcome;
-    bool estimated;        /* counts are ours, not the upstream's */
+    bool estimated; /* counts are ours, not the upstream's */
     uint64_t input_tok, cached_tok, output_tok;
     int64_t cost_nusd;
-    bool done;             /* settled: never twice */
+    bool done; /* settled: never twice */
 };
 
 /* A reply made by tollgate itself; filled by services.local. */
 struct local_reply {
     bool ready;
     struct reply_head head;
-    struct buf body;       /* owned */
+    struct buf body; /* owned */
 };
 
 /* A request. */
 struct exchange {
     TAILQ_ENTRY(exchange) link; /* in w->by_stage[stage] */
     struct xid id;
-    char name[27];         /* request id, sortable, NUL-terminated */
-    enum stage stage;      /* changed by exchange_enter() and nobody else */
+    char name[ID_SIZE]; /* request id, sortable, NUL-terminated */
+    enum stage stage;   /* changed by exchange_enter() and nobody else */
     uint32_t steps;
     bool running;          /* inside exchange_run() */
-    bool dead;             /* freed at the end of this turn */
     uint32_t pending;      /* bit per enum wake that came while running */
     struct worker *w;      /* borrowed */
     struct client *client; /* borrowed; NULL once the client has gone */
@@ -179,27 +186,28 @@ struct exchange {
     int64_t start_us;      /* monotonic: first byte of the request */
     int64_t start_wall_ms; /* Unix time of the same */
     int64_t stage_us[STAGE_COUNT]; /* monotonic entry times */
-    struct local_reply local; /* filled by services.local */
-    struct request *in;    /* front/ */
-    struct caller *who;    /* admit/ */
-    struct ask *ask;       /* prompt/ (scan by admit's call into prompt) */
-    struct recall *found;  /* recall/ */
-    struct work *work;     /* serve/ */
-    struct reply *out;     /* relay/ */
-    struct bill *bill;     /* settle/ */
-    void *stage_data;      /* arena: private state of the current stage */
+    struct local_reply local;      /* filled by services.local */
+    struct request *in;            /* front/ */
+    struct caller *who;            /* admit/ */
+    struct ask *ask;      /* prompt/ (scan by admit's call into prompt) */
+    struct recall *found; /* recall/ */
+    struct work *work;    /* serve/ */
+    struct reply *out;    /* relay/ */
+    struct bill *bill;    /* settle/ */
+    void *stage_data; /* arena: private to the current stage; NULL on entry */
 };
 
 /* A new exchange on <w> for <client>, in STAGE_FRONT, all sub-structs there
  * and zeroed; takes a reference of w->conf. NULL without memory. */
 struct exchange *exchange_new(struct worker *w, struct client *client);
 
-/* Run stages from the current one until one waits or SETTLE is done, after
- * which <x> is gone at the end of the loop turn. */
+/* Run stages from FRONT until one waits or SETTLE is done; <x> is freed before
+ * this returns in the latter case: the caller must not touch it again. */
 void exchange_run(struct exchange *x);
 
 /* Wake a waiting exchange. Safe from inside a stage function of <x>: the wake
- * is then delivered when that function has returned. */
+ * is then delivered when that function has returned. Otherwise <x> may be
+ * freed before this returns. */
 void exchange_wake(struct exchange *x, enum wake why);
 
 /* The client is gone: x->client becomes NULL and WAKE_GONE is delivered. */

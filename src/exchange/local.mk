@@ -1,6 +1,11 @@
 # src/exchange: sources are listed one a line, in alphabetical order.
-# When the first source lands, uncomment:
-# noinst_LIBRARIES += src/exchange/libexchange.a
-# TG_LIBS += src/exchange/libexchange.a
-# src_exchange_libexchange_a_SOURCES = \
-#     src/exchange/NAME.c src/exchange/NAME.h
+noinst_LIBRARIES += src/exchange/libexchange.a
+TG_LIBS += src/exchange/libexchange.a
+src_exchange_libexchange_a_SOURCES = \
+    src/exchange/client.h \
+    src/exchange/exchange.c src/exchange/exchange.h \
+    src/exchange/producer.h \
+    src/exchange/sink.c src/exchange/sink.h \
+    src/exchange/stage.h \
+    src/exchange/stats.h \
+    src/exchange/worker.h

@@ -46,8 +46,8 @@ struct reply_head {
 
 /* How a producer ended. */
 struct produce_end {
-    enum err err;      /* ERR_OK: the transport says the body is complete */
-    const char *text;  /* static or arena: what happened, for logs; or NULL */
+    enum err err;     /* ERR_OK: the transport says the body is complete */
+    const char *text; /* static or arena: what happened, for logs; or NULL */
 };
 
 /* Whether a sink takes more bytes now. */

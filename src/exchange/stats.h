@@ -48,13 +48,40 @@ enum stat_counter {
 
 struct series_table;
 
+/* Buckets of a histogram: bounds are 2^i times its unit, the last is +Inf. */
+#define HIST_BUCKETS 28
+
+/* Durations; bucket i counts those <= 16 us * 2^i. */
+struct hist {
+    uint64_t bucket[HIST_BUCKETS];
+    uint64_t sum_us;
+    uint64_t count;
+};
+
+/* Upper bound of bucket <i> in us. */
+static inline uint64_t hist_bound_us(unsigned i)
+{
+    return UINT64_C(16) << i;
+}
+
+/* Count one duration. */
+static inline void hist_observe(struct hist *h, uint64_t us)
+{
+    unsigned i = us <= 16 ? 0 : 64 - (unsigned)__builtin_clzll((us - 1) >> 4);
+
+    h->bucket[i < HIST_BUCKETS ? i : HIST_BUCKETS - 1]++;
+    h->sum_us += us;
+    h->count++;
+}
+
 /* One worker's numbers. */
 struct stats {
     uint64_t counter[STAT_COUNT];
-    int64_t conns;           /* open client connections */
-    int64_t in_flight;       /* exchanges alive */
-    int64_t buffered_bytes;  /* request bodies held */
-    uint64_t loop_lag_us;    /* worst lag since the last read */
+    int64_t conns;               /* open client connections */
+    int64_t in_flight;           /* exchanges alive */
+    int64_t buffered_bytes;      /* request bodies held */
+    uint64_t loop_lag_us;        /* worst lag since the last read */
+    struct hist inter_token;     /* between events of a stream with content */
     struct series_table *series; /* owned; per model, target, status */
 };
 

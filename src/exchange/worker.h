@@ -12,12 +12,14 @@
 
 struct chunk_pool;
 struct conf;
+struct discover;
 struct event;
 struct event_base;
 struct exchange;
 struct keytab;
 struct ledger;
 struct ledger_worker;
+struct target_table;
 struct throttle;
 struct upstream_pool;
 
@@ -25,10 +27,11 @@ TAILQ_HEAD(exchange_list, exchange);
 
 /* Process-wide services, set up at boot, shared by all workers. */
 struct services {
-    struct keytab *keys;       /* borrowed from daemon for its life */
-    struct ledger *ledger;     /* borrowed; NULL in unit tests */
-    struct throttle *throttle; /* borrowed; failed-auth counters */
-    void *targets;             /* borrowed; struct target_table of serve/ */
+    struct keytab *keys;          /* borrowed from daemon for its life */
+    struct ledger *ledger;        /* borrowed; NULL in unit tests */
+    struct throttle *throttle;    /* borrowed; failed-auth counters */
+    struct target_table *targets; /* borrowed; health of upstreams */
+    struct discover *discover;    /* borrowed; models that upstreams list */
     /* Answer an endpoint that tollgate itself serves: fills x->local or
      * fails the exchange. */
     void (*local)(struct exchange *x);
@@ -47,11 +50,11 @@ struct worker {
     struct upstream_pool *upstreams; /* owned */
     struct ledger_worker *ledger;    /* owned; NULL in unit tests */
     struct exchange_list by_stage[STAGE_COUNT];
-    uint32_t exchange_gen; /* last generation given out */
-    unsigned exchanges;    /* alive now */
-    unsigned streams;      /* replies being streamed now */
-    bool draining;         /* no new exchanges */
-    struct mbox inbox;     /* messages to this worker */
+    uint32_t exchange_gen;  /* last generation given out */
+    unsigned exchanges;     /* alive now */
+    unsigned streams;       /* replies being streamed now */
+    bool draining;          /* no new exchanges */
+    struct mbox inbox;      /* messages to this worker */
     struct event *inbox_ev; /* owned */
     char *scratch;          /* owned; WORKER_SCRATCH bytes for one read */
 };

@@ -1,6 +1,14 @@
 # src/front: sources are listed one a line, in alphabetical order.
-# When the first source lands, uncomment:
-# noinst_LIBRARIES += src/front/libfront.a
-# TG_LIBS += src/front/libfront.a
-# src_front_libfront_a_SOURCES = \
-#     src/front/NAME.c src/front/NAME.h
+noinst_LIBRARIES += src/front/libfront.a
+TG_LIBS += src/front/libfront.a
+src_front_libfront_a_SOURCES = \
+    src/front/conn.c src/front/conn.h \
+    src/front/conn_body.c \
+    src/front/conn_in.c \
+    src/front/conn_out.c \
+    src/front/cors.c src/front/cors.h \
+    src/front/front.c src/front/front.h \
+    src/front/listener.c src/front/listener.h \
+    src/front/net.c src/front/net.h \
+    src/front/reply.c \
+    src/front/tls.c src/front/tls.h

@@ -1,6 +1,8 @@
 # src/relay: sources are listed one a line, in alphabetical order.
-# When the first source lands, uncomment:
-# noinst_LIBRARIES += src/relay/librelay.a
-# TG_LIBS += src/relay/librelay.a
-# src_relay_librelay_a_SOURCES = \
-#     src/relay/NAME.c src/relay/NAME.h
+noinst_LIBRARIES += src/relay/librelay.a
+TG_LIBS += src/relay/librelay.a
+src_relay_librelay_a_SOURCES = \
+    src/relay/heads.c src/relay/heads.h \
+    src/relay/relay.c src/relay/relay.h \
+    src/relay/rewrite.c src/relay/rewrite.h \
+    src/relay/stream.c src/relay/stream.h

@@ -1,6 +1,9 @@
 # src/serve: sources are listed one a line, in alphabetical order.
-# When the first source lands, uncomment:
-# noinst_LIBRARIES += src/serve/libserve.a
-# TG_LIBS += src/serve/libserve.a
-# src_serve_libserve_a_SOURCES = \
-#     src/serve/NAME.c src/serve/NAME.h
+noinst_LIBRARIES += src/serve/libserve.a
+TG_LIBS += src/serve/libserve.a
+src_serve_libserve_a_SOURCES = \
+    src/serve/attempt.c src/serve/attempt.h \
+    src/serve/route.c src/serve/route.h \
+    src/serve/serve.c src/serve/serve.h \
+    src/serve/splice.c src/serve/splice.h \
+    src/serve/target.c src/serve/target.h

@@ -133,7 +133,6 @@ enum discover_answer {
 
 /* The models of one upstream; immutable, counted. */
 struct discover_list {
-    unsigned refs; /* private */
     uint64_t fetched_wall_ms;
     size_t count;
     const struct str *ids; /* sorted by bytes, each followed by a NUL */

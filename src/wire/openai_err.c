@@ -11,8 +11,8 @@ struct secret_row {
 };
 
 static const struct secret_row secrets[] = {
-    {{"sk-", 3}, 6, false},           {{"bearer ", 7}, 8, true},
-    {{"basic ", 6}, 8, true},         {{"api-key", 7}, 8, true},
+    {{"sk-", 3}, 6, false},           {{"bearer", 6}, 8, true},
+    {{"basic", 5}, 8, true},          {{"api-key", 7}, 8, true},
     {{"api_key", 7}, 8, true},        {{"AIza", 4}, 20, false},
     {{"gsk_", 4}, 16, false},         {{"hf_", 3}, 16, false},
     {{"xai-", 4}, 16, false},         {{"eyJ", 3}, 24, false},
@@ -38,6 +38,8 @@ static size_t token_len(struct str s)
 
     while (n < s.len && is_token(s.p[n]))
         n++;
+    while (n > 0 && s.p[n - 1] == '.') /* the end of a sentence */
+        n--;
     return n;
 }
 
@@ -85,6 +87,8 @@ static bool match_secret(const struct secret_row *r, struct str s,
                 strchr(" \t:='\"", s.p[keep]);
          n++)
         keep++;
+    if (n == 0)
+        return false;
     n = token_len(str_skip(s, keep));
     if (n < r->least || !looks_secret(str_of(s.p + keep, n)))
         return false;

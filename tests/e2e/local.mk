@@ -4,12 +4,22 @@ PHONY_TARGETS += check-e2e
 
 EXTRA_DIST += \
     tests/e2e/.npmrc \
+    tests/e2e/accounting.test.mjs \
     tests/e2e/aisdk.test.mjs \
     tests/e2e/anthropic.test.mjs \
     tests/e2e/codex.test.mjs \
+    tests/e2e/crash.test.mjs \
+    tests/e2e/ctl.test.mjs \
+    tests/e2e/fidelity.test.mjs \
+    tests/e2e/gone.test.mjs \
+    tests/e2e/hostile.test.mjs \
+    tests/e2e/http1.test.mjs \
+    tests/e2e/keepalive.test.mjs \
+    tests/e2e/keys.test.mjs \
     tests/e2e/langchain.test.mjs \
     tests/e2e/lib/certs.mjs \
     tests/e2e/lib/openai.mjs \
+    tests/e2e/lib/prng.mjs \
     tests/e2e/lib/provider/anthropic.mjs \
     tests/e2e/lib/provider/faults.mjs \
     tests/e2e/lib/provider/files.mjs \
@@ -24,12 +34,15 @@ EXTRA_DIST += \
     tests/e2e/lib/until.mjs \
     tests/e2e/lib/upstream.mjs \
     tests/e2e/lib/yaml.mjs \
+    tests/e2e/lifecycle.test.mjs \
     tests/e2e/openai-chat.test.mjs \
     tests/e2e/openai-errors.test.mjs \
     tests/e2e/openai-surface.test.mjs \
     tests/e2e/package-lock.json \
     tests/e2e/package.json \
-    tests/e2e/run.sh
+    tests/e2e/passthrough.test.mjs \
+    tests/e2e/run.sh \
+    tests/e2e/tls.test.mjs
 
 check-e2e: $(bin_PROGRAMS)
 	TOLLGATE_BUILD="$(abs_top_builddir)" \

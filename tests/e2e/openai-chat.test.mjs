@@ -416,8 +416,7 @@ describe('openai chat, accounting', GATE_ONLY, () => {
       for (let i = 1; i <= 10; i++)
         await collect(await mine.chat.completions.create(
           ask(`count to ${i}`, { stream: true })));
-      const usage = await rig.gate.must(['usage', '--key', key.id]);
-      const total = usage.data[0];
+      const [total] = await rig.gate.usageOf(20, '--key', key.id);
       assert.equal(total.requests, 20);
       assert.equal(total.input_tokens, rig.up.cost.input - before.input);
       assert.equal(total.output_tokens, rig.up.cost.output - before.output);

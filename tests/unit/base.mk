@@ -1,6 +1,62 @@
 # Unit tests of area 'base'. One program a module:
-# check_PROGRAMS += tests/unit/t_NAME
-# tests_unit_t_NAME_SOURCES = tests/unit/t_NAME.c
-# tests_unit_t_NAME_CPPFLAGS = $(unit_cppflags)
-# tests_unit_t_NAME_CFLAGS = $(unit_cflags)
-# tests_unit_t_NAME_LDADD = $(unit_libs)
+EXTRA_DIST += tests/unit/cmocka_all.h
+
+check_PROGRAMS += tests/unit/t_chunkq
+tests_unit_t_chunkq_SOURCES = tests/unit/t_chunkq.c
+tests_unit_t_chunkq_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_chunkq_CFLAGS = $(unit_cflags)
+tests_unit_t_chunkq_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_clock
+tests_unit_t_clock_SOURCES = tests/unit/t_clock.c
+tests_unit_t_clock_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_clock_CFLAGS = $(unit_cflags)
+tests_unit_t_clock_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_digest
+tests_unit_t_digest_SOURCES = tests/unit/t_digest.c
+tests_unit_t_digest_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_digest_CFLAGS = $(unit_cflags)
+tests_unit_t_digest_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_err
+tests_unit_t_err_SOURCES = tests/unit/t_err.c
+tests_unit_t_err_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_err_CFLAGS = $(unit_cflags)
+tests_unit_t_err_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_log
+tests_unit_t_log_SOURCES = tests/unit/t_log.c
+tests_unit_t_log_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_log_CFLAGS = $(unit_cflags)
+tests_unit_t_log_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_mbox
+tests_unit_t_mbox_SOURCES = tests/unit/t_mbox.c
+tests_unit_t_mbox_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_mbox_CFLAGS = $(unit_cflags)
+tests_unit_t_mbox_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_memory
+tests_unit_t_memory_SOURCES = tests/unit/t_memory.c
+tests_unit_t_memory_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_memory_CFLAGS = $(unit_cflags)
+tests_unit_t_memory_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_ring
+tests_unit_t_ring_SOURCES = tests/unit/t_ring.c
+tests_unit_t_ring_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_ring_CFLAGS = $(unit_cflags)
+tests_unit_t_ring_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_str
+tests_unit_t_str_SOURCES = tests/unit/t_str.c
+tests_unit_t_str_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_str_CFLAGS = $(unit_cflags)
+tests_unit_t_str_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_utf8
+tests_unit_t_utf8_SOURCES = tests/unit/t_utf8.c
+tests_unit_t_utf8_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_utf8_CFLAGS = $(unit_cflags)
+tests_unit_t_utf8_LDADD = $(unit_libs)

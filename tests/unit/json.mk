@@ -1,6 +1,45 @@
-# Unit tests of area 'json'. One program a module:
-# check_PROGRAMS += tests/unit/t_NAME
-# tests_unit_t_NAME_SOURCES = tests/unit/t_NAME.c
-# tests_unit_t_NAME_CPPFLAGS = $(unit_cppflags)
-# tests_unit_t_NAME_CFLAGS = $(unit_cflags)
-# tests_unit_t_NAME_LDADD = $(unit_libs)
+# Unit tests of area 'json': the codecs of JSON, SSE, usage, errors, multipart.
+json_unit_tests = \
+    tests/unit/t_jscan \
+    tests/unit/t_jsplice \
+    tests/unit/t_multipart \
+    tests/unit/t_openai_err \
+    tests/unit/t_sse \
+    tests/unit/t_sse_judge \
+    tests/unit/t_usage
+check_PROGRAMS += $(json_unit_tests)
+
+tests_unit_t_jscan_SOURCES = tests/unit/t_jscan.c tests/lib/json_cases.h
+tests_unit_t_jscan_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_jscan_CFLAGS = $(unit_cflags)
+tests_unit_t_jscan_LDADD = $(unit_libs)
+
+tests_unit_t_jsplice_SOURCES = tests/unit/t_jsplice.c
+tests_unit_t_jsplice_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_jsplice_CFLAGS = $(unit_cflags)
+tests_unit_t_jsplice_LDADD = $(unit_libs)
+
+tests_unit_t_multipart_SOURCES = tests/unit/t_multipart.c
+tests_unit_t_multipart_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_multipart_CFLAGS = $(unit_cflags)
+tests_unit_t_multipart_LDADD = $(unit_libs)
+
+tests_unit_t_openai_err_SOURCES = tests/unit/t_openai_err.c
+tests_unit_t_openai_err_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_openai_err_CFLAGS = $(unit_cflags)
+tests_unit_t_openai_err_LDADD = $(unit_libs)
+
+tests_unit_t_sse_SOURCES = tests/unit/t_sse.c
+tests_unit_t_sse_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sse_CFLAGS = $(unit_cflags)
+tests_unit_t_sse_LDADD = $(unit_libs)
+
+tests_unit_t_sse_judge_SOURCES = tests/unit/t_sse_judge.c
+tests_unit_t_sse_judge_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sse_judge_CFLAGS = $(unit_cflags)
+tests_unit_t_sse_judge_LDADD = $(unit_libs)
+
+tests_unit_t_usage_SOURCES = tests/unit/t_usage.c
+tests_unit_t_usage_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_usage_CFLAGS = $(unit_cflags)
+tests_unit_t_usage_LDADD = $(unit_libs)

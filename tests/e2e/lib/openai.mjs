@@ -8,6 +8,7 @@ export { OpenAI };
 export const openaiFor = (rig, options = {}) =>
   new OpenAI({
     baseURL: rig.baseUrl, apiKey: rig.key, maxRetries: 0, timeout: 60000,
+    logLevel: 'off',
     ...options,
   });
 

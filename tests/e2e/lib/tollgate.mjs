@@ -72,6 +72,7 @@ export class Tollgate {
       state_dir: this.stateDir,
       control_socket: this.socketFile,
       workers: 2,
+      auth: { failures: { limit: 0 } },
       log: { level: 'debug', access: this.accessFile, format: 'json' },
       ...config,
     };
@@ -161,6 +162,15 @@ export class Tollgate {
   accessRow(what, accepts) {
     return until(`access row: ${what}`, () =>
       this.accessRows().find(accepts));
+  }
+
+  /** `tollctl usage` with these arguments, once it counts n requests. */
+  usageOf(n, ...args) {
+    return until(`usage of ${n} requests`, async () => {
+      const { data } = await this.must(['usage', ...args]);
+      const requests = data.reduce((s, x) => s + x.requests, 0);
+      return requests >= n ? data : undefined;
+    });
   }
 
   /** Sends SIGHUP's command and waits until it took effect. */

@@ -72,6 +72,17 @@ function echo(rec) {
   });
 }
 
+/** Resolves at the first of some events, and leaves no listener behind. */
+function firstOf(...events) {
+  return new Promise((resolve) => {
+    const done = () => {
+      for (const [emitter, name] of events) emitter.off(name, done);
+      resolve();
+    };
+    for (const [emitter, name] of events) emitter.on(name, done);
+  });
+}
+
 /** A queued script and what a test can await of it. */
 class Script {
   constructor(init) {
@@ -129,7 +140,8 @@ export class Upstream extends EventEmitter {
     this.cachedTokens = 0;
     this.gapMs = this.options.gapMs ?? 0;
     this.keys = this.options.keys ?? null;
-    this.models = this.options.models ?? ['demo', 'gpt-5-mini', 'org/model:free'];
+    this.models = this.options.models ??
+      ['demo', 'gpt-5-mini', 'org/model:free'];
     this.onConnection = null;
     this.clearState();
   }
@@ -146,7 +158,8 @@ export class Upstream extends EventEmitter {
     this.server = net.createServer({ allowHalfOpen: true }, (s) =>
       this.#accept(s));
     const { unix, host, port } = this.options;
-    this.server.listen(unix ? { path: unix } : { host, port: this.port ?? port });
+    this.server.listen(
+      unix ? { path: unix } : { host, port: this.port ?? port });
     await once(this.server, 'listening');
     if (!unix) this.port = this.server.address().port;
     return this;
@@ -297,7 +310,8 @@ export class Upstream extends EventEmitter {
     for (;;) {
       const head = await reader.readUntil(CRLF2);
       if (head === null) break;
-      const rec = new RequestRecord(this.requests.length, id, Buffer.from(head));
+      const rec = new RequestRecord(
+        this.requests.length, id, Buffer.from(head));
       if (!(await this.#exchange(rec, reader, socket, raw))) break;
     }
     if (!raw.destroyed) socket.end();
@@ -449,12 +463,14 @@ export class Upstream extends EventEmitter {
   async #waitGate(rec, op) {
     op.reached?.();
     if (!rec.aborted)
-      await Promise.race([op.gate, once(rec, 'abort'), once(this, 'closing')]);
+      await Promise.race([op.gate, firstOf([rec, 'abort'], [this, 'closing'])]);
   }
 
   async #send(rec, op, socket) {
     const sent = new Promise((r) => socket.write(op.bytes, r));
     rec.bytesOut += op.bytes.length;
+    if (op.payload && rec.bytesOut < KEEP_BYTES)
+      rec.payloadParts.push(op.payload);
     rec.cost.output += op.tokens ?? 0;
     rec.emit('sent', rec.bytesOut);
     if (op.flush) {
@@ -464,8 +480,7 @@ export class Upstream extends EventEmitter {
     } else if (socket.writableNeedDrain) {
       rec.blocked = true;
       rec.emit('blocked');
-      await Promise.race([once(socket, 'drain'), once(rec, 'abort'),
-        once(socket, 'close')]).catch(() => {});
+      await firstOf([socket, 'drain'], [socket, 'close'], [rec, 'abort']);
       rec.blocked = false;
     }
   }
@@ -476,7 +491,7 @@ export class Upstream extends EventEmitter {
     rec.emit('cut', rec.cut);
     if (op.hang) {
       if (!rec.aborted)
-        await Promise.race([once(rec, 'abort'), once(this, 'closing')]);
+        await firstOf([rec, 'abort'], [this, 'closing']);
       return false;
     }
     rec.finished = true;

@@ -117,6 +117,7 @@ export class RequestRecord extends EventEmitter {
     this.abortedMs = null;
     this.finished = false;
     this.bytesOut = 0;
+    this.payloadParts = [];
     this.blocked = false;
     this.cost = { input: 0, cached: 0, output: 0 };
     this.trailers = [];
@@ -158,6 +159,11 @@ export class RequestRecord extends EventEmitter {
   /** The body itself. */
   get body() {
     return Buffer.concat(this.bodyParts);
+  }
+
+  /** What was sent as the reply's body, without framing (first 32 MiB). */
+  get payload() {
+    return Buffer.concat(this.payloadParts);
   }
 
   get sha256() {
@@ -359,8 +365,9 @@ export class Plan {
     if (bodiless) return;
     const chunked = this.framing === 'chunked' && !this.ownFraming;
     for await (const p of this.#parts()) {
-      if (p.gate || !chunked) yield p;
-      else yield { bytes: chunkOf(p.bytes), tokens: p.tokens };
+      if (p.gate) yield p;
+      else if (!chunked) yield { ...p, payload: p.bytes };
+      else yield { bytes: chunkOf(p.bytes), payload: p.bytes, tokens: p.tokens };
     }
     if (chunked) yield { bytes: Buffer.from('0\r\n\r\n') };
     if (this.after !== undefined) yield { bytes: Buffer.from(this.after) };
@@ -408,6 +415,7 @@ export async function* splitEach(ops, { n = 1, gapMs = 0 }) {
     for (let i = 0; i < op.bytes.length; i += n)
       yield {
         bytes: op.bytes.subarray(i, i + n),
+        payload: i === 0 ? op.payload : undefined,
         tokens: i === 0 ? op.tokens : 0,
         flush: true,
         gapMs,

@@ -1,0 +1,185 @@
+/* boot.c - The ordered start and stop of everything. Start goes down the list,
+ * stop goes up it:
+ *
+ *   log, sockets (ports are taken before anything is changed on disk), ledger,
+ *   keys, throttle, targets, resolver, discovery, workers, control socket
+ */
+#include "daemon/daemon.h"
+
+#include "account/keytab.h"
+#include "account/ledger.h"
+#include "admit/throttle.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/control.h"
+#include "daemon/local.h"
+#include "front/front.h"
+#include "serve/target.h"
+#include "upstream/upstream.h"
+
+#include <event2/event.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void raise_fd_limit(const struct conf *c)
+{
+    struct rlimit rl;
+
+    if (getrlimit(RLIMIT_NOFILE, &rl) != 0)
+        return;
+    rl.rlim_cur = rl.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &rl) != 0)
+        log_warn(LOG_MAIN, "cannot raise the limit on open files");
+    if (rl.rlim_cur != RLIM_INFINITY && c->limits.connections * 2 > rl.rlim_cur)
+        log_warn(LOG_MAIN,
+                 "the limit on open files is low for limits.connections: "
+                 "limit=%llu connections=%llu; raise it with ulimit -n",
+                 (unsigned long long)rl.rlim_cur,
+                 (unsigned long long)c->limits.connections);
+}
+
+static unsigned worker_count(const struct conf *c)
+{
+    long n = c->workers ? (long)c->workers : sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (n < 1)
+        n = 1;
+    return n > DAEMON_WORKERS_MAX ? DAEMON_WORKERS_MAX : (unsigned)n;
+}
+
+static bool start_ledger(struct daemon *d)
+{
+    struct ledger_opts opts = {.state_dir = d->conf->state_dir.p,
+                               .workers = d->n_workers};
+    struct buf why;
+    enum err e;
+
+    buf_init(&why, 4096);
+    e = ledger_open(&opts, &d->ledger, &why);
+    if (e == ERR_OK)
+        e = keytab_open(d->ledger, &d->keys, &why);
+    if (e != ERR_OK)
+        log_err(LOG_LEDGER, "%.*s", STR_ARG(buf_str(&why)));
+    buf_fini(&why);
+    return e == ERR_OK;
+}
+
+static bool start_services(struct daemon *d)
+{
+    d->throttle = throttle_new();
+    d->targets = target_table_new();
+    d->resolver = resolver_new();
+    if (!d->throttle || !d->targets || !d->resolver)
+        return false;
+    d->discover = discover_new(d->resolver);
+    if (!d->discover)
+        return false;
+    for (size_t i = 0; i < d->conf->n_upstreams; i++)
+        (void)target_get(d->targets, d->conf->upstreams[i].name);
+    d->svc = (struct services){.keys = d->keys,
+                               .ledger = d->ledger,
+                               .throttle = d->throttle,
+                               .targets = d->targets,
+                               .discover = d->discover,
+                               .local = local_answer};
+    return true;
+}
+
+static bool start_workers(struct daemon *d)
+{
+    unsigned n = d->n_workers;
+
+    d->n_workers = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (worker_start(d, i, &d->workers[i]) != ERR_OK)
+            return false;
+        d->n_workers++;
+    }
+    return true;
+}
+
+static void announce(struct daemon *d)
+{
+    char text[FRONT_ADDRESS_BYTES];
+
+    for (size_t i = 0; i < front_net_count(d->net); i++) {
+        front_net_address(d->net, i, text);
+        log_note(LOG_MAIN, "listening: address=%s", text);
+    }
+    if (keytab_count(d->keys) == 0 && d->conf->auth.required)
+        log_note(LOG_MAIN, "no key exists yet; make one with: tollctl "
+                           "key create --name me");
+}
+
+bool daemon_start(struct daemon *d)
+{
+    clock_update();
+    d->start_mono_ms = clock_mono_ms();
+    d->start_wall_ms = clock_wall_ms();
+    d->n_workers = worker_count(d->conf);
+    raise_fd_limit(d->conf);
+    if (upstream_boot() != ERR_OK)
+        return false;
+    if (front_net_open(d->conf, d->n_workers, &d->net) != ERR_OK)
+        return false;
+    if (!start_ledger(d) || !start_services(d) || !start_workers(d))
+        return false;
+    if (control_open(d, &d->control) != ERR_OK)
+        return false;
+    atomic_store(&d->state, DAEMON_READY);
+    announce(d);
+    return true;
+}
+
+void daemon_drain(struct daemon *d)
+{
+    if (atomic_load(&d->state) >= DAEMON_DRAINING)
+        return;
+    clock_update();
+    d->drain_until_ms = clock_mono_ms() + (uint64_t)d->conf->drain_timeout_ms;
+    atomic_store(&d->state, DAEMON_DRAINING);
+    log_note(LOG_MAIN, "draining: timeout_ms=%lld",
+             (long long)d->conf->drain_timeout_ms);
+    for (unsigned i = 0; i < d->n_workers; i++) {
+        /* Until the worker has counted anew it is as busy as can be. */
+        atomic_store(&d->workers[i]->busy, UINT32_MAX);
+        worker_tell(d->workers[i], WORKER_DRAIN, NULL);
+    }
+}
+
+void daemon_quit(struct daemon *d)
+{
+    event_base_loopexit(d->base, NULL);
+}
+
+void daemon_stop(struct daemon *d)
+{
+    control_close(d->control);
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_tell(d->workers[i], WORKER_STOP, NULL);
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_join(d->workers[i]);
+    d->n_workers = 0;
+    discover_free(d->discover);
+    resolver_free(d->resolver);
+    target_table_free(d->targets);
+    throttle_free(d->throttle);
+    keytab_close(d->keys);
+    ledger_close(d->ledger);
+    front_net_close(d->net);
+}
+
+uint64_t daemon_lag_us(struct daemon *d)
+{
+    uint64_t worst = 0;
+
+    for (unsigned i = 0; i < d->n_workers; i++) {
+        struct stats *s = d->workers[i]->w.stats;
+
+        if (s->loop_lag_us > worst)
+            worst = s->loop_lag_us;
+        s->loop_lag_us = 0;
+    }
+    return worst;
+}

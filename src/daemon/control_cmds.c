@@ -1,0 +1,114 @@
+/* control_cmds.c - The table of admin commands, and those about the daemon
+ * itself. */
+#include "daemon/control.h"
+
+#include "account/ledger.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "config.h"
+#include "daemon/daemon.h"
+#include "daemon/status.h"
+#include "front/front.h"
+
+#include <unistd.h>
+
+static json_t *listen_list(const struct daemon *d)
+{
+    json_t *list = json_array();
+    char text[FRONT_ADDRESS_BYTES];
+
+    for (size_t i = 0; i < front_net_count(d->net); i++) {
+        front_net_address(d->net, i, text);
+        json_array_append_new(list, json_pack("{s:s}", "address", text));
+    }
+    return list;
+}
+
+static const char *state_name(const struct daemon *d)
+{
+    switch (atomic_load(&d->state)) {
+    case DAEMON_STARTING:
+        return "starting";
+    case DAEMON_READY:
+        return "ready";
+    case DAEMON_DRAINING:
+        return "draining";
+    default:
+        return "stopping";
+    }
+}
+
+static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
+{
+    int64_t conns = 0, in_flight = 0;
+    char since[CLOCK_RFC3339_SIZE];
+
+    (void)args;
+    (void)why;
+    for (unsigned i = 0; i < d->n_workers; i++) {
+        conns += d->workers[i]->w.stats->conns;
+        in_flight += d->workers[i]->w.stats->in_flight;
+    }
+    clock_format_rfc3339(d->start_wall_ms, since);
+    return json_pack(
+        "{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o}",
+        "version", PACKAGE_VERSION, "state", state_name(d), "pid",
+        (json_int_t)getpid(), "started", since, "uptime_seconds",
+        (json_int_t)((clock_now_us() / 1000 - d->start_mono_ms) / 1000),
+        "workers", (json_int_t)d->n_workers, "connections", (json_int_t)conns,
+        "in_flight", (json_int_t)in_flight, "reloads", (json_int_t)d->reloads,
+        "resident_bytes", (json_int_t)status_resident_bytes(), "config",
+        d->conf->file.len > 0 ? d->conf->file.p : "(built in)", "state_dir",
+        d->conf->state_dir.p, "listen", listen_list(d));
+}
+
+static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)
+{
+    struct buf report;
+    json_t *data = NULL;
+    bool ok;
+
+    (void)args;
+    buf_init(&report, 64 * 1024);
+    ok = daemon_reload(d, &report);
+    if (ok)
+        data =
+            json_pack("{s:s%}", "report", report.p ? report.p : "", report.len);
+    else if (buf_printf(why, "the config is bad, the old one stays:\n%.*s",
+                        STR_ARG(buf_str(&report))) != ERR_OK)
+        log_debug(LOG_CTL, "reason is cut");
+    buf_fini(&report);
+    return data;
+}
+
+static json_t *cmd_drain(struct daemon *d, const json_t *args, struct buf *why)
+{
+    (void)args;
+    (void)why;
+    daemon_drain(d);
+    return json_object();
+}
+
+static json_t *cmd_log_level(struct daemon *d, const json_t *args,
+                             struct buf *why)
+{
+    const char *name = json_string_value(json_object_get(args, "level"));
+    enum log_level level;
+
+    (void)d;
+    if (!log_level_parse(str_from(name), &level)) {
+        if (buf_printf(why, "unknown level; write err, warn, note, info or "
+                            "debug") != ERR_OK)
+            log_debug(LOG_CTL, "reason is cut");
+        return NULL;
+    }
+    log_level_set(level);
+    log_note(LOG_MAIN, "log level set: level=%s", log_level_name(level));
+    return json_pack("{s:s}", "level", log_level_name(level));
+}
+
+const struct control_cmd control_cmds[] = {
+    {"status", cmd_status},       {"reload", cmd_reload}, {"drain", cmd_drain},
+    {"log-level", cmd_log_level}, {NULL, NULL},
+};

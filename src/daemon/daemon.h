@@ -1,0 +1,82 @@
+/* daemon.h - The process as one struct: what boot.c sets up, what signals,
+ * reload and the control socket work on. Owned by the main thread. */
+#ifndef TG_DAEMON_DAEMON_H
+#define TG_DAEMON_DAEMON_H
+
+#include "daemon/worker.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct buf;
+struct conf;
+struct control;
+struct discover;
+struct event;
+struct event_base;
+struct front_net;
+struct keytab;
+struct ledger;
+struct resolver;
+struct throttle;
+
+/* Most worker threads. */
+#define DAEMON_WORKERS_MAX 64
+
+/* How far the process has come. */
+enum daemon_state {
+    DAEMON_STARTING = 0,
+    DAEMON_READY,
+    DAEMON_DRAINING, /* no new requests; open ones finish */
+    DAEMON_STOPPING, /* time is over */
+};
+
+/* Everything of the process. */
+struct daemon {
+    const char *conf_arg;         /* -c as given, or NULL; borrowed from argv */
+    struct conf *conf;            /* counted: the newest snapshot */
+    struct event_base *base;      /* owned: the main thread's loop */
+    struct front_net *net;        /* owned: listening sockets */
+    struct ledger *ledger;        /* owned */
+    struct keytab *keys;          /* owned */
+    struct throttle *throttle;    /* owned */
+    struct resolver *resolver;    /* owned */
+    struct discover *discover;    /* owned */
+    struct target_table *targets; /* owned */
+    struct services svc;          /* the same, as workers see it */
+    struct control *control;      /* owned: the admin socket */
+    struct daemon_worker *workers[DAEMON_WORKERS_MAX]; /* owned */
+    unsigned n_workers;
+    _Atomic int state; /* enum daemon_state; workers read it */
+    int exit_code;
+    uint64_t start_mono_ms;
+    uint64_t start_wall_ms;
+    uint64_t drain_until_ms;  /* monotonic; DAEMON_DRAINING */
+    uint64_t reloads;         /* done since the start */
+    struct event *signals[8]; /* owned */
+    struct event *tick;       /* owned: watchdog and drain */
+};
+
+/* Set everything up from d->conf and start the workers. False: the reason was
+ * logged; call daemon_stop(). */
+bool daemon_start(struct daemon *d);
+
+/* Begin to drain: listeners close, open requests get drain_timeout. */
+void daemon_drain(struct daemon *d);
+
+/* Leave the main loop now. */
+void daemon_quit(struct daemon *d);
+
+/* Stop the workers and free everything daemon_start() made. */
+void daemon_stop(struct daemon *d);
+
+/* Load the config again and hand it to everybody; when it is bad the old one
+ * stays and false is returned. What there was to say is logged and, when
+ * <report> is not NULL, appended to it a line each. */
+bool daemon_reload(struct daemon *d, struct buf *report);
+
+/* Fill <out> with the sum of the workers' worst loop lag since the last call,
+ * in us, and forget it. */
+uint64_t daemon_lag_us(struct daemon *d);
+
+#endif

@@ -1,0 +1,297 @@
+/* local.c - Health, metrics, the list of models and the root page. None of
+ * them calls an upstream. */
+#include "daemon/local.h"
+
+#include "account/key.h"
+#include "account/ledger.h"
+#include "base/clock.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "daemon/status.h"
+#include "exchange/exchange.h"
+#include "serve/route.h"
+#include "wire/jsplice.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define LOCAL_BODY_MAX (16u * 1024 * 1024)
+#define JSON           STR("application/json")
+#define TEXT           STR("text/plain; charset=utf-8")
+
+static struct daemon *daemon_of(const struct exchange *x)
+{
+    return ((const struct daemon_worker *)(const void *)x->w)->d;
+}
+
+static void reply(struct exchange *x, int status, struct str type)
+{
+    struct local_reply *l = &x->local;
+
+    l->head.status = status;
+    l->head.length = (int64_t)l->body.len;
+    if (headers_add(&l->head.headers, x->arena, STR("Content-Type"), type) !=
+        ERR_OK) {
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+        return;
+    }
+    l->ready = true;
+}
+
+static void reply_text(struct exchange *x, int status, struct str type,
+                       struct str text)
+{
+    if (buf_put_str(&x->local.body, text) != ERR_OK) {
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+        return;
+    }
+    reply(x, status, type);
+}
+
+/* ---- health ------------------------------------------------------------ */
+
+static bool is_ready(const struct daemon *d)
+{
+    return atomic_load(&d->state) == DAEMON_READY &&
+           ledger_state(d->ledger) == LEDGER_OK;
+}
+
+static void answer_readyz(struct exchange *x)
+{
+    struct daemon *d = daemon_of(x);
+
+    if (is_ready(d))
+        reply_text(x, 200, JSON, STR("{\"status\":\"ok\"}\n"));
+    else if (atomic_load(&d->state) != DAEMON_READY)
+        reply_text(x, 503, JSON, STR("{\"status\":\"draining\"}\n"));
+    else
+        reply_text(x, 503, JSON, STR("{\"status\":\"ledger unavailable\"}\n"));
+}
+
+static void answer_liveliness(struct exchange *x)
+{
+    if (atomic_load(&daemon_of(x)->state) == DAEMON_READY)
+        reply_text(x, 200, JSON, STR("\"I'm alive!\"\n"));
+    else
+        reply_text(x, 503, JSON, STR("\"draining\"\n"));
+}
+
+static void answer_readiness(struct exchange *x)
+{
+    if (is_ready(daemon_of(x)))
+        reply_text(x, 200, JSON, STR("{\"status\":\"healthy\"}\n"));
+    else
+        reply_text(x, 503, JSON, STR("{\"status\":\"unhealthy\"}\n"));
+}
+
+static bool peer_is_loopback(struct str peer)
+{
+    return str_starts(peer, STR("127.")) || str_eq(peer, STR("::1")) ||
+           str_starts(peer, STR("::ffff:127.")) || str_eq(peer, STR("unix"));
+}
+
+/* On its own address when there is one, else for this machine alone. */
+static void answer_metrics(struct exchange *x)
+{
+    bool own = x->conf->metrics.family != AF_UNSPEC;
+
+    if (own ? !x->in->metrics_port : !peer_is_loopback(x->in->peer)) {
+        (void)exchange_fail(x, ERR_UNKNOWN_URL, NULL);
+        return;
+    }
+    if (status_metrics(daemon_of(x), &x->local.body) != ERR_OK) {
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+        return;
+    }
+    reply(x, 200, STR("text/plain; version=0.0.4; charset=utf-8"));
+}
+
+/* ---- models ------------------------------------------------------------ */
+
+/* A list in the making. */
+struct model_list {
+    struct exchange *x;
+    struct buf *out;
+    struct str *seen; /* owned: names already listed, borrowed slices */
+    size_t n_seen, room;
+    struct str only; /* list just this one; empty = all */
+    struct str first, last;
+    bool anthropic;
+    bool full; /* no memory */
+};
+
+static bool seen_before(struct model_list *l, struct str model)
+{
+    for (size_t i = 0; i < l->n_seen; i++)
+        if (str_eq(l->seen[i], model))
+            return true;
+    if (l->n_seen == l->room) {
+        size_t room = l->room ? l->room * 2 : 64;
+        struct str *p = realloc(l->seen, room * sizeof(*p));
+
+        if (!p) {
+            l->full = true;
+            return true;
+        }
+        l->seen = p;
+        l->room = room;
+    }
+    l->seen[l->n_seen++] = arena_dup(l->x->arena, model);
+    return false;
+}
+
+/* One object that carries both dialects' members: clients of either read
+ * theirs and ignore the rest. */
+static enum err put_model(struct model_list *l, struct str model,
+                          struct str owner)
+{
+    uint64_t since_ms = daemon_of(l->x)->start_wall_ms;
+    char date[CLOCK_RFC3339_SIZE];
+    enum err e;
+
+    clock_format_rfc3339(since_ms - since_ms % 1000, date);
+    e = buf_printf(l->out, "{\"id\":");
+    if (e == ERR_OK)
+        e = json_put_str(l->out, model);
+    if (e == ERR_OK && l->anthropic)
+        e = buf_printf(l->out, ",\"type\":\"model\",\"display_name\":");
+    if (e == ERR_OK && l->anthropic)
+        e = json_put_str(l->out, model);
+    if (e == ERR_OK && l->anthropic)
+        e = buf_printf(l->out, ",\"created_at\":\"%s\"}", date);
+    if (e == ERR_OK && !l->anthropic)
+        e = buf_printf(l->out,
+                       ",\"object\":\"model\",\"created\":%llu,\"owned_by\":",
+                       (unsigned long long)(since_ms / 1000));
+    if (e == ERR_OK && !l->anthropic)
+        e = json_put_str(l->out, owner);
+    if (e == ERR_OK && !l->anthropic)
+        e = buf_put(l->out, "}", 1);
+    return e;
+}
+
+static void list_model(struct str model, struct str owner, void *arg)
+{
+    struct model_list *l = arg;
+    const struct key *key = l->x->who->key;
+
+    if (l->only.len > 0 && !str_eq(l->only, model))
+        return;
+    if ((key && !key_may_use(key, model)) || seen_before(l, model) || l->full)
+        return;
+    if (l->n_seen > 1 && buf_put(l->out, ",", 1) != ERR_OK)
+        l->full = true;
+    if (put_model(l, model, owner) != ERR_OK)
+        l->full = true;
+    l->last = l->seen[l->n_seen - 1];
+    if (l->n_seen == 1)
+        l->first = l->last;
+}
+
+static enum err put_ids(struct model_list *l)
+{
+    enum err e = buf_printf(l->out, ",\"first_id\":");
+
+    if (e == ERR_OK)
+        e = l->first.len ? json_put_str(l->out, l->first)
+                         : buf_put(l->out, "null", 4);
+    if (e == ERR_OK)
+        e = buf_printf(l->out, ",\"last_id\":");
+    if (e == ERR_OK)
+        e = l->last.len ? json_put_str(l->out, l->last)
+                        : buf_put(l->out, "null", 4);
+    return e;
+}
+
+static void model_list_init(struct model_list *l, struct exchange *x)
+{
+    *l = (struct model_list){.x = x, .out = &x->local.body};
+    l->anthropic = http1_find(&x->in->head, STR("anthropic-version")) != NULL;
+}
+
+static void answer_models(struct exchange *x)
+{
+    struct model_list l;
+    enum err e;
+
+    model_list_init(&l, x);
+    e = l.anthropic ? buf_printf(l.out, "{\"data\":[")
+                    : buf_printf(l.out, "{\"object\":\"list\",\"data\":[");
+    route_models(x->conf, x->w->svc->discover, list_model, &l);
+    if (e == ERR_OK)
+        e = buf_printf(l.out, "],\"has_more\":false");
+    if (e == ERR_OK)
+        e = put_ids(&l);
+    if (e == ERR_OK)
+        e = buf_put(l.out, "}\n", 2);
+    free(l.seen);
+    if (e != ERR_OK || l.full)
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+    else
+        reply(x, 200, JSON);
+}
+
+static void answer_model(struct exchange *x)
+{
+    struct model_list l;
+    char room[512];
+    struct str id;
+    const struct key *key = x->who->key;
+
+    model_list_init(&l, x);
+    if (endpoint_decode(x->in->ep.model, room, sizeof(room), &id) == ERR_OK &&
+        (!key || key_may_use(key, id))) {
+        l.only = id;
+        route_models(x->conf, x->w->svc->discover, list_model, &l);
+        /* A name that only a glob serves is listed nowhere, yet it is there. */
+        if (l.n_seen == 0 && route_serves(x->conf, x->w->svc->discover, id))
+            list_model(id, STR("tollgate"), &l);
+    }
+    free(l.seen);
+    if (l.full)
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+    else if (l.n_seen == 0)
+        (void)exchange_fail_param(x, ERR_MODEL_NOT_FOUND, "model", "%s",
+                                  err_row(ERR_MODEL_NOT_FOUND)->message);
+    else
+        reply(x, 200, JSON);
+}
+
+/* ---- all --------------------------------------------------------------- */
+
+void local_answer(struct exchange *x)
+{
+    if (x->local.ready || exchange_has_failed(x))
+        return;
+    buf_init(&x->local.body, LOCAL_BODY_MAX);
+    switch (x->in->ep.row->kind) {
+    case ENDPOINT_MODELS:
+        answer_models(x);
+        break;
+    case ENDPOINT_MODEL:
+        answer_model(x);
+        break;
+    case ENDPOINT_ROOT:
+        reply_text(x, 200, TEXT, STR("tollgate\n"));
+        break;
+    case ENDPOINT_HEALTHZ:
+    case ENDPOINT_HEALTH:
+        reply_text(x, 200, JSON, STR("{\"status\":\"ok\"}\n"));
+        break;
+    case ENDPOINT_READYZ:
+        answer_readyz(x);
+        break;
+    case ENDPOINT_LIVELINESS:
+        answer_liveliness(x);
+        break;
+    case ENDPOINT_READINESS:
+        answer_readiness(x);
+        break;
+    case ENDPOINT_METRICS:
+        answer_metrics(x);
+        break;
+    default:
+        (void)exchange_fail(x, ERR_UNKNOWN_URL, NULL);
+        break;
+    }
+}

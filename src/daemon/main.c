@@ -1,0 +1,142 @@
+/* main.c - The program tollgate: arguments, config, exit codes. Runs in the
+ * foreground and logs to stderr; a service manager does the rest.
+ *
+ *   0 good, 1 run-time failure, 2 usage, 78 bad config */
+#include "base/log.h"
+#include "conf/conf.h"
+#include "config.h"
+#include "daemon/daemon.h"
+#include "daemon/reload.h"
+#include "daemon/signals.h"
+
+#include <curl/curl.h>
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EXIT_OK = 0, EXIT_RUN = 1, EXIT_USAGE = 2, EXIT_CONF = 78 };
+
+static void usage(FILE *to)
+{
+    fputs("usage: tollgate [-c FILE] [-t] [-V] [-h]\n"
+          "  -c FILE  config; else $TOLLGATE_CONFIG, else " TG_SYSCONFDIR
+          "/tollgate.yaml,\n"
+          "           else a built-in default on 127.0.0.1:4141\n"
+          "  -t       check the config and exit (0 good, 78 bad)\n"
+          "  -V       print the version and exit\n"
+          "  -h       print this and exit\n",
+          to);
+}
+
+static void version(void)
+{
+    printf("tollgate %s (libevent %s, %s)\n", PACKAGE_VERSION,
+           event_get_version(), curl_version());
+}
+
+static void print_report(const struct conf_report *r)
+{
+    for (size_t i = 0; i < r->n_items; i++)
+        fprintf(stderr, "%s\n", r->items[i].text);
+    if (r->n_errors > 0)
+        fprintf(stderr, "tollgate: %zu mistake%s in the config\n", r->n_errors,
+                r->n_errors == 1 ? "" : "s");
+}
+
+static struct conf *load(const char *arg)
+{
+    struct conf_report r = {0};
+    struct conf *c = NULL;
+    const char *path = conf_find(arg);
+    enum err e = conf_load(arg, 0, &r, &c);
+
+    print_report(&r);
+    if (e != ERR_OK && r.n_errors == 0)
+        fprintf(stderr, "tollgate: cannot read %s: %s\n",
+                path ? path : "the built-in default", err_row(e)->message);
+    conf_report_fini(&r);
+    return e == ERR_OK ? c : NULL;
+}
+
+/* A core would hold keys and prompts. */
+static void no_core_dumps(void)
+{
+    const struct rlimit none = {0, 0};
+
+    if (setrlimit(RLIMIT_CORE, &none) != 0)
+        perror("tollgate: cannot switch core dumps off");
+}
+
+static int run(const char *conf_arg, struct conf *c)
+{
+    struct daemon d = {.conf_arg = conf_arg, .conf = c};
+    struct log_settings log = reload_log_settings(c);
+    bool ok;
+
+    if (log_start(&log) != ERR_OK)
+        return EXIT_RUN;
+    d.base = event_base_new();
+    ok = d.base && signals_open(&d) == ERR_OK && daemon_start(&d);
+    if (ok) {
+        signals_notify("READY=1");
+        event_base_dispatch(d.base);
+    }
+    daemon_stop(&d);
+    signals_close(&d);
+    if (d.base)
+        event_base_free(d.base);
+    conf_unref(d.conf);
+    if (ok)
+        log_note(LOG_MAIN, "stopped");
+    log_stop();
+    return ok ? d.exit_code : EXIT_RUN;
+}
+
+int main(int argc, char **argv)
+{
+    const char *conf_arg = NULL;
+    bool check = false;
+    struct conf *c;
+    int opt;
+
+    while ((opt = getopt(argc, argv, "c:tVh")) != -1) {
+        switch (opt) {
+        case 'c':
+            conf_arg = optarg;
+            break;
+        case 't':
+            check = true;
+            break;
+        case 'V':
+            version();
+            return EXIT_OK;
+        case 'h':
+            usage(stdout);
+            return EXIT_OK;
+        default:
+            usage(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind != argc) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    umask(077);
+    signal(SIGPIPE, SIG_IGN);
+    no_core_dumps();
+    c = load(conf_arg);
+    if (!c)
+        return EXIT_CONF;
+    if (check) {
+        conf_unref(c);
+        return EXIT_OK;
+    }
+    evthread_use_pthreads();
+    return run(conf_arg, c);
+}

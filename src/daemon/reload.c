@@ -1,0 +1,102 @@
+/* reload.c - A new config for a running process: read it whole, refuse it
+ * whole, or hand the snapshot to everybody. Requests under way keep theirs. */
+#include "daemon/reload.h"
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "front/front.h"
+#include "serve/target.h"
+
+static enum log_level level_of(const struct conf *c)
+{
+    return (enum log_level)c->log.level;
+}
+
+struct log_settings reload_log_settings(const struct conf *c)
+{
+    return (struct log_settings){
+        .level = level_of(c),
+        .json = c->log.format == CONF_LOG_JSON,
+        .access_on = c->log.access_to != CONF_ACCESS_OFF,
+        .access = c->log.access_to == CONF_ACCESS_FILE ? c->log.access.p : NULL,
+    };
+}
+
+static void say(struct buf *report, const char *text)
+{
+    if (report && buf_printf(report, "%s\n", text) != ERR_OK)
+        log_debug(LOG_CONF, "report is full");
+}
+
+static void tell_problems(const struct conf_report *r, struct buf *report)
+{
+    for (size_t i = 0; i < r->n_items; i++) {
+        if (r->items[i].warning)
+            log_warn(LOG_CONF, "%s", r->items[i].text);
+        else
+            log_err(LOG_CONF, "%s", r->items[i].text);
+        say(report, r->items[i].text);
+    }
+}
+
+static void tell_changes(const struct conf *from, const struct conf *to,
+                         struct buf *report)
+{
+    struct conf_changes ch = {0};
+
+    if (conf_diff(from, to, &ch) != ERR_OK)
+        return;
+    for (size_t i = 0; i < ch.n_items; i++) {
+        log_note(LOG_CONF, "config change: key=%s%s", ch.items[i].key,
+                 ch.items[i].restart ? " (holds after a restart)" : "");
+        if (ch.items[i].restart && report &&
+            buf_printf(report, "%s holds only after a restart\n",
+                       ch.items[i].key) != ERR_OK)
+            log_debug(LOG_CONF, "report is full");
+    }
+    conf_changes_fini(&ch);
+}
+
+static bool apply(struct daemon *d, struct conf *fresh, struct buf *report)
+{
+    struct log_settings log = reload_log_settings(fresh);
+
+    if (front_net_reload(d->net, fresh) != ERR_OK) {
+        say(report, "the certificates cannot be loaded; see the log");
+        return false;
+    }
+    if (log_configure(&log) != ERR_OK) {
+        say(report, "the log cannot be opened; see the log");
+        return false;
+    }
+    tell_changes(d->conf, fresh, report);
+    for (size_t i = 0; i < fresh->n_upstreams; i++)
+        (void)target_get(d->targets, fresh->upstreams[i].name);
+    conf_unref(d->conf);
+    d->conf = conf_ref(fresh);
+    d->reloads++;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_tell(d->workers[i], WORKER_CONF, fresh);
+    return true;
+}
+
+bool daemon_reload(struct daemon *d, struct buf *report)
+{
+    struct conf_report r = {0};
+    struct conf *fresh = NULL;
+    bool ok;
+
+    ok = conf_load(d->conf_arg, 0, &r, &fresh) == ERR_OK;
+    tell_problems(&r, report);
+    if (ok)
+        ok = apply(d, fresh, report);
+    if (ok)
+        log_note(LOG_CONF, "config loaded: warnings=%zu", r.n_warnings);
+    else
+        log_err(LOG_CONF, "config not loaded, the old one stays: mistakes=%zu",
+                r.n_errors);
+    conf_unref(fresh);
+    conf_report_fini(&r);
+    return ok;
+}

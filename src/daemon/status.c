@@ -1,0 +1,110 @@
+/* status.c - See status.h. */
+#include "daemon/status.h"
+
+#include "account/ledger.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "serve/target.h"
+#include "settle/metrics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+uint64_t status_resident_bytes(void)
+{
+    unsigned long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    int n;
+
+    if (!f)
+        return 0;
+    n = fscanf(f, "%lu %lu", &size, &resident);
+    fclose(f);
+    return n == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+static enum err put_target(struct buf *out, const struct target_view *v)
+{
+    return buf_printf(out,
+                      "tollgate_target_in_flight{target=\"%.*s\"} %" PRIu64
+                      "\ntollgate_target_attempts_total{target=\"%.*s\"} "
+                      "%" PRIu64
+                      "\ntollgate_target_failures_total{target=\"%.*s\"} "
+                      "%" PRIu64 "\n",
+                      STR_ARG(v->name), v->in_flight, STR_ARG(v->name),
+                      v->requests, STR_ARG(v->name), v->failures);
+}
+
+static enum err put_targets(struct daemon *d, struct buf *out)
+{
+    struct target_view v;
+    enum err e =
+        buf_printf(out, "# TYPE tollgate_target_in_flight gauge\n"
+                        "# TYPE tollgate_target_attempts_total counter\n"
+                        "# TYPE tollgate_target_failures_total counter\n");
+
+    for (unsigned i = 0; e == ERR_OK && target_view(d->targets, i, &v); i++)
+        e = put_target(out, &v);
+    return e;
+}
+
+static enum err put_ledger(struct daemon *d, struct buf *out)
+{
+    struct ledger_stats s = ledger_stats(d->ledger);
+    enum err e = metrics_put_one(out, "ledger_up", "gauge",
+                                 "Whether usage rows can be stored",
+                                 s.state == LEDGER_OK);
+
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "ledger_rows_waiting", "gauge",
+                            "Rows in the journal, not yet in the database",
+                            s.rows_waiting);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "ledger_commits_total", "counter",
+                            "Group commits of the ledger", s.commits);
+    return e;
+}
+
+static enum err put_process(struct daemon *d, struct buf *out)
+{
+    struct log_stats ls;
+    enum err e;
+
+    log_stats_read(&ls);
+    e = buf_printf(out,
+                   "# HELP tollgate_loop_lag_seconds Worst loop lag since the "
+                   "last scrape.\n# TYPE tollgate_loop_lag_seconds gauge\n"
+                   "tollgate_loop_lag_seconds %.6f\n",
+                   (double)daemon_lag_us(d) / 1e6);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "log_lines_dropped_total", "counter",
+                            "Log and access lines lost",
+                            ls.dropped + ls.access_dropped);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "resident_bytes", "gauge",
+                            "Resident memory of the process",
+                            status_resident_bytes());
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "uptime_seconds", "gauge",
+                            "Seconds since the start",
+                            (clock_mono_ms() - d->start_mono_ms) / 1000);
+    return e;
+}
+
+enum err status_metrics(struct daemon *d, struct buf *out)
+{
+    struct stats *all[DAEMON_WORKERS_MAX];
+    enum err e;
+
+    for (unsigned i = 0; i < d->n_workers; i++)
+        all[i] = d->workers[i]->w.stats;
+    e = metrics_put(all, d->n_workers, out);
+    if (e == ERR_OK)
+        e = put_targets(d, out);
+    if (e == ERR_OK)
+        e = put_ledger(d, out);
+    return e == ERR_OK ? put_process(d, out) : e;
+}

@@ -1,0 +1,16 @@
+/* status.h - The process's own numbers, for /metrics and the control socket. */
+#ifndef TG_DAEMON_STATUS_H
+#define TG_DAEMON_STATUS_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct daemon;
+
+/* Append all metrics as Prometheus text. Any thread. ERR_NOMEM. */
+enum err status_metrics(struct daemon *d, struct buf *out) MUST_CHECK;
+
+/* Resident memory of the process in bytes; 0 when the system does not tell. */
+uint64_t status_resident_bytes(void);
+
+#endif

@@ -1,0 +1,276 @@
+/* worker.c - Everything a worker owns is made and freed on its own thread, so
+ * that no other thread ever touches it but for the mailbox and the counters. */
+#include "daemon/worker.h"
+
+#include "account/ledger.h"
+#include "base/chunkq.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "daemon/stages.h"
+#include "exchange/exchange.h"
+#include "front/front.h"
+#include "settle/series.h"
+#include "upstream/upstream.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TICK_MS     100
+#define CHUNKS_KEPT 1024 /* free chunks a worker keeps: 4 MiB */
+
+struct worker_msg {
+    struct mbox_msg link;
+    enum worker_order order;
+    struct conf *conf; /* counted, or NULL */
+};
+
+void worker_tell(struct daemon_worker *dw, enum worker_order order,
+                 struct conf *conf)
+{
+    struct worker_msg *m = calloc(1, sizeof(*m));
+
+    if (!m) {
+        log_err(LOG_MAIN, "no memory to tell a worker: order=%d", order);
+        return;
+    }
+    m->order = order;
+    m->conf = conf ? conf_ref(conf) : NULL;
+    mbox_push(&dw->w.inbox, &m->link);
+}
+
+/* ---- orders ------------------------------------------------------------ */
+
+static void take_conf(struct daemon_worker *dw, struct conf *conf)
+{
+    struct conf *old = dw->w.conf;
+
+    dw->w.conf = conf_ref(conf);
+    conf_unref(old);
+    front_reconf(dw->front);
+    if (dw->w.index == 0)
+        discover_run(dw->d->discover, &dw->w);
+}
+
+/* End everything that is still open with an error. The list changes while it
+ * is walked, so each pass takes the head of a copy. */
+static void end_exchanges(struct worker *w)
+{
+    for (unsigned s = 0; s < STAGE_COUNT; s++) {
+        struct exchange *x = TAILQ_FIRST(&w->by_stage[s]);
+
+        while (x) {
+            struct exchange *next = TAILQ_NEXT(x, link);
+
+            exchange_wake(x, WAKE_DRAIN);
+            x = next;
+        }
+    }
+}
+
+static void obey(struct mbox_msg *link, void *arg)
+{
+    struct worker_msg *m = MBOX_ENTRY(link, struct worker_msg, link);
+    struct daemon_worker *dw = arg;
+
+    switch (m->order) {
+    case WORKER_CONF:
+        take_conf(dw, m->conf);
+        break;
+    case WORKER_DRAIN:
+        dw->w.draining = true;
+        front_drain(dw->front);
+        break;
+    case WORKER_DRAIN_OVER:
+        end_exchanges(&dw->w);
+        break;
+    case WORKER_STOP:
+        event_base_loopexit(dw->w.base, NULL);
+        break;
+    }
+    conf_unref(m->conf);
+    free(m);
+}
+
+static void on_inbox(evutil_socket_t fd, short what, void *arg)
+{
+    struct daemon_worker *dw = arg;
+
+    (void)fd;
+    (void)what;
+    clock_update();
+    mbox_drain(&dw->w.inbox, 0, obey, dw);
+}
+
+/* ---- the tick ---------------------------------------------------------- */
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct daemon_worker *dw = arg;
+    uint64_t now_us;
+
+    (void)fd;
+    (void)what;
+    clock_update();
+    now_us = clock_mono_us();
+    if (now_us > dw->tick_due_us) {
+        uint64_t lag_us = now_us - dw->tick_due_us;
+
+        if (lag_us > dw->w.stats->loop_lag_us)
+            dw->w.stats->loop_lag_us = lag_us;
+    }
+    dw->tick_due_us = now_us + TICK_MS * 1000;
+    atomic_store(&dw->beat_ms, now_us / 1000);
+    atomic_store(&dw->busy, front_conns(dw->front) + dw->w.exchanges);
+}
+
+/* ---- the thread -------------------------------------------------------- */
+
+static struct event_base *base_new(void)
+{
+    struct event_config *cfg = event_config_new();
+    struct event_base *base = NULL;
+
+    if (!cfg)
+        return NULL;
+    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
+    event_config_require_features(cfg, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE);
+    base = event_base_new_with_config(cfg);
+    event_config_free(cfg);
+    return base;
+}
+
+static bool worker_events(struct daemon_worker *dw)
+{
+    struct worker *w = &dw->w;
+    struct timeval tv = {0, TICK_MS * 1000};
+
+    w->inbox_ev = event_new(w->base, mbox_fd(&w->inbox), EV_READ | EV_PERSIST,
+                            on_inbox, dw);
+    dw->tick = event_new(w->base, -1, EV_PERSIST, on_tick, dw);
+    if (!w->inbox_ev || !dw->tick)
+        return false;
+    clock_update();
+    dw->tick_due_us = clock_mono_us() + TICK_MS * 1000;
+    atomic_store(&dw->beat_ms, clock_mono_ms());
+    event_add(w->inbox_ev, NULL);
+    event_add(dw->tick, &tv);
+    return true;
+}
+
+static bool worker_parts(struct daemon_worker *dw)
+{
+    struct worker *w = &dw->w;
+    struct daemon *d = dw->d;
+
+    w->base = base_new();
+    w->chunks = calloc(1, sizeof(*w->chunks));
+    w->scratch = malloc(WORKER_SCRATCH);
+    if (!w->base || !w->chunks || !w->scratch)
+        return false;
+    chunk_pool_init(w->chunks, CHUNKS_KEPT);
+    if (!worker_events(dw))
+        return false;
+    w->upstreams = upstream_pool_new(w, d->resolver);
+    if (!w->upstreams)
+        return false;
+    if (ledger_worker_open(d->ledger, w->index, &w->ledger) != ERR_OK)
+        return false;
+    return front_open(w, d->net, &dw->front) == ERR_OK;
+}
+
+static void worker_unparts(struct daemon_worker *dw)
+{
+    struct worker *w = &dw->w;
+
+    front_close(dw->front);
+    if (w->index == 0)
+        discover_stop(dw->d->discover);
+    upstream_pool_free(w->upstreams);
+    ledger_worker_close(w->ledger);
+    if (dw->tick)
+        event_free(dw->tick);
+    if (w->inbox_ev)
+        event_free(w->inbox_ev);
+    if (w->chunks)
+        chunk_pool_fini(w->chunks);
+    free(w->chunks);
+    free(w->scratch);
+    if (w->base)
+        event_base_free(w->base);
+}
+
+static void worker_main(void *arg)
+{
+    struct daemon_worker *dw = arg;
+
+    if (!worker_parts(dw)) {
+        log_err(LOG_MAIN, "worker cannot start: index=%u", dw->w.index);
+        dw->d->exit_code = 1;
+        daemon_quit(dw->d);
+    } else {
+        if (dw->w.index == 0)
+            discover_run(dw->d->discover, &dw->w);
+        event_base_dispatch(dw->w.base);
+    }
+    worker_unparts(dw);
+}
+
+enum err worker_start(struct daemon *d, unsigned index,
+                      struct daemon_worker **out)
+{
+    struct daemon_worker *dw = calloc(1, sizeof(*dw));
+    char name[THR_NAME_SIZE];
+    enum err e;
+
+    if (!dw)
+        return ERR_NOMEM;
+    dw->d = d;
+    dw->w.index = index;
+    dw->w.stages = stage_table;
+    dw->w.svc = &d->svc;
+    dw->w.inbox.fd = -1;
+    for (unsigned s = 0; s < STAGE_COUNT; s++)
+        TAILQ_INIT(&dw->w.by_stage[s]);
+    dw->w.stats = calloc(1, sizeof(*dw->w.stats));
+    if (dw->w.stats)
+        dw->w.stats->series = series_table_new();
+    e = dw->w.stats && dw->w.stats->series ? mbox_init(&dw->w.inbox)
+                                           : ERR_NOMEM;
+    dw->w.conf = conf_ref(d->conf);
+    snprintf(name, sizeof(name), "worker-%u", index);
+    if (e == ERR_OK)
+        e = thr_start(&dw->thr, name, worker_main, dw);
+    if (e != ERR_OK) {
+        worker_join(dw);
+        return e;
+    }
+    *out = dw;
+    return ERR_OK;
+}
+
+static void drop(struct mbox_msg *link, void *arg)
+{
+    struct worker_msg *m = MBOX_ENTRY(link, struct worker_msg, link);
+
+    (void)arg;
+    conf_unref(m->conf);
+    free(m);
+}
+
+void worker_join(struct daemon_worker *dw)
+{
+    if (!dw)
+        return;
+    thr_join(&dw->thr);
+    if (dw->w.inbox.fd >= 0)
+        mbox_drain(&dw->w.inbox, 0, drop, NULL);
+    mbox_fini(&dw->w.inbox);
+    conf_unref(dw->w.conf);
+    if (dw->w.stats)
+        series_table_free(dw->w.stats->series);
+    free(dw->w.stats);
+    free(dw);
+}

@@ -1,0 +1,135 @@
+/* prompt.c - Which bodies are held and which flow past: JSON of any POST, and
+ * multipart where the operation names a model in a form part (which may stand
+ * last), are collected up to limits.body; everything else streams. */
+#include "prompt/prompt.h"
+
+#include "account/key.h"
+#include "exchange/exchange.h"
+#include "prompt/validate.h"
+
+/* How the body decides. */
+enum body_kind { BODY_OPAQUE = 0, BODY_JSON, BODY_FORM };
+
+static struct str media_type(const struct http1_head *head)
+{
+    const struct http1_header *h = http1_find(head, STR("Content-Type"));
+    struct str v = h ? h->value : (struct str){NULL, 0};
+
+    v.len = str_find_char(v, ';');
+    return str_trim(v);
+}
+
+static bool type_is_json(struct str type)
+{
+    const struct str suffix = STR("+json");
+
+    if (str_ieq(type, STR("application/json")))
+        return true;
+    return type.len > suffix.len &&
+           str_ieq(str_skip(type, type.len - suffix.len), suffix);
+}
+
+static enum body_kind body_kind(const struct exchange *x)
+{
+    const struct endpoint_row *row = x->in->ep.row;
+    struct str type = media_type(&x->in->head);
+    bool form = str_ieq(type, STR("multipart/form-data"));
+
+    if (x->in->head.method != HTTP1_POST || !x->in->has_body)
+        return BODY_OPAQUE;
+    if (form)
+        return row->model_in & ENDPOINT_MODEL_PART ? BODY_FORM : BODY_OPAQUE;
+    if (type_is_json(type))
+        return BODY_JSON;
+    /* An operation that only knows JSON is read as such whatever the type
+     * says: curl without -H sends application/x-www-form-urlencoded. */
+    if ((row->model_in & ENDPOINT_MODEL_JSON) != 0 &&
+        (row->flags & ENDPOINT_PASS) == 0)
+        return BODY_JSON;
+    return BODY_OPAQUE;
+}
+
+static enum verdict model_check(struct exchange *x)
+{
+    const struct endpoint_row *row = x->in->ep.row;
+    struct ask *ask = x->ask;
+
+    if (ask->model.len == 0) {
+        if (row->model_in == ENDPOINT_MODEL_NOWHERE ||
+            (row->flags & ENDPOINT_PASS) != 0)
+            return VERDICT_GO;
+        return exchange_fail_param(x, ERR_BAD_PARAM, "model",
+                                   "You must provide a model parameter.");
+    }
+    if (x->who->key && !key_may_use(x->who->key, ask->model))
+        return exchange_fail_param(
+            x, ERR_MODEL_NOT_FOUND, "model",
+            "The model '%.*s' does not exist or you do not have access to it.",
+            (int)(ask->model.len > 256 ? 256 : ask->model.len), ask->model.p);
+    return VERDICT_GO;
+}
+
+/* An Azure path names the deployment, which is the model. */
+static enum verdict path_model(struct exchange *x)
+{
+    char room[512];
+    struct str id;
+
+    if (x->in->ep.model.len == 0)
+        return VERDICT_GO;
+    if (endpoint_decode(x->in->ep.model, room, sizeof(room), &id) != ERR_OK)
+        return exchange_fail(x, ERR_MODEL_NOT_FOUND, NULL);
+    x->ask->model = arena_dup(x->arena, id);
+    if (!x->ask->model.p)
+        return exchange_fail(x, ERR_NOMEM, NULL);
+    x->ask->where = MODEL_PATH;
+    return VERDICT_GO;
+}
+
+static enum verdict body_judge(struct exchange *x)
+{
+    enum verdict v = VERDICT_GO;
+
+    if (body_kind(x) == BODY_JSON)
+        v = validate_json(x);
+    else
+        v = validate_multipart(x);
+    if (v == VERDICT_GO && (x->in->ep.row->model_in & ENDPOINT_MODEL_PATH))
+        v = path_model(x);
+    return v == VERDICT_GO ? model_check(x) : v;
+}
+
+enum verdict prompt_run(struct exchange *x)
+{
+    if ((x->in->ep.row->flags & ENDPOINT_LOCAL) != 0) {
+        if (x->in->has_body)
+            x->client->ops->read_body(x->client, BODY_DROP);
+        return VERDICT_GO;
+    }
+    if (body_kind(x) != BODY_OPAQUE) {
+        x->client->ops->read_body(x->client, BODY_COLLECT);
+        return VERDICT_WAIT;
+    }
+    if ((x->in->ep.row->model_in & ENDPOINT_MODEL_PATH) != 0) {
+        enum verdict v = path_model(x);
+
+        return v == VERDICT_GO ? model_check(x) : v;
+    }
+    return model_check(x);
+}
+
+enum verdict prompt_resume(struct exchange *x, enum wake why)
+{
+    switch (why) {
+    case WAKE_BODY:
+        return x->in->body_done ? body_judge(x) : VERDICT_WAIT;
+    case WAKE_FAIL:
+        return VERDICT_SKIP;
+    case WAKE_GONE:
+        return exchange_fail(x, ERR_CLIENT_GONE, NULL);
+    case WAKE_DRAIN:
+        return exchange_fail(x, ERR_DRAINING, NULL);
+    default:
+        return VERDICT_WAIT;
+    }
+}

@@ -1,0 +1,15 @@
+/* validate.h - Reads the model and parameters out of a collected body. */
+#ifndef TG_PROMPT_VALIDATE_H
+#define TG_PROMPT_VALIDATE_H
+
+#include "exchange/stage.h"
+
+/* Scan the collected body as JSON and fill x->ask. VERDICT_GO, or SKIP with
+ * the failure noted: 400 for bad JSON, duplicate keys and bad parameters. */
+enum verdict validate_json(struct exchange *x);
+
+/* Find the `model` part of the collected multipart body. VERDICT_GO, or SKIP
+ * with a 400 noted. */
+enum verdict validate_multipart(struct exchange *x);
+
+#endif

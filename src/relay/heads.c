@@ -1,0 +1,113 @@
+/* heads.c - See heads.h. Every end-to-end field of the upstream crosses as it
+ * came; only its x-request-id steps aside, since that name is how clients and
+ * our log agree on a request. */
+#include "relay/heads.h"
+
+#include "exchange/exchange.h"
+
+#include <stdio.h>
+
+#define ADD(h, x, name, value)                                                 \
+    headers_add(&(h)->headers, (x)->arena, STR(name), (value))
+
+static enum err add_number(struct reply_head *h, struct exchange *x,
+                           struct str name, int64_t v)
+{
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%lld", (long long)v);
+
+    return headers_add(&h->headers, x->arena, name, str_of(text, (size_t)n));
+}
+
+enum err heads_own(struct exchange *x, struct reply_head *out)
+{
+    enum err e = ADD(out, x, "x-request-id", str_from(x->name));
+
+    if (e == ERR_OK && x->in->ep.row &&
+        x->in->ep.row->shape == ENDPOINT_SHAPE_ANTHROPIC)
+        e = ADD(out, x, "request-id", str_from(x->name));
+    return e;
+}
+
+static enum err copy_fields(struct exchange *x, struct reply_head *out)
+{
+    const struct header *f = x->work->head->headers.first;
+
+    for (; f; f = f->next) {
+        struct str name = f->name;
+        enum err e;
+
+        if (str_ieq(name, STR("x-request-id")))
+            name = STR("x-upstream-request-id");
+        e = headers_add(&out->headers, x->arena, name, f->value);
+        if (e == ERR_NOMEM)
+            return e;
+    }
+    return ERR_OK;
+}
+
+static enum err add_tollgate(struct exchange *x, struct reply_head *out)
+{
+    int64_t overhead_us = x->stage_us[STAGE_SERVE] - x->in->head_us;
+    enum err e = ADD(out, x, "x-tollgate-target", x->work->target_name);
+
+    if (e == ERR_OK)
+        e = add_number(out, x, STR("x-tollgate-attempts"), x->work->attempts);
+    if (e == ERR_OK)
+        e = ADD(out, x, "x-tollgate-cache", STR("bypass"));
+    if (e == ERR_OK)
+        e = add_number(out, x, STR("x-tollgate-overhead-us"),
+                       overhead_us < 0 ? 0 : overhead_us);
+    /* A model's name may hold bytes that no field value may: leave it out. */
+    return e == ERR_SYNTAX ? ERR_OK : e;
+}
+
+enum err heads_relayed(struct exchange *x, int64_t length,
+                       struct reply_head *out)
+{
+    enum err e;
+
+    *out =
+        (struct reply_head){.status = x->work->head->status, .length = length};
+    e = copy_fields(x, out);
+    if (e == ERR_OK)
+        e = ADD(out, x, "x-request-id", str_from(x->name));
+    return e == ERR_OK ? add_tollgate(x, out) : e;
+}
+
+static enum err add_retry(struct exchange *x, struct reply_head *out)
+{
+    enum retry_hint hint = err_row(x->fail.err)->retry;
+    int64_t ms = x->fail.retry_after_ms;
+    enum err e = ERR_OK;
+
+    if (ms >= 0) {
+        e = add_number(out, x, STR("retry-after"), (ms + 999) / 1000);
+        if (e == ERR_OK)
+            e = add_number(out, x, STR("retry-after-ms"), ms);
+    }
+    if (e == ERR_OK && hint != RETRY_UNSAID)
+        e = ADD(out, x, "x-should-retry",
+                hint == RETRY_YES ? STR("true") : STR("false"));
+    return e;
+}
+
+enum err heads_error(struct exchange *x, int64_t length, struct reply_head *out)
+{
+    enum err e;
+
+    *out = (struct reply_head){.status = err_row(x->fail.err)->status,
+                               .length = length};
+    e = ADD(out, x, "Content-Type", STR("application/json"));
+    if (e == ERR_OK)
+        e = heads_own(x, out);
+    if (e == ERR_OK)
+        e = add_retry(x, out);
+    if (e == ERR_OK && x->fail.allow.len > 0)
+        e = ADD(out, x, "Allow", x->fail.allow);
+    if (e == ERR_OK && x->fail.err == ERR_AUTH)
+        e = ADD(out, x, "WWW-Authenticate", STR("Bearer"));
+    if (e == ERR_OK && x->work->attempts > 0)
+        e = add_tollgate(x, out);
+    return e;
+}

@@ -1,0 +1,147 @@
+/* relay.c - Chooses how the reply is sent and says how it ended. Exactly one
+ * of finish() and abort() is called on a client that is still there. */
+#include "relay/relay.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "exchange/exchange.h"
+#include "relay/heads.h"
+#include "relay/rewrite.h"
+#include "relay/stream.h"
+#include "wire/jscan.h"
+#include "wire/openai_err.h"
+
+#define ERROR_BODY_MAX (16u * 1024)
+#define REWRITE_EXTRA  4096 /* bytes a renamed reply may grow by */
+
+static void send_whole(struct exchange *x, const struct reply_head *head,
+                       struct buf *body)
+{
+    x->out->status = head->status;
+    x->out->bytes = body->len;
+    x->out->first_us = (int64_t)clock_mono_us();
+    x->client->ops->reply(x->client, head);
+    x->client->ops->send_buf(x->client, body);
+    x->client->ops->finish(x->client);
+}
+
+static enum verdict send_error(struct exchange *x)
+{
+    struct err_reply r = {
+        .shape = x->in->ep.row ? x->in->ep.row->shape : ENDPOINT_SHAPE_OPENAI,
+        .code = x->fail.err,
+        .message = x->fail.text,
+        .param = str_from(x->fail.param),
+        .request_id = str_from(x->name),
+        .upstream_status = x->fail.upstream_status,
+    };
+    struct reply_head head;
+    struct buf body;
+
+    buf_init(&body, ERROR_BODY_MAX);
+    x->out->end = REPLY_ERROR;
+    if (err_body_put(&body, &r) != ERR_OK ||
+        heads_error(x, (int64_t)body.len, &head) != ERR_OK) {
+        log_warn(LOG_RELAY, "no memory for an error reply: id=%s", x->name);
+        x->client->ops->abort(x->client);
+    } else {
+        send_whole(x, &head, &body);
+    }
+    buf_fini(&body);
+    return VERDICT_GO;
+}
+
+static enum verdict send_local(struct exchange *x)
+{
+    struct reply_head *head = &x->local.head;
+
+    x->out->end = REPLY_COMPLETE;
+    if (heads_own(x, head) != ERR_OK) {
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+        return send_error(x);
+    }
+    send_whole(x, head, &x->local.body);
+    return VERDICT_GO;
+}
+
+static enum verdict send_collected(struct exchange *x)
+{
+    const struct jscan *scan = x->work->scan;
+    struct buf renamed, *body = &x->work->body;
+    struct reply_head head;
+
+    if (scan)
+        (void)usage_from_scan(&x->out->usage, scan);
+    buf_init(&renamed, body->len + REWRITE_EXTRA);
+    if (scan && x->work->renamed && x->work->head->status < 300 &&
+        rewrite_model(x, scan, &renamed) == ERR_OK)
+        body = &renamed;
+    x->out->end = REPLY_COMPLETE;
+    if (heads_relayed(x, (int64_t)body->len, &head) != ERR_OK) {
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+        buf_fini(&renamed);
+        return send_error(x);
+    }
+    send_whole(x, &head, body);
+    buf_fini(&renamed);
+    return VERDICT_GO;
+}
+
+static enum verdict gone(struct exchange *x)
+{
+    (void)exchange_fail(x, ERR_CLIENT_GONE, NULL);
+    x->out->end = REPLY_GONE;
+    stats_inc(x->w->stats, STAT_CLIENT_GONE);
+    return VERDICT_GO;
+}
+
+enum verdict relay_run(struct exchange *x)
+{
+    if (!x->client)
+        return gone(x);
+    if (exchange_has_failed(x))
+        return send_error(x);
+    if (x->local.ready)
+        return send_local(x);
+    if (x->work->collected)
+        return send_collected(x);
+    if (stream_start(x))
+        return VERDICT_WAIT;
+    x->work->producer->ops->cancel(x->work->producer);
+    return send_error(x);
+}
+
+static enum verdict finish(struct exchange *x, struct stream *s)
+{
+    if (x->out->end == REPLY_OPEN)
+        x->out->end = exchange_has_failed(x) || s->judge.failed
+                          ? REPLY_INCOMPLETE
+                          : REPLY_COMPLETE;
+    stream_fini(s);
+    return VERDICT_GO;
+}
+
+enum verdict relay_resume(struct exchange *x, enum wake why)
+{
+    struct stream *s = x->stage_data;
+
+    switch (why) {
+    case WAKE_DRAINED:
+        stream_drained(s);
+        return VERDICT_WAIT;
+    case WAKE_END:
+        return finish(x, s);
+    case WAKE_GONE:
+        (void)gone(x);
+        return finish(x, s);
+    case WAKE_FAIL:
+        stream_break(s);
+        return finish(x, s);
+    case WAKE_DRAIN:
+        (void)exchange_fail(x, ERR_DRAINING, "The gateway is shutting down.");
+        stream_break(s);
+        return finish(x, s);
+    default:
+        return VERDICT_WAIT;
+    }
+}

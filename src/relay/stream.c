@@ -1,0 +1,432 @@
+/* stream.c - How an event stream passes:
+ *
+ *   bytes -> sse_in -> one event -> judge -> strip | rename | as it is ->
+ * client
+ *
+ * Events leave whole and in order. The one that ends the stream is held until
+ * the transport ends too (at most STREAM_TAIL_MS), so that the usage row is
+ * written before the client sees its last byte and the upstream connection
+ * can be used again. What breaks off is told with an error event. */
+#include "relay/stream.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "exchange/exchange.h"
+#include "relay/heads.h"
+#include "relay/rewrite.h"
+#include "wire/openai_err.h"
+
+#define EVENT_MAX (8u * 1024 * 1024) /* bytes of one rewritten event */
+
+static void queue_bytes(struct stream *s, struct str bytes)
+{
+    struct exchange *x = s->x;
+
+    if (bytes.len == 0 || !x->client)
+        return;
+    s->sent_us = (int64_t)clock_mono_us();
+    if (x->out->first_us == 0)
+        x->out->first_us = s->sent_us;
+    x->out->bytes += bytes.len;
+    x->client->ops->send(x->client, bytes);
+}
+
+/* ---- events ------------------------------------------------------------ */
+
+static void note_event(struct stream *s, const struct sse_event *ev,
+                       const struct sse_verdict *v)
+{
+    struct exchange *x = s->x;
+    size_t text;
+
+    if (v->scanned)
+        (void)usage_from_scan(&x->out->usage, &s->judge.scan);
+    if (!ev->has_data || v->done)
+        return;
+    text = rewrite_text_bytes(ev->data);
+    x->out->text_bytes += text;
+    if (text == 0)
+        return;
+    x->out->events++;
+    if (s->content_us != 0)
+        hist_observe(&x->w->stats->inter_token,
+                     clock_mono_us() - (uint64_t)s->content_us);
+    s->content_us = (int64_t)clock_mono_us();
+}
+
+/* An event whose data is changed keeps its name; its lines are written anew. */
+static bool queue_renamed(struct stream *s, const struct sse_event *ev,
+                          const struct sse_verdict *v, struct buf *out)
+{
+    struct jscan own;
+    const struct jscan *scan = &s->judge.scan;
+    struct buf data;
+    enum err e;
+
+    if (!v->scanned) {
+        if (jscan_run(&own, ev->data, &jscan_reply, NULL) != ERR_OK)
+            return false;
+        scan = &own;
+    }
+    buf_init(&data, EVENT_MAX);
+    e = rewrite_model(s->x, scan, &data);
+    if (e == ERR_OK)
+        e = sse_put(out, ev->name, buf_str(&data));
+    buf_fini(&data);
+    return e == ERR_OK;
+}
+
+/* Whether this event ends the stream for good: nothing may follow it. */
+static bool is_last(const struct stream *s, const struct sse_verdict *v)
+{
+    return v->done || (v->ends && s->judge.kind != ENDPOINT_END_CHAT) ||
+           v->error;
+}
+
+static void pass_event(struct stream *s, const struct sse_event *ev)
+{
+    struct exchange *x = s->x;
+    struct sse_verdict v;
+    struct buf changed;
+    struct str bytes = ev->raw;
+    bool rename;
+
+    sse_judge_event(&s->judge, ev, &v);
+    note_event(s, ev, &v);
+    if (v.usage_only && x->ask->add_usage)
+        return;
+    buf_init(&changed, EVENT_MAX);
+    rename = x->work->renamed && ev->has_data && !v.done && !v.error;
+    if (rename && queue_renamed(s, ev, &v, &changed))
+        bytes = buf_str(&changed);
+    if (is_last(s, &v)) {
+        s->tail_us = (int64_t)clock_mono_us() + STREAM_TAIL_MS * 1000;
+        if (buf_put_str(&s->tail, bytes) != ERR_OK)
+            queue_bytes(s, bytes);
+    } else {
+        queue_bytes(s, bytes);
+    }
+    buf_fini(&changed);
+}
+
+static enum err take_events(struct stream *s, struct str bytes)
+{
+    struct sse_event ev;
+
+    while (s->tail_us == 0) {
+        enum err e = sse_in_next(&s->in, &bytes, &ev);
+
+        if (e == ERR_AGAIN)
+            return ERR_OK;
+        if (e != ERR_OK)
+            return e;
+        pass_event(s, &ev);
+    }
+    return ERR_OK;
+}
+
+/* ---- the end ----------------------------------------------------------- */
+
+static void put_error_event(struct stream *s)
+{
+    struct exchange *x = s->x;
+    struct err_reply r = {
+        .shape = x->in->ep.row->shape,
+        .code = x->fail.err,
+        .message = x->fail.text,
+        .request_id = str_from(x->name),
+    };
+    struct buf b;
+
+    buf_init(&b, 16 * 1024);
+    if (err_event_put(&b, &r) == ERR_OK)
+        queue_bytes(s, buf_str(&b));
+    buf_fini(&b);
+}
+
+/* What stood at the end without the blank line that ends an event: clients
+ * differ in whether they read it, so it is completed if it is whole. */
+static void take_rest(struct stream *s)
+{
+    struct exchange *x = s->x;
+    struct str rest = sse_in_pending(&s->in);
+    struct str fill =
+        sse_in_tail(&s->in) == SSE_TAIL_TORN ? STR("\n\n") : STR("\n");
+    struct sse_event ev;
+    struct sse_verdict v;
+    struct sse_judge probe = s->judge;
+
+    if (s->tail_us != 0 || rest.len == 0)
+        return;
+    if (sse_in_end(&s->in, &ev) != ERR_OK &&
+        sse_in_next(&s->in, &fill, &ev) != ERR_OK)
+        return;
+    sse_judge_event(&probe, &ev, &v);
+    if (ev.has_data && !v.done && !jscan_is_valid(ev.data)) {
+        log_info(LOG_RELAY, "stream ends within an event: id=%s", x->name);
+        return;
+    }
+    pass_event(s, &ev);
+}
+
+static void stream_complete(struct stream *s)
+{
+    struct exchange *x = s->x;
+
+    queue_bytes(s, buf_str(&s->tail));
+    buf_clear(&s->tail);
+    s->ended = true;
+    if (x->client)
+        x->client->ops->finish(x->client);
+    exchange_wake(x, WAKE_END);
+}
+
+void stream_break(struct stream *s)
+{
+    struct exchange *x = s->x;
+
+    s->ended = true;
+    stats_inc(x->w->stats, STAT_STREAM_BROKEN);
+    if (!x->client)
+        return;
+    if (s->events && !s->tunnel) {
+        put_error_event(s);
+        x->client->ops->finish(x->client);
+        return;
+    }
+    if (s->tunnel)
+        x->client->ops->finish(x->client);
+    else
+        x->client->ops->abort(x->client);
+}
+
+static void on_end(struct sink *k, const struct produce_end *how)
+{
+    struct stream *s = (struct stream *)(void *)k;
+    struct exchange *x = s->x;
+
+    s->from = NULL;
+    if (s->ended)
+        return;
+    if (s->events)
+        take_rest(s);
+    if (s->events &&
+        (s->judge.complete ||
+         (s->judge.kind == ENDPOINT_END_NONE && how->err == ERR_OK))) {
+        stream_complete(s);
+        return;
+    }
+    if (!s->events && (how->err == ERR_OK || s->tunnel)) {
+        stream_complete(s);
+        return;
+    }
+    (void)exchange_fail(
+        x, how->err == ERR_UP_TIMEOUT ? ERR_UP_TIMEOUT : ERR_UP_INCOMPLETE,
+        "The upstream's stream broke off%s%s.", how->text ? ": " : "",
+        how->text ? how->text : "");
+    stream_break(s);
+    exchange_wake(x, WAKE_END);
+}
+
+/* ---- the producer's calls ---------------------------------------------- */
+
+static void on_head(struct sink *k, const struct reply_head *head)
+{
+    (void)k; /* serve/ took the head before it gave us the producer */
+    (void)head;
+}
+
+static enum flow on_data(struct sink *k, struct str bytes)
+{
+    struct stream *s = (struct stream *)(void *)k;
+    struct exchange *x = s->x;
+    enum err e = ERR_OK;
+
+    if (s->ended || !x->client)
+        return FLOW_MORE; /* thrown away: the end is near */
+    if (x->client->ops->queued(x->client) >=
+        x->client->ops->high_water(x->client)) {
+        s->paused = true;
+        stats_inc(x->w->stats, STAT_UP_PAUSED);
+        return FLOW_PAUSE;
+    }
+    if (s->events)
+        e = take_events(s, bytes);
+    else
+        queue_bytes(s, bytes);
+    if (e != ERR_OK) {
+        (void)exchange_fail(x, ERR_UP_BAD,
+                            "The upstream sent an event that is too large.");
+        exchange_wake(x, WAKE_FAIL);
+        return FLOW_MORE; /* <s> is gone */
+    }
+    if (s->tail_us != 0 && s->timer_on) {
+        struct timeval tv = {0, STREAM_TAIL_MS * 1000};
+
+        event_add(&s->timer, &tv);
+    }
+    return FLOW_MORE;
+}
+
+static const struct sink_ops stream_sink = {on_head, on_data, on_end};
+
+void stream_drained(struct stream *s)
+{
+    if (!s->paused || !s->from)
+        return;
+    s->paused = false;
+    s->from->ops->resume(s->from);
+}
+
+/* ---- pings ------------------------------------------------------------- */
+
+static void put_ping(struct stream *s)
+{
+    struct exchange *x = s->x;
+    struct buf b;
+    enum err e;
+
+    buf_init(&b, 1024);
+    if (x->in->ep.row->shape == ENDPOINT_SHAPE_ANTHROPIC)
+        e = sse_put(&b, STR("ping"), STR("{\"type\": \"ping\"}"));
+    else if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK &&
+             x->in->ep.row->kind == ENDPOINT_CHAT)
+        e = sse_put(&b, STR(""),
+                    STR("{\"id\":\"\",\"object\":\"chat.completion.chunk\","
+                        "\"created\":0,\"model\":\"\",\"choices\":[{\"index\":"
+                        "0,\"delta\":{},\"finish_reason\":null}]}"));
+    else
+        e = sse_put_ping(&b);
+    if (e == ERR_OK) {
+        stats_inc(x->w->stats, STAT_PINGS);
+        queue_bytes(s, buf_str(&b));
+    }
+    buf_fini(&b);
+}
+
+static void timer_arm(struct stream *s, int64_t wait_us)
+{
+    struct timeval tv;
+
+    if (wait_us < 1000)
+        wait_us = 1000;
+    tv = (struct timeval){wait_us / 1000000, wait_us % 1000000};
+    event_add(&s->timer, &tv);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct stream *s = arg;
+    struct exchange *x = s->x;
+    int64_t every_us = x->conf->keepalive_ms * 1000, due_us, now_us;
+
+    (void)fd;
+    (void)what;
+    clock_update();
+    now_us = (int64_t)clock_mono_us();
+    if (s->tail_us != 0) {
+        stream_complete(s);
+        return;
+    }
+    if (x->conf->keepalive == CONF_KEEPALIVE_OFF || every_us <= 0)
+        return;
+    due_us = s->sent_us + every_us;
+    if (now_us >= due_us) {
+        if (x->client && x->client->ops->queued(x->client) == 0)
+            put_ping(s);
+        due_us = now_us + every_us;
+    }
+    timer_arm(s, due_us - now_us);
+}
+
+/* ---- start and stop ---------------------------------------------------- */
+
+static bool is_event_stream(const struct exchange *x)
+{
+    struct str v = headers_value(&x->work->head->headers, STR("Content-Type"));
+
+    v.len = str_find_char(v, ';');
+    return str_ieq(str_trim(v), STR("text/event-stream")) &&
+           !headers_find(&x->work->head->headers, STR("Content-Encoding"));
+}
+
+static void stream_init(struct stream *s, struct exchange *x)
+{
+    *s = (struct stream){.sink = {&stream_sink},
+                         .x = x,
+                         .from = x->work->producer,
+                         .sent_us = (int64_t)clock_mono_us()};
+    s->tunnel = x->work->head->status == 101;
+    s->events = !s->tunnel && x->work->head->status < 300 && is_event_stream(x);
+    buf_init(&s->tail, EVENT_MAX);
+    if (!s->events)
+        return;
+    sse_in_init(&s->in, 0, 0);
+    sse_judge_init(&s->judge, x->in->ep.row->end, x->ask->n);
+    event_assign(&s->timer, x->w->base, -1, 0, on_timer, s);
+    s->timer_on = true;
+    timer_arm(s, x->conf->keepalive_ms * 1000);
+}
+
+/* Bytes that serve had collected before it gave up collecting. */
+static void pass_collected(struct stream *s)
+{
+    struct exchange *x = s->x;
+
+    if (x->work->body.len == 0)
+        return;
+    x->out->bytes += x->work->body.len;
+    x->out->first_us = (int64_t)clock_mono_us();
+    x->client->ops->send_buf(x->client, &x->work->body);
+}
+
+bool stream_start(struct exchange *x)
+{
+    struct stream *s = arena_alloc(x->arena, sizeof(*s));
+    struct reply_head head;
+    int64_t length;
+
+    if (!s) {
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+        return false;
+    }
+    length = is_event_stream(x) ? -1 : x->work->head->length;
+    if (heads_relayed(x, length, &head) != ERR_OK) {
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+        return false;
+    }
+    x->stage_data = s;
+    stream_init(s, x);
+    x->out->status = head.status;
+    x->out->streaming = s->events;
+    x->client->ops->reply(x->client, &head);
+    if (s->tunnel) {
+        stats_inc(x->w->stats, STAT_TUNNELS);
+        x->client->ops->tunnel(x->client);
+    }
+    pass_collected(s);
+    x->w->streams++;
+    s->from->ops->redirect(s->from, &s->sink);
+    s->from->ops->resume(s->from);
+    return true;
+}
+
+void stream_fini(struct stream *s)
+{
+    struct exchange *x = s->x;
+
+    if (s->timer_on)
+        event_del(&s->timer);
+    s->timer_on = false;
+    if (s->events)
+        sse_in_fini(&s->in);
+    buf_fini(&s->tail);
+    x->w->streams--;
+    if (s->from) {
+        struct producer *p = s->from;
+
+        s->from = NULL;
+        p->ops->cancel(p);
+    }
+}

@@ -1,0 +1,385 @@
+/* attempt.c - How a reply is judged by its head:
+ *
+ *   401, 403              our own key was refused: 502, the reason is logged
+ *   5xx, not JSON         mapped to our own JSON error
+ *   event stream, 2xx     committed at once, relay takes over the producer
+ *   JSON                  collected up to a bound, so that a broken reply can
+ *                         still become a clean error; beyond it, streamed
+ *   anything else         streamed as it comes
+ *
+ * While a reply is collected nothing has been sent to the client. */
+#include "serve/attempt.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "exchange/exchange.h"
+#include "serve/splice.h"
+#include "serve/target.h"
+#include "upstream/upstream.h"
+#include "wire/jscan.h"
+
+#include <stdlib.h>
+
+#define REPLY_COLLECT_MAX (64u * 1024 * 1024) /* bytes of a collected reply */
+#define KEY_REST_MS       60000 /* a key that was refused rests this long */
+#define KEY_REST_MAX_MS   (24 * 3600 * 1000ull)
+
+/* An attempt; in the exchange's arena. */
+struct attempt {
+    struct sink sink;              /* first: what the producer knows of us */
+    struct exchange *x;            /* borrowed */
+    struct choice choice;          /* by value */
+    unsigned key;                  /* index of the upstream key used */
+    const struct reply_head *head; /* arena; NULL before it came */
+    bool collect;                  /* bytes go to x->work->body */
+    bool counted;                  /* in flight at the target */
+    enum err outcome;              /* what target_leave() is told */
+    const char *outcome_text;      /* static or arena, or NULL */
+};
+
+static bool is_json(const struct reply_head *head)
+{
+    struct str v = headers_value(&head->headers, STR("Content-Type"));
+
+    v.len = str_find_char(v, ';');
+    v = str_trim(v);
+    return str_ieq(v, STR("application/json")) ||
+           (v.len > 5 && str_ieq(str_skip(v, v.len - 5), STR("+json")));
+}
+
+/* Retry-After of a reply in ms, or -1: `retry-after-ms`, else whole seconds;
+ * dates are left to the client, who gets the header as it came. */
+static int64_t retry_after_ms(const struct reply_head *head)
+{
+    uint64_t v;
+
+    if (str_to_u64(headers_value(&head->headers, STR("retry-after-ms")), &v))
+        return v > KEY_REST_MAX_MS ? (int64_t)KEY_REST_MAX_MS : (int64_t)v;
+    if (str_to_u64(headers_value(&head->headers, STR("Retry-After")), &v))
+        return v > KEY_REST_MAX_MS / 1000 ? (int64_t)KEY_REST_MAX_MS
+                                          : (int64_t)v * 1000;
+    return -1;
+}
+
+static void rest_key(struct attempt *a, int status)
+{
+    int64_t ms = KEY_REST_MS;
+
+    if (a->choice.up->n_keys < 2)
+        return;
+    if (status == 429) {
+        ms = retry_after_ms(a->head);
+        ms = ms < 0 ? 1000 : ms;
+    }
+    target_key_rest(a->choice.target, a->key, clock_mono_ms() + (uint64_t)ms);
+}
+
+/* The attempt is over for the target. */
+static void attempt_leave(struct attempt *a, enum err e, const char *text)
+{
+    if (!a->counted)
+        return;
+    a->counted = false;
+    target_leave(a->choice.target, e, text);
+}
+
+static void attempt_release(struct exchange *x)
+{
+    struct attempt *a = x->work->attempt;
+    enum err e = a->outcome;
+
+    if (e == ERR_OK)
+        e = x->fail.err;
+    attempt_leave(a, e, a->outcome_text);
+}
+
+/* Give up with <e>; the exchange learns it, and relay tells the client. */
+static void attempt_fail(struct attempt *a, enum err e, const char *text)
+{
+    struct exchange *x = a->x;
+
+    a->outcome = e;
+    a->outcome_text = text;
+    stats_inc(x->w->stats, STAT_UP_FAILED);
+    log_info(
+        LOG_ROUTE, "attempt failed: id=%s target=%.*s error=%s reason=\"%s\"",
+        x->name, STR_ARG(x->work->target_name), err_name(e), text ? text : "");
+    (void)exchange_fail(x, e, "%s%s%s%s", err_row(e)->message, text ? " (" : "",
+                        text ? text : "", text ? ")" : "");
+    if (a->head)
+        x->fail.upstream_status = a->head->status;
+    exchange_wake(x, WAKE_FAIL);
+}
+
+static void attempt_commit(struct attempt *a)
+{
+    struct exchange *x = a->x;
+
+    x->work->head = a->head;
+    exchange_wake(x, WAKE_HEAD);
+}
+
+/* The status line that a non-JSON error of an upstream becomes. */
+static enum err map_status(int status)
+{
+    if (status == 429)
+        return ERR_RATE_REQUESTS;
+    if (status == 503 || status == 529)
+        return ERR_UP_UNAVAILABLE;
+    if (status == 504 || status == 408)
+        return ERR_UP_TIMEOUT;
+    return ERR_UP_BAD;
+}
+
+/* Whether an upstream refuses our key: only when we sent one. Without a key
+ * of ours the refusal is meant for the client. */
+static bool refuses_key(const struct attempt *a)
+{
+    int status = a->head->status;
+
+    return (status == 401 || status == 403) && a->choice.up->n_keys > 0;
+}
+
+static bool wants_collect(const struct attempt *a)
+{
+    const struct exchange *x = a->x;
+    const struct reply_head *head = a->head;
+
+    if (headers_find(&head->headers, STR("Content-Encoding")))
+        return false;
+    if (x->in->head.method == HTTP1_HEAD || head->status == 204 ||
+        head->status == 304 || head->status == 101)
+        return false;
+    if (head->length > (int64_t)REPLY_COLLECT_MAX)
+        return false;
+    if (head->status >= 400)
+        return true;
+    return is_json(head) && !a->choice.passthrough;
+}
+
+static void on_head(struct sink *s, const struct reply_head *head)
+{
+    struct attempt *a = (struct attempt *)(void *)s;
+    struct exchange *x = a->x;
+
+    a->head = head;
+    x->work->head_us = (int64_t)clock_mono_us();
+    if (head->status == 429 || refuses_key(a))
+        rest_key(a, head->status);
+    a->collect = wants_collect(a);
+    if (a->collect) {
+        buf_init(&x->work->body, REPLY_COLLECT_MAX);
+        return;
+    }
+    attempt_commit(a);
+}
+
+static enum flow on_data(struct sink *s, struct str bytes)
+{
+    struct attempt *a = (struct attempt *)(void *)s;
+    struct exchange *x = a->x;
+
+    if (!a->collect)
+        return FLOW_PAUSE; /* relay has not taken over yet */
+    if (bytes.len > REPLY_COLLECT_MAX - x->work->body.len) {
+        a->collect = false;
+        attempt_commit(a);
+        return FLOW_PAUSE;
+    }
+    if (a->head->length > 0 && x->work->body.room == 0 &&
+        buf_reserve(&x->work->body, (size_t)a->head->length) != ERR_OK)
+        log_debug(LOG_ROUTE, "no room ahead for a reply: id=%s", x->name);
+    if (buf_put_str(&x->work->body, bytes) != ERR_OK) {
+        a->collect = false;
+        attempt_commit(a);
+        return FLOW_PAUSE;
+    }
+    return FLOW_MORE;
+}
+
+/* Scan the collected reply, once for everybody; false when it is not JSON. */
+static bool reply_scan(struct exchange *x)
+{
+    struct jscan *scan = arena_alloc(x->arena, sizeof(*scan));
+
+    if (!scan ||
+        jscan_run(scan, buf_str(&x->work->body), &jscan_reply, NULL) != ERR_OK)
+        return false;
+    x->work->scan = scan;
+    return true;
+}
+
+/* An upstream that echoes what it was sent must not show our key. */
+static void mask_key(struct attempt *a)
+{
+    const struct conf_upstream *up = a->choice.up;
+    struct str key, rest = buf_str(&a->x->work->body);
+
+    if (a->key >= up->n_keys)
+        return;
+    key = secret_reveal(&up->keys[a->key]);
+    while (key.len > 0 && rest.len >= key.len) {
+        size_t at = str_find(rest, key);
+
+        if (at == rest.len)
+            return;
+        memset(a->x->work->body.p + (rest.p + at - a->x->work->body.p), '*',
+               key.len);
+        rest = str_skip(rest, at + key.len);
+    }
+}
+
+static void judge_error_reply(struct attempt *a)
+{
+    struct exchange *x = a->x;
+    int status = a->head->status;
+    const char *text;
+
+    mask_key(a);
+    if (refuses_key(a)) {
+        text = arena_printf(x->arena, "it answered %d", status);
+        log_warn(LOG_ROUTE,
+                 "upstream refuses our key: upstream=%.*s key=%u status=%d",
+                 STR_ARG(a->choice.up->name), a->key, status);
+        attempt_fail(a, ERR_UP_AUTH, text);
+        return;
+    }
+    if (!reply_scan(x) && status >= 500) {
+        text = arena_printf(x->arena, "it answered %d without JSON", status);
+        x->fail.retry_after_ms = retry_after_ms(a->head);
+        attempt_fail(a, map_status(status), text);
+        return;
+    }
+    if (status == 429 || status >= 500) {
+        a->outcome = map_status(status);
+        a->outcome_text = arena_printf(x->arena, "it answered %d", status);
+    }
+    x->work->collected = true;
+    attempt_commit(a);
+}
+
+static void on_end(struct sink *s, const struct produce_end *how)
+{
+    struct attempt *a = (struct attempt *)(void *)s;
+    struct exchange *x = a->x;
+
+    x->work->sent = xfer_was_sent(x->work->producer);
+    x->work->producer = NULL;
+    if (how->err != ERR_OK || !a->head) {
+        enum err e = how->err == ERR_OK ? ERR_UP_BAD : how->err;
+
+        attempt_fail(a, e == ERR_UP_INCOMPLETE ? ERR_UP_BAD : e, how->text);
+        return;
+    }
+    if (a->head->status >= 400) {
+        judge_error_reply(a);
+        return;
+    }
+    if (!reply_scan(x)) {
+        attempt_fail(a, ERR_UP_BAD, "its body is not valid JSON");
+        return;
+    }
+    x->work->collected = true;
+    attempt_commit(a);
+}
+
+static const struct sink_ops attempt_sink = {on_head, on_data, on_end};
+
+static enum err attempt_body(struct attempt *a, struct xfer_spec *spec)
+{
+    struct exchange *x = a->x;
+    bool add = x->ask->add_usage;
+    enum err e;
+
+    if (!x->in->has_body)
+        return ERR_OK;
+    if (x->in->mode != BODY_COLLECT) {
+        spec->body_kind = XFER_BODY_STREAM;
+        spec->length = x->in->head.framing == HTTP1_LENGTH
+                           ? (int64_t)x->in->head.content_length
+                           : -1;
+        x->client->ops->read_body(x->client, BODY_STREAM);
+        return ERR_OK;
+    }
+    spec->body_kind = XFER_BODY_BYTES;
+    buf_fini(&x->work->request);
+    buf_init(&x->work->request, SIZE_MAX / 2);
+    e = splice_request(x, a->choice.model, add, &x->work->request, &spec->body);
+    return e;
+}
+
+static void attempt_note(struct exchange *x, const struct choice *c)
+{
+    struct work *work = x->work;
+    char *name = c->model.len > 0
+                     ? arena_printf(x->arena, "%.*s/%.*s", STR_ARG(c->up->name),
+                                    STR_ARG(c->model))
+                     : NULL;
+
+    work->route = c->route;
+    work->target = c->target;
+    work->label = c->label;
+    work->upstream_model = c->model;
+    work->renamed = c->model.len > 0 && !str_eq(c->model, x->ask->model);
+    work->passthrough = c->passthrough;
+    work->target_name = name ? str_from(name) : c->up->name;
+    work->attempts++;
+}
+
+static void attempt_spec(struct exchange *x, const struct choice *c,
+                         struct xfer_spec *spec)
+{
+    spec->up = c->up;
+    spec->method = x->in->head.method_text;
+    spec->suffix = x->in->ep.suffix;
+    spec->query = x->in->head.query;
+    spec->model = c->model;
+    spec->client_head = &x->in->head;
+    spec->streaming_reply = x->ask->stream;
+}
+
+enum err attempt_start(struct exchange *x, const struct choice *c)
+{
+    struct attempt *a = arena_alloc(x->arena, sizeof(*a));
+    struct xfer_spec spec = {0};
+    enum err e;
+
+    if (!a)
+        return ERR_NOMEM;
+    *a = (struct attempt){.sink = {&attempt_sink}, .x = x, .choice = *c};
+    attempt_note(x, c);
+    attempt_spec(x, c, &spec);
+    e = attempt_body(a, &spec);
+    if (e != ERR_OK)
+        return e;
+    e = target_enter(c->target, c->up->max_in_flight);
+    if (e != ERR_OK)
+        return e;
+    a->counted = true;
+    x->work->attempt = a;
+    x->work->release = attempt_release;
+    if (c->up->n_keys > 0)
+        a->key = target_key_next(c->target, (unsigned)c->up->n_keys,
+                                 clock_mono_ms());
+    spec.key_index = a->key;
+    stats_inc(x->w->stats, STAT_UP_STARTED);
+    x->work->producer = x->in->head.websocket
+                            ? tunnel_start(x->w->upstreams, x, &spec, &a->sink)
+                            : xfer_start(x->w->upstreams, x, &spec, &a->sink);
+    if (x->work->producer)
+        return ERR_OK;
+    attempt_leave(a, ERR_NOMEM, NULL);
+    return ERR_NOMEM;
+}
+
+void attempt_cancel(struct exchange *x)
+{
+    struct producer *p = x->work->producer;
+
+    if (!p)
+        return;
+    x->work->sent = xfer_was_sent(p);
+    x->work->producer = NULL;
+    p->ops->cancel(p);
+}

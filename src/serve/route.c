@@ -1,0 +1,252 @@
+/* route.c - With `routes:` in the config they alone decide; without, a model
+ * goes to the upstreams that say they serve it, and failing those to upstreams
+ * of which nobody knows yet what they serve. */
+#include "serve/route.h"
+
+#include "base/digest.h"
+#include "conf/conf.h"
+#include "exchange/exchange.h"
+#include "serve/target.h"
+#include "upstream/upstream.h"
+
+#define CANDIDATES_MAX 64
+
+struct candidate {
+    const struct conf_upstream *up;
+    struct target *target;
+    struct str model;
+    struct str label;
+    uint64_t weight;
+};
+
+struct candidates {
+    struct candidate c[CANDIDATES_MAX];
+    unsigned n;
+    bool other_dialect; /* some were left out for their dialect */
+    bool draining;      /* some were left out since they drain */
+};
+
+static bool speaks(const struct exchange *x, const struct conf_upstream *up)
+{
+    enum endpoint kind = x->in->ep.row->kind;
+
+    if (kind == ENDPOINT_MESSAGES || kind == ENDPOINT_COUNT_TOKENS)
+        return up->dialect == CONF_DIALECT_ANTHROPIC;
+    return true;
+}
+
+static void candidate_add(struct exchange *x, struct candidates *cs,
+                          const struct conf_upstream *up, struct candidate c)
+{
+    struct target_table *table = x->w->svc->targets;
+
+    if (cs->n == CANDIDATES_MAX)
+        return;
+    if (!speaks(x, up)) {
+        cs->other_dialect = true;
+        return;
+    }
+    c.up = up;
+    c.target = target_get(table, up->name);
+    if (!c.target)
+        return;
+    if (!target_is_open(c.target)) {
+        cs->draining = true;
+        return;
+    }
+    cs->c[cs->n++] = c;
+}
+
+static void from_route(struct exchange *x, const struct conf_route *r,
+                       struct candidates *cs)
+{
+    for (size_t i = 0; i < r->n_targets; i++) {
+        const struct conf_route_target *t = &r->targets[i];
+
+        if (t->upstream < 0) {
+            cs->other_dialect = true;
+            continue;
+        }
+        candidate_add(x, cs, &x->conf->upstreams[t->upstream],
+                      (struct candidate){
+                          .model = t->model.len > 0 ? t->model : x->ask->model,
+                          .label = r->model,
+                          .weight = t->weight,
+                      });
+    }
+}
+
+/* The configured text that <model> matches, as a label with few values. */
+static struct str label_of(const struct conf_upstream *up, struct str model)
+{
+    for (size_t i = 0; i < up->n_models; i++)
+        if (str_glob(up->models[i], model))
+            return up->models[i];
+    return STR("*");
+}
+
+static void from_upstreams(struct exchange *x, enum discover_answer want,
+                           struct candidates *cs)
+{
+    for (size_t i = 0; i < x->conf->n_upstreams; i++) {
+        const struct conf_upstream *up = &x->conf->upstreams[i];
+        enum discover_answer d;
+
+        if (up->models_given)
+            d = conf_upstream_serves(up, x->ask->model) ? DISCOVER_YES
+                                                        : DISCOVER_NO;
+        else
+            d = discover_serves(x->w->svc->discover, up->name, x->ask->model);
+        if (d != want)
+            continue;
+        candidate_add(x, cs, up,
+                      (struct candidate){.model = x->ask->model,
+                                         .label = label_of(up, x->ask->model),
+                                         .weight = 1});
+    }
+}
+
+static uint64_t random_below(uint64_t bound)
+{
+    uint64_t r;
+
+    digest_random(&r, sizeof(r));
+    return (uint64_t)(((unsigned __int128)r * bound) >> 64);
+}
+
+static const struct candidate *candidate_pick(const struct candidates *cs)
+{
+    uint64_t sum = 0, at;
+
+    if (cs->n == 1)
+        return &cs->c[0];
+    for (unsigned i = 0; i < cs->n; i++)
+        sum += cs->c[i].weight;
+    if (sum == 0)
+        return &cs->c[0];
+    at = random_below(sum);
+    for (unsigned i = 0; i < cs->n; i++) {
+        if (at < cs->c[i].weight)
+            return &cs->c[i];
+        at -= cs->c[i].weight;
+    }
+    return &cs->c[0];
+}
+
+static const struct conf_upstream *passthrough_upstream(
+    const struct exchange *x)
+{
+    const struct conf *c = x->conf;
+    const struct conf_upstream *named =
+        c->passthrough >= 0 ? &c->upstreams[c->passthrough] : NULL;
+
+    if (x->in->ep.row->shape != ENDPOINT_SHAPE_ANTHROPIC)
+        return named;
+    if (named && named->dialect == CONF_DIALECT_ANTHROPIC)
+        return named;
+    for (size_t i = 0; i < c->n_upstreams; i++)
+        if (c->upstreams[i].dialect == CONF_DIALECT_ANTHROPIC)
+            return &c->upstreams[i];
+    return named;
+}
+
+static enum err choose_passthrough(struct exchange *x, struct choice *out)
+{
+    const struct conf_upstream *up = passthrough_upstream(x);
+    struct target *t;
+
+    if (!up)
+        return ERR_UNKNOWN_URL;
+    t = target_get(x->w->svc->targets, up->name);
+    if (!t)
+        return ERR_NOMEM;
+    if (!target_is_open(t))
+        return ERR_UP_UNAVAILABLE;
+    *out = (struct choice){
+        .up = up, .target = t, .label = STR("-"), .passthrough = true};
+    return ERR_OK;
+}
+
+static enum err none_error(const struct candidates *cs)
+{
+    if (cs->draining)
+        return ERR_UP_UNAVAILABLE;
+    return cs->other_dialect ? ERR_BAD_PARAM : ERR_MODEL_NOT_FOUND;
+}
+
+enum err route_choose(struct exchange *x, struct choice *out)
+{
+    struct candidates cs = {.n = 0};
+    const struct conf_route *route = NULL;
+    const struct candidate *c;
+
+    if (x->ask->model.len == 0)
+        return choose_passthrough(x, out);
+    if (x->conf->routes_given) {
+        route = conf_route_find(x->conf, x->ask->model);
+        if (!route)
+            return ERR_MODEL_NOT_FOUND;
+        from_route(x, route, &cs);
+    } else {
+        from_upstreams(x, DISCOVER_YES, &cs);
+        if (cs.n == 0)
+            from_upstreams(x, DISCOVER_UNKNOWN, &cs);
+    }
+    if (cs.n == 0)
+        return none_error(&cs);
+    c = candidate_pick(&cs);
+    *out = (struct choice){.up = c->up,
+                           .route = route,
+                           .target = c->target,
+                           .model = c->model,
+                           .label = c->label};
+    return ERR_OK;
+}
+
+static bool is_glob(struct str s)
+{
+    return str_find_char(s, '*') < s.len || str_find_char(s, '?') < s.len;
+}
+
+static void list_upstream(struct discover *d, const struct conf_upstream *up,
+                          route_model_fn *fn, void *arg)
+{
+    const struct discover_list *l;
+
+    for (size_t k = 0; k < up->n_models; k++)
+        if (!is_glob(up->models[k]))
+            fn(up->models[k], up->name, arg);
+    if (up->models_given)
+        return;
+    l = discover_list_get(d, up->name);
+    for (size_t k = 0; l && k < l->count; k++)
+        fn(l->ids[k], up->name, arg);
+    discover_list_unref(l);
+}
+
+void route_models(const struct conf *c, struct discover *d, route_model_fn *fn,
+                  void *arg)
+{
+    for (size_t i = 0; i < c->n_routes; i++)
+        if (!is_glob(c->routes[i].model))
+            fn(c->routes[i].model, STR("tollgate"), arg);
+    if (c->routes_given)
+        return;
+    for (size_t i = 0; i < c->n_upstreams; i++)
+        list_upstream(d, &c->upstreams[i], fn, arg);
+}
+
+bool route_serves(const struct conf *c, struct discover *d, struct str model)
+{
+    if (c->routes_given)
+        return conf_route_find(c, model) != NULL;
+    for (size_t i = 0; i < c->n_upstreams; i++) {
+        const struct conf_upstream *up = &c->upstreams[i];
+
+        if (up->models_given
+                ? conf_upstream_serves(up, model)
+                : discover_serves(d, up->name, model) != DISCOVER_NO)
+            return true;
+    }
+    return false;
+}

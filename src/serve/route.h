@@ -1,0 +1,47 @@
+/* route.h - Which upstream a request goes to, under which model name. */
+#ifndef TG_SERVE_ROUTE_H
+#define TG_SERVE_ROUTE_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+
+struct conf;
+struct conf_route;
+struct conf_upstream;
+struct discover;
+struct exchange;
+struct target;
+
+/* One answer to "who serves this". Everything is borrowed from x->conf, the
+ * process table or the exchange's arena. */
+struct choice {
+    const struct conf_upstream *up;
+    const struct conf_route *route; /* NULL: by what upstreams serve */
+    struct target *target;
+    struct str model; /* name sent there; empty: none is named */
+    struct str label; /* config text for metrics */
+    bool passthrough; /* no model was named */
+};
+
+/* Choose for <x>, at random by weight among the targets that are open.
+ * ERR_MODEL_NOT_FOUND: nobody serves the model; ERR_UNKNOWN_URL: no model is
+ * named and there is no passthrough upstream; ERR_UP_UNAVAILABLE: all targets
+ * drain; ERR_BAD_PARAM: the model is served only by upstreams that do not
+ * speak the dialect of the route called, or by the engine. */
+enum err route_choose(struct exchange *x, struct choice *out) MUST_CHECK;
+
+/* Called for each concrete model name that <c> serves: <owner> is the
+ * upstream's (or "tollgate" for a route). Names may come more than once. */
+typedef void route_model_fn(struct str model, struct str owner, void *arg);
+
+/* Walk over every model that can be listed: routes without globs, names that
+ * upstreams state, and what they were found to list. */
+void route_models(const struct conf *c, struct discover *d, route_model_fn *fn,
+                  void *arg);
+
+/* Whether a request for <model> would find a target in <c>. */
+bool route_serves(const struct conf *c, struct discover *d, struct str model);
+
+#endif

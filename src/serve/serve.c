@@ -1,0 +1,76 @@
+/* serve.c - Chooses a target and runs attempts until one commits. Today there
+ * is one attempt; a failed one ends in an error that says what happened. */
+#include "serve/serve.h"
+
+#include "base/log.h"
+#include "exchange/exchange.h"
+#include "serve/attempt.h"
+#include "serve/route.h"
+
+static enum verdict refuse_model(struct exchange *x, enum err e)
+{
+    int len = (int)(x->ask->model.len > 256 ? 256 : x->ask->model.len);
+    const char *model = x->ask->model.p;
+
+    switch (e) {
+    case ERR_MODEL_NOT_FOUND:
+        return exchange_fail_param(x, e, "model",
+                                   "The model '%.*s' does not exist or you do "
+                                   "not have access to it.",
+                                   len, model);
+    case ERR_UNKNOWN_URL:
+        return exchange_fail(
+            x, e,
+            "Unknown request URL: %.*s %.*s. No passthrough "
+            "upstream is configured for it.",
+            STR_ARG(x->in->head.method_text),
+            (int)(x->in->head.path.len > 256 ? 256 : x->in->head.path.len),
+            x->in->head.path.p);
+    case ERR_BAD_PARAM:
+        return exchange_fail_param(x, e, "model",
+                                   "The model '%.*s' is not served in the "
+                                   "dialect of this URL.",
+                                   len, model);
+    default:
+        return exchange_fail(x, e, NULL);
+    }
+}
+
+enum verdict serve_run(struct exchange *x)
+{
+    struct choice c;
+    enum err e;
+
+    if ((x->in->ep.row->flags & ENDPOINT_LOCAL) != 0) {
+        x->w->svc->local(x);
+        return VERDICT_GO;
+    }
+    e = route_choose(x, &c);
+    if (e != ERR_OK)
+        return refuse_model(x, e);
+    e = attempt_start(x, &c);
+    if (e == ERR_OK)
+        return VERDICT_WAIT;
+    (void)exchange_fail(x, e, NULL);
+    x->fail.retry_after_ms = 1000;
+    return VERDICT_SKIP;
+}
+
+enum verdict serve_resume(struct exchange *x, enum wake why)
+{
+    switch (why) {
+    case WAKE_HEAD:
+        return VERDICT_GO;
+    case WAKE_FAIL:
+        attempt_cancel(x);
+        return VERDICT_SKIP;
+    case WAKE_GONE:
+        attempt_cancel(x);
+        return exchange_fail(x, ERR_CLIENT_GONE, NULL);
+    case WAKE_DRAIN:
+        attempt_cancel(x);
+        return exchange_fail(x, ERR_DRAINING, NULL);
+    default:
+        return VERDICT_WAIT;
+    }
+}

@@ -1,0 +1,346 @@
+/* metrics.c - Sums on read. Entries of the workers' series are merged by
+ * label into one table of this call, so that each series appears once. */
+#include "settle/metrics.h"
+
+#include "settle/series.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct {
+    const char *name;
+    const char *help;
+} counters[STAT_COUNT] = {
+#define METRICS_ROW(id, name, help) [STAT_##id] = {name, help},
+    STATS_COUNTERS(METRICS_ROW)
+#undef METRICS_ROW
+};
+
+static enum err put_meta(struct buf *out, const char *name, const char *type,
+                         const char *help)
+{
+    return buf_printf(out, "# HELP tollgate_%s %s.\n# TYPE tollgate_%s %s\n",
+                      name, help, name, type);
+}
+
+enum err metrics_put_one(struct buf *out, const char *name, const char *type,
+                         const char *help, uint64_t value)
+{
+    enum err e = put_meta(out, name, type, help);
+
+    if (e != ERR_OK)
+        return e;
+    return buf_printf(out, "tollgate_%s %" PRIu64 "\n", name, value);
+}
+
+/* ---- merging ----------------------------------------------------------- */
+
+static void hist_merge(struct hist *to, const struct hist *from)
+{
+    for (unsigned i = 0; i < HIST_BUCKETS; i++)
+        to->bucket[i] += from->bucket[i];
+    to->sum_us += from->sum_us;
+    to->count += from->count;
+}
+
+static void series_merge(struct series *to, const struct series *from)
+{
+    for (unsigned i = 0; i < from->n_statuses; i++) {
+        unsigned k = 0;
+
+        while (k < to->n_statuses && to->status[k] != from->status[i])
+            k++;
+        if (k == SERIES_STATUSES)
+            k--;
+        if (k == to->n_statuses)
+            to->status[to->n_statuses++] = from->status[i];
+        to->requests[k] += from->requests[i];
+    }
+    hist_merge(&to->seconds, &from->seconds);
+    hist_merge(&to->overhead, &from->overhead);
+    hist_merge(&to->first_byte, &from->first_byte);
+    to->tok_input += from->tok_input;
+    to->tok_cached += from->tok_cached;
+    to->tok_output += from->tok_output;
+    to->cost_nusd += from->cost_nusd;
+}
+
+static enum err merge_into(struct series_table *sum, const struct series *s)
+{
+    struct series *to = NULL;
+
+    HASH_FIND(hh, sum->map, s->key, strlen(s->key), to);
+    if (!to) {
+        to = calloc(1, sizeof(*to));
+        if (!to)
+            return ERR_NOMEM;
+        to->key = strdup(s->key);
+        if (!to->key) {
+            free(to);
+            return ERR_NOMEM;
+        }
+        to->model = str_of(to->key, s->model.len);
+        to->target = str_from(to->key + s->model.len + 1);
+        HASH_ADD_KEYPTR(hh, sum->map, to->key, strlen(to->key), to);
+    }
+    series_merge(to, s);
+    return ERR_OK;
+}
+
+static enum err merge_worker(struct series_table *sum, struct series_table *t)
+{
+    struct series *s, *next;
+    enum err e = ERR_OK;
+
+    if (!t)
+        return ERR_OK;
+    pthread_mutex_lock(&t->lock);
+    HASH_ITER(hh, t->map, s, next)
+    {
+        if (e == ERR_OK)
+            e = merge_into(sum, s);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return e;
+}
+
+/* ---- printing ---------------------------------------------------------- */
+
+/* Append a label's value: backslash, quote and newline escaped. */
+static enum err put_label(struct buf *out, const char *name, struct str v)
+{
+    enum err e = buf_printf(out, "%s=\"", name);
+
+    for (size_t i = 0; i < v.len && e == ERR_OK; i++) {
+        char c = v.p[i];
+
+        if (c == '\\' || c == '"')
+            e = buf_printf(out, "\\%c", c);
+        else if (c == '\n')
+            e = buf_put(out, "\\n", 2);
+        else
+            e = buf_put(out, &c, 1);
+    }
+    return e == ERR_OK ? buf_put(out, "\"", 1) : e;
+}
+
+static enum err put_labels(struct buf *out, const struct series *s)
+{
+    enum err e = put_label(out, "model", s->model);
+
+    if (e == ERR_OK)
+        e = buf_put(out, ",", 1);
+    return e == ERR_OK ? put_label(out, "target", s->target) : e;
+}
+
+/* One sample line of <s>: name, labels, further labels, value. */
+static enum err put_sample(struct buf *out, const struct series *s,
+                           const char *name, const char *more, uint64_t value)
+{
+    enum err e = buf_printf(out, "tollgate_%s{", name);
+
+    if (e == ERR_OK)
+        e = put_labels(out, s);
+    if (e == ERR_OK)
+        e = buf_printf(out, "%s} %" PRIu64 "\n", more, value);
+    return e;
+}
+
+static enum err put_requests(struct buf *out, struct series_table *sum)
+{
+    enum err e = put_meta(out, "requests_total", "counter",
+                          "Requests by model, target and status");
+    struct series *s, *next;
+    char more[32];
+
+    HASH_ITER(hh, sum->map, s, next)
+    {
+        for (unsigned i = 0; i < s->n_statuses && e == ERR_OK; i++) {
+            snprintf(more, sizeof(more), ",status=\"%u\"", s->status[i]);
+            e = put_sample(out, s, "requests_total", more, s->requests[i]);
+        }
+    }
+    return e;
+}
+
+static enum err put_tokens(struct buf *out, struct series_table *sum)
+{
+    enum err e = put_meta(out, "tokens_total", "counter",
+                          "Tokens by model, target and kind");
+    struct series *s, *next;
+
+    HASH_ITER(hh, sum->map, s, next)
+    {
+        if (e == ERR_OK)
+            e = put_sample(out, s, "tokens_total", ",kind=\"input\"",
+                           s->tok_input);
+        if (e == ERR_OK)
+            e = put_sample(out, s, "tokens_total", ",kind=\"cached\"",
+                           s->tok_cached);
+        if (e == ERR_OK)
+            e = put_sample(out, s, "tokens_total", ",kind=\"output\"",
+                           s->tok_output);
+    }
+    return e;
+}
+
+static enum err put_cost(struct buf *out, struct series_table *sum)
+{
+    enum err e = put_meta(out, "cost_usd_total", "counter",
+                          "Cost in US dollars by model and target");
+    struct series *s, *next;
+
+    HASH_ITER(hh, sum->map, s, next)
+    {
+        if (e == ERR_OK)
+            e = buf_printf(out, "tollgate_cost_usd_total{");
+        if (e == ERR_OK)
+            e = put_labels(out, s);
+        if (e == ERR_OK)
+            e = buf_printf(out, "} %" PRId64 ".%09" PRId64 "\n",
+                           s->cost_nusd / 1000000000,
+                           s->cost_nusd % 1000000000);
+    }
+    return e;
+}
+
+/* The lines of one histogram. <labels> is printed inside the braces. */
+static enum err put_hist(struct buf *out, const char *name, struct str labels,
+                         const struct hist *h)
+{
+    const char *comma = labels.len > 0 ? "," : "";
+    uint64_t below = 0;
+    enum err e = ERR_OK;
+
+    for (unsigned i = 0; i + 1 < HIST_BUCKETS && e == ERR_OK; i++) {
+        below += h->bucket[i];
+        e = buf_printf(
+            out, "tollgate_%s_bucket{%.*s%sle=\"%.6g\"} %" PRIu64 "\n", name,
+            STR_ARG(labels), comma, (double)hist_bound_us(i) / 1e6, below);
+    }
+    if (e == ERR_OK)
+        e = buf_printf(out,
+                       "tollgate_%s_bucket{%.*s%sle=\"+Inf\"} %" PRIu64 "\n"
+                       "tollgate_%s_sum{%.*s} %.6f\n"
+                       "tollgate_%s_count{%.*s} %" PRIu64 "\n",
+                       name, STR_ARG(labels), comma, h->count, name,
+                       STR_ARG(labels), (double)h->sum_us / 1e6, name,
+                       STR_ARG(labels), h->count);
+    return e;
+}
+
+enum which_hist { HIST_SECONDS = 0, HIST_OVERHEAD, HIST_FIRST_BYTE };
+
+static const struct hist *hist_of(const struct series *s, enum which_hist w)
+{
+    if (w == HIST_SECONDS)
+        return &s->seconds;
+    return w == HIST_OVERHEAD ? &s->overhead : &s->first_byte;
+}
+
+static enum err put_hists(struct buf *out, struct series_table *sum,
+                          const char *name, const char *help,
+                          enum which_hist which)
+{
+    enum err e = put_meta(out, name, "histogram", help);
+    struct series *s, *next;
+    struct buf labels;
+
+    buf_init(&labels, 2048);
+    HASH_ITER(hh, sum->map, s, next)
+    {
+        buf_clear(&labels);
+        if (e == ERR_OK && hist_of(s, which)->count > 0) {
+            e = put_labels(&labels, s);
+            if (e == ERR_OK)
+                e = put_hist(out, name, buf_str(&labels), hist_of(s, which));
+        }
+    }
+    buf_fini(&labels);
+    return e;
+}
+
+static enum err put_series(struct buf *out, struct series_table *sum)
+{
+    enum err e = put_requests(out, sum);
+
+    if (e == ERR_OK)
+        e = put_tokens(out, sum);
+    if (e == ERR_OK)
+        e = put_cost(out, sum);
+    if (e == ERR_OK)
+        e = put_hists(out, sum, "request_seconds", "Whole requests",
+                      HIST_SECONDS);
+    if (e == ERR_OK)
+        e = put_hists(out, sum, "overhead_seconds",
+                      "Time from the request's head to the upstream's turn",
+                      HIST_OVERHEAD);
+    if (e == ERR_OK)
+        e = put_hists(out, sum, "time_to_first_token_seconds",
+                      "Time to the first byte of the reply", HIST_FIRST_BYTE);
+    return e;
+}
+
+static enum err put_gauges(struct stats *const *stats, unsigned n,
+                           struct buf *out)
+{
+    int64_t conns = 0, in_flight = 0, buffered = 0;
+    enum err e;
+
+    for (unsigned i = 0; i < n; i++) {
+        conns += stats[i]->conns;
+        in_flight += stats[i]->in_flight;
+        buffered += stats[i]->buffered_bytes;
+    }
+    e = metrics_put_one(out, "connections", "gauge", "Open client connections",
+                        (uint64_t)conns);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "in_flight", "gauge", "Requests under way",
+                            (uint64_t)in_flight);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "buffered_bytes", "gauge",
+                            "Request body bytes held in memory",
+                            (uint64_t)buffered);
+    return e;
+}
+
+static enum err put_plain(struct stats *const *stats, unsigned n,
+                          struct buf *out)
+{
+    struct hist inter = {.count = 0};
+    enum err e = ERR_OK;
+
+    for (unsigned c = 0; c < STAT_COUNT && e == ERR_OK; c++) {
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < n; i++)
+            sum += stats[i]->counter[c];
+        e = metrics_put_one(out, counters[c].name, "counter", counters[c].help,
+                            sum);
+    }
+    for (unsigned i = 0; i < n; i++)
+        hist_merge(&inter, &stats[i]->inter_token);
+    if (e == ERR_OK)
+        e = put_meta(out, "inter_token_seconds", "histogram",
+                     "Time between events of a stream");
+    return e == ERR_OK ? put_hist(out, "inter_token_seconds", STR(""), &inter)
+                       : e;
+}
+
+enum err metrics_put(struct stats *const *stats, unsigned n, struct buf *out)
+{
+    struct series_table *sum = series_table_new();
+    enum err e = sum ? ERR_OK : ERR_NOMEM;
+
+    for (unsigned i = 0; i < n && e == ERR_OK; i++)
+        e = merge_worker(sum, stats[i]->series);
+    if (e == ERR_OK)
+        e = put_plain(stats, n, out);
+    if (e == ERR_OK)
+        e = put_gauges(stats, n, out);
+    if (e == ERR_OK)
+        e = put_series(out, sum);
+    series_table_free(sum);
+    return e;
+}

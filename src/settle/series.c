@@ -1,0 +1,131 @@
+/* series.c - See series.h. The lock is the worker's own but for scrapes, so it
+ * is free whenever a request takes it. */
+#include "settle/series.h"
+
+#include "base/clock.h"
+#include "exchange/exchange.h"
+#include "store/row.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LABEL_MAX 128 /* bytes of one label */
+
+struct series_table *series_table_new(void)
+{
+    struct series_table *t = calloc(1, sizeof(*t));
+
+    if (t)
+        pthread_mutex_init(&t->lock, NULL);
+    return t;
+}
+
+void series_table_free(struct series_table *t)
+{
+    struct series *s, *next;
+
+    if (!t)
+        return;
+    HASH_ITER(hh, t->map, s, next)
+    {
+        HASH_DEL(t->map, s);
+        free(s->key);
+        free(s);
+    }
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+static struct series *series_new(struct series_table *t, const char *key,
+                                 size_t model_len)
+{
+    struct series *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    s->key = strdup(key);
+    if (!s->key) {
+        free(s);
+        return NULL;
+    }
+    s->model = str_of(s->key, model_len);
+    s->target = str_from(s->key + model_len + 1);
+    HASH_ADD_KEYPTR(hh, t->map, s->key, strlen(s->key), s);
+    return s;
+}
+
+static struct series *series_get(struct series_table *t, struct str model,
+                                 struct str target)
+{
+    char key[2 * LABEL_MAX + 2];
+    struct series *s = NULL;
+    int n;
+
+    if (model.len > LABEL_MAX || target.len > LABEL_MAX ||
+        HASH_COUNT(t->map) >= SERIES_MAX) {
+        model = STR("other");
+        target = STR("other");
+    }
+    n = snprintf(key, sizeof(key), "%.*s\n%.*s", STR_ARG(model),
+                 STR_ARG(target));
+    HASH_FIND(hh, t->map, key, (size_t)n, s);
+    return s ? s : series_new(t, key, model.len);
+}
+
+static void count_status(struct series *s, unsigned status)
+{
+    unsigned i = 0;
+
+    while (i < s->n_statuses && s->status[i] != status)
+        i++;
+    if (i == s->n_statuses) {
+        if (i == SERIES_STATUSES) {
+            i--;
+        } else {
+            s->status[i] = status;
+            s->n_statuses++;
+        }
+    }
+    s->requests[i]++;
+}
+
+static uint64_t us_since(int64_t from_us, int64_t to_us)
+{
+    return to_us > from_us ? (uint64_t)(to_us - from_us) : 0;
+}
+
+static void count_times(struct exchange *x, struct series *s)
+{
+    hist_observe(&s->seconds, us_since(x->start_us, (int64_t)clock_mono_us()));
+    if (x->work->attempts == 0)
+        return;
+    hist_observe(&s->overhead,
+                 us_since(x->in->head_us, x->stage_us[STAGE_SERVE]));
+    if (x->out->first_us != 0)
+        hist_observe(&s->first_byte, us_since(x->start_us, x->out->first_us));
+}
+
+void series_count(struct exchange *x, const struct usage_row *row)
+{
+    struct series_table *t = x->w->stats->series;
+    struct str model = x->work->label, target = row->target;
+    struct series *s;
+
+    if (!t)
+        return;
+    if (model.len == 0)
+        model = STR("-");
+    if (target.len == 0)
+        target = STR("-");
+    pthread_mutex_lock(&t->lock);
+    s = series_get(t, model, target);
+    if (s) {
+        count_status(s, row->status);
+        count_times(x, s);
+        s->tok_input += x->bill->input_tok;
+        s->tok_cached += x->bill->cached_tok;
+        s->tok_output += x->bill->output_tok;
+        s->cost_nusd += row->cost_nusd;
+    }
+    pthread_mutex_unlock(&t->lock);
+}

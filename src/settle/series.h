@@ -1,0 +1,53 @@
+/* series.h - Metrics with labels: one entry per model label, target and
+ * worker, where labels come from the config alone. */
+#ifndef TG_SETTLE_SERIES_H
+#define TG_SETTLE_SERIES_H
+
+#include "base/str.h"
+#include "exchange/stats.h"
+
+#include <pthread.h>
+#include <uthash.h>
+
+struct exchange;
+struct usage_row;
+
+/* Different statuses kept apart in one entry; more fall into the last. */
+#define SERIES_STATUSES 24
+
+/* Most entries of a worker; more are counted under "other". */
+#define SERIES_MAX 1024
+
+/* One entry. */
+struct series {
+    UT_hash_handle hh;
+    char *key;         /* owned: "model\ntarget" */
+    struct str model;  /* slice of <key> */
+    struct str target; /* slice of <key> */
+    unsigned status[SERIES_STATUSES];
+    uint64_t requests[SERIES_STATUSES];
+    unsigned n_statuses;
+    struct hist seconds;    /* whole requests */
+    struct hist overhead;   /* our part before the upstream was asked */
+    struct hist first_byte; /* to the first byte of the reply */
+    uint64_t tok_input, tok_cached, tok_output;
+    int64_t cost_nusd;
+};
+
+/* All entries of a worker.
+ * Lock: guards the map and its entries; rank: leaf. */
+struct series_table {
+    pthread_mutex_t lock;
+    struct series *map; /* uthash, owned */
+};
+
+/* A new, empty table; NULL without memory. */
+struct series_table *series_table_new(void);
+
+/* Free it; NULL is fine. */
+void series_table_free(struct series_table *t);
+
+/* Count one settled exchange in its worker's table. */
+void series_count(struct exchange *x, const struct usage_row *row);
+
+#endif

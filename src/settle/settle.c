@@ -1,0 +1,117 @@
+/* settle.c - The order matters: the row first, since nothing of the last bytes
+ * may reach the client before it is safe; then what people and dashboards
+ * read. */
+#include "settle/settle.h"
+
+#include "account/ledger.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "exchange/exchange.h"
+#include "settle/access.h"
+#include "settle/bill.h"
+#include "settle/series.h"
+
+static uint32_t ms_between(int64_t from_us, int64_t to_us)
+{
+    int64_t ms = (to_us - from_us) / 1000;
+
+    if (to_us == 0 || ms < 0)
+        return 0;
+    return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+static struct str reason_of(const struct exchange *x)
+{
+    if (exchange_has_failed(x))
+        return str_from(err_name(x->fail.err));
+    if (x->out->end == REPLY_INCOMPLETE)
+        return STR("up_error_event");
+    return STR("");
+}
+
+static uint16_t status_of(const struct exchange *x)
+{
+    if (x->out->end == REPLY_GONE)
+        return 499;
+    return (uint16_t)x->out->status;
+}
+
+static uint16_t flags_of(const struct exchange *x)
+{
+    uint16_t flags = 0;
+
+    if (x->out->streaming)
+        flags |= ROW_STREAM;
+    if (x->out->end == REPLY_GONE)
+        flags |= ROW_CLIENT_GONE;
+    if (x->out->end == REPLY_INCOMPLETE)
+        flags |= ROW_INCOMPLETE;
+    if (x->work->passthrough)
+        flags |= ROW_PASSED;
+    return flags;
+}
+
+static struct str upstream_name(const struct exchange *x)
+{
+    struct str s = x->work->target_name;
+
+    if (x->work->upstream_model.len > 0 && s.len > x->work->upstream_model.len)
+        s.len -= x->work->upstream_model.len + 1;
+    return s;
+}
+
+static void row_fill(const struct exchange *x, struct usage_row *row)
+{
+    int64_t now_us = (int64_t)clock_mono_us();
+
+    *row = (struct usage_row){
+        .id = str_from(x->name),
+        .time_wall_ms = x->start_wall_ms,
+        .key_id = x->who->key_id,
+        .team = x->who->team,
+        .endpoint = str_from(x->in->ep.row ? x->in->ep.row->name : "bad"),
+        .model = x->ask->model,
+        .target = upstream_name(x),
+        .target_model = x->work->upstream_model,
+        .reason = reason_of(x),
+        .status = status_of(x),
+        .flags = flags_of(x),
+        .attempts =
+            (uint8_t)(x->work->attempts > 255 ? 255 : x->work->attempts),
+        .ms_total = ms_between(x->start_us, now_us),
+        .ms_first_byte = ms_between(x->start_us, x->out->first_us),
+        .bytes_in = x->in->body_bytes,
+        .bytes_out = x->out->bytes,
+    };
+}
+
+/* Rows are for callers: what no key asked for leaves only its log line. */
+static bool wants_row(const struct exchange *x)
+{
+    return x->w->ledger && x->who->key_id.len > 0 &&
+           (x->in->ep.row->flags & ENDPOINT_LOCAL) == 0;
+}
+
+enum verdict settle_run(struct exchange *x)
+{
+    struct usage_row row;
+
+    BUG_ON(x->bill->done);
+    x->bill->done = true;
+    row_fill(x, &row);
+    if (x->in->ep.row)
+        bill_compute(x, &row);
+    if (x->in->ep.row && wants_row(x)) {
+        stats_inc(x->w->stats, STAT_ROWS);
+        if (ledger_row_put(x->w->ledger, &row) != ERR_OK) {
+            log_err(LOG_SETTLE, "usage row lost, ledger is full: id=%s",
+                    x->name);
+            if (x->client)
+                x->client->ops->abort(x->client);
+        }
+    }
+    access_write(x, &row);
+    series_count(x, &row);
+    return VERDICT_GO;
+}

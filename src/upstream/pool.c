@@ -1,0 +1,452 @@
+/* pool.c - libcurl's multi handle on a worker's loop. libcurl says which
+ * sockets and which time it waits for; the loop calls it back.
+ *
+ * Two rules keep it safe. Nothing of libcurl that changes a transfer is called
+ * inside one of its callbacks: such work goes on the todo list and is done
+ * when the outermost call has returned (pool_leave). And what a transfer's
+ * end may free is touched by nobody after xfer_end(). */
+#include "upstream/pool.h"
+
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "exchange/worker.h"
+#include "upstream/upstream.h"
+#include "upstream/xfer.h"
+
+/* Connections kept open, those in use included. Beyond it the one idle for
+ * longest is closed. */
+#define POOL_CONNECTIONS 4096L
+
+/* Most transfers of a worker; admission keeps far below it. */
+#define POOL_XFERS 65536u
+
+/* Longest "host:port" and its NUL; libcurl takes names of 255 bytes. */
+#define POOL_HOST_KEY 264
+
+/* A socket that libcurl watches. */
+struct pool_sock {
+    struct event ev;
+    struct upstream_pool *pool;
+};
+
+/* --- work put off ------------------------------------------------------- */
+
+static void pool_settle(struct upstream_pool *p);
+
+void pool_enter(struct upstream_pool *p)
+{
+    p->in_curl++;
+}
+
+void pool_leave(struct upstream_pool *p)
+{
+    BUG_ON(p->in_curl == 0);
+    if (--p->in_curl == 0 && !p->freeing && !p->settling)
+        pool_settle(p);
+}
+
+void pool_defer(struct upstream_pool *p, struct xfer *xf, bool first)
+{
+    if (first)
+        pool_undefer(p, xf);
+    if (!xf->queued) {
+        if (first)
+            TAILQ_INSERT_HEAD(&p->todo, xf, todo_link);
+        else
+            TAILQ_INSERT_TAIL(&p->todo, xf, todo_link);
+        xf->queued = true;
+        p->n_todo++;
+    }
+    if (p->in_curl == 0 && !p->settling)
+        event_active(&p->later, EV_TIMEOUT, 0);
+}
+
+void pool_undefer(struct upstream_pool *p, struct xfer *xf)
+{
+    if (!xf->queued)
+        return;
+    TAILQ_REMOVE(&p->todo, xf, todo_link);
+    xf->queued = false;
+    p->n_todo--;
+}
+
+/* Hand on what libcurl has finished. */
+static void pool_read_messages(struct upstream_pool *p)
+{
+    int left;
+
+    for (;;) {
+        CURLMsg *msg = curl_multi_info_read(p->multi, &left);
+        char *arg = NULL;
+
+        if (!msg)
+            return;
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        if (curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &arg) !=
+            CURLE_OK)
+            continue;
+        xfer_done((struct xfer *)(void *)arg, msg->data.result);
+    }
+}
+
+/* Everything that had to wait for libcurl to return. What comes up meanwhile
+ * waits for the next turn of the loop, but cancelled transfers go at once:
+ * what they point to may be freed at the end of this turn. */
+static void pool_settle(struct upstream_pool *p)
+{
+    unsigned n;
+
+    p->settling = true;
+    pool_read_messages(p);
+    n = p->n_todo;
+    for (;;) {
+        struct xfer *xf = TAILQ_FIRST(&p->todo);
+
+        if (!xf || (n == 0 && !(xf->todo & XFER_TODO_DROP)))
+            break;
+        if (n > 0)
+            n--;
+        pool_undefer(p, xf);
+        xfer_work(xf);
+    }
+    p->settling = false;
+    if (p->n_todo > 0)
+        event_active(&p->later, EV_TIMEOUT, 0);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+    struct upstream_pool *p = arg;
+
+    (void)fd;   /* of no use here */
+    (void)what; /* likewise */
+    clock_update();
+    pool_settle(p);
+}
+
+/* --- libcurl and the loop ----------------------------------------------- */
+
+static void pool_act(struct upstream_pool *p, curl_socket_t fd, int what)
+{
+    int running;
+    CURLMcode mc;
+
+    clock_update();
+    pool_enter(p);
+    mc = curl_multi_socket_action(p->multi, fd, what, &running);
+    if (mc != CURLM_OK)
+        log_err(LOG_UPSTREAM, "libcurl failed: reason=\"%s\"",
+                curl_multi_strerror(mc));
+    pool_leave(p);
+}
+
+static void on_socket(evutil_socket_t fd, short what, void *arg)
+{
+    struct pool_sock *s = arg;
+
+    pool_act(s->pool, fd,
+             ((what & EV_READ) ? CURL_CSELECT_IN : 0) |
+                 ((what & EV_WRITE) ? CURL_CSELECT_OUT : 0));
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;   /* of no use here */
+    (void)what; /* likewise */
+    pool_act(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* CURLMOPT_TIMERFUNCTION */
+static int on_multi_timer(CURLM *multi, long after_ms, void *arg)
+{
+    struct upstream_pool *p = arg;
+    struct timeval tv;
+
+    (void)multi; /* p->multi */
+    if (after_ms < 0) {
+        event_del(&p->timer);
+        return 0;
+    }
+    if (after_ms == 0) {
+        event_active(&p->timer, EV_TIMEOUT, 0);
+        return 0;
+    }
+    tv.tv_sec = after_ms / 1000;
+    tv.tv_usec = (after_ms % 1000) * 1000;
+    return event_add(&p->timer, &tv) == 0 ? 0 : -1;
+}
+
+/* CURLMOPT_SOCKETFUNCTION */
+static int on_multi_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
+                           void *sock)
+{
+    struct upstream_pool *p = arg;
+    struct pool_sock *s = sock;
+    short want = EV_PERSIST;
+
+    (void)easy; /* sockets may serve several */
+    if (what == CURL_POLL_REMOVE) {
+        if (s) {
+            event_del(&s->ev);
+            curl_multi_assign(p->multi, fd, NULL);
+            slab_put(&p->socks, s);
+        }
+        return 0;
+    }
+    if (what & CURL_POLL_IN)
+        want |= EV_READ;
+    if (what & CURL_POLL_OUT)
+        want |= EV_WRITE;
+    if (s) {
+        event_del(&s->ev);
+    } else {
+        s = slab_get(&p->socks);
+        if (!s)
+            return -1;
+        s->pool = p;
+        curl_multi_assign(p->multi, fd, s);
+    }
+    event_assign(&s->ev, p->w->base, fd, want, on_socket, s);
+    return event_add(&s->ev, NULL) == 0 ? 0 : -1;
+}
+
+curl_socket_t pool_open_socket(void *arg, curlsocktype purpose,
+                               struct curl_sockaddr *addr)
+{
+    struct upstream_pool *p = arg;
+    int on = 1;
+    int fd;
+
+    if (purpose != CURLSOCKTYPE_IPCXN)
+        return CURL_SOCKET_BAD;
+    fd = socket(addr->family, addr->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                addr->protocol);
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    /* Best effort: a connection without keepalive probes works, too. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    stats_inc(p->w->stats, STAT_UP_CONNECTS);
+    return fd;
+}
+
+/* --- answers of the resolver -------------------------------------------- */
+
+static void on_answer(struct mbox_msg *m, void *arg)
+{
+    struct resolve_answer *a = MBOX_ENTRY(m, struct resolve_answer, link);
+    struct upstream_pool *p = arg;
+    struct xfer *xf;
+
+    TAILQ_FOREACH(xf, &p->open, link)
+    if (xf->state == XFER_RESOLVE && str_eq(xf->host, a->host))
+        xfer_resolved(xf, a->addrs);
+    resolve_answer_free(a);
+}
+
+static void on_answers(evutil_socket_t fd, short what, void *arg)
+{
+    struct upstream_pool *p = arg;
+
+    (void)fd;   /* of no use here */
+    (void)what; /* likewise */
+    clock_update();
+    mbox_drain(&p->answers, 0, on_answer, p);
+    pool_settle(p);
+}
+
+static void drop_answer(struct mbox_msg *m, void *arg)
+{
+    (void)arg; /* nothing to tell anybody */
+    resolve_answer_free(MBOX_ENTRY(m, struct resolve_answer, link));
+}
+
+struct pool_host *pool_host_get(struct upstream_pool *p, struct str host,
+                                uint16_t port)
+{
+    char key[POOL_HOST_KEY];
+    struct pool_host *h = NULL;
+    struct arena *mem;
+    int len = snprintf(key, sizeof(key), "%.*s:%u", STR_ARG(host), port);
+
+    if (len <= 0 || (size_t)len >= sizeof(key))
+        return NULL;
+    HASH_FIND(hh, p->hosts, key, (size_t)len, h);
+    if (h)
+        return h;
+    mem = arena_new(512, 4096);
+    h = mem ? arena_alloc(mem, sizeof(*h)) : NULL;
+    if (h)
+        h->key = arena_printf(mem, "%s", key);
+    if (!h || !h->key) {
+        arena_free(mem);
+        return NULL;
+    }
+    h->mem = mem;
+    HASH_ADD_KEYPTR(hh, p->hosts, h->key, (size_t)len, h);
+    if (!MAP_ADDED(h)) {
+        arena_free(mem);
+        return NULL;
+    }
+    return h;
+}
+
+/* --- easy handles ------------------------------------------------------- */
+
+CURL *pool_easy_take(struct upstream_pool *p)
+{
+    if (p->n_spare > 0)
+        return p->spare[--p->n_spare];
+    return curl_easy_init();
+}
+
+void pool_easy_give(struct upstream_pool *p, CURL *easy)
+{
+    if (p->n_spare == POOL_SPARE_MAX || p->freeing) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy);
+    p->spare[p->n_spare++] = easy;
+}
+
+/* --- life --------------------------------------------------------------- */
+
+enum err upstream_boot(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    /* OpenSSL writes to sockets without MSG_NOSIGNAL. */
+    if (sigaction(SIGPIPE, &ignore, NULL) != 0)
+        return ERR_IO;
+    return curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK ? ERR_OK : ERR_IO;
+}
+
+/* Set what lives in libcurl up; false when it refuses. */
+static bool pool_setup_curl(struct upstream_pool *p)
+{
+    CURLM *m;
+
+    p->multi = m = curl_multi_init();
+    p->share = curl_share_init();
+    if (!m || !p->share)
+        return false;
+    return curl_share_setopt(p->share, CURLSHOPT_SHARE,
+                             CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK &&
+           curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, on_multi_socket) ==
+               CURLM_OK &&
+           curl_multi_setopt(m, CURLMOPT_SOCKETDATA, p) == CURLM_OK &&
+           curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, on_multi_timer) ==
+               CURLM_OK &&
+           curl_multi_setopt(m, CURLMOPT_TIMERDATA, p) == CURLM_OK &&
+           curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, POOL_CONNECTIONS) ==
+               CURLM_OK &&
+           curl_multi_setopt(m, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) ==
+               CURLM_OK;
+}
+
+struct upstream_pool *upstream_pool_new(struct worker *w, struct resolver *r)
+{
+    struct arena *mem = arena_new(sizeof(struct upstream_pool) + 64, 65536);
+    struct upstream_pool *p = mem ? arena_alloc(mem, sizeof(*p)) : NULL;
+
+    if (!p) {
+        arena_free(mem);
+        return NULL;
+    }
+    p->mem = mem;
+    p->w = w;
+    p->resolver = r;
+    TAILQ_INIT(&p->open);
+    TAILQ_INIT(&p->todo);
+    slab_init(&p->xfers, "xfer", sizeof(struct xfer), POOL_XFERS);
+    slab_init(&p->socks, "upstream socket", sizeof(struct pool_sock),
+              POOL_XFERS);
+    event_assign(&p->timer, w->base, -1, 0, on_timer, p);
+    event_assign(&p->later, w->base, -1, 0, on_later, p);
+    p->answers.fd = -1;
+    if (!pool_setup_curl(p) || mbox_init(&p->answers) != ERR_OK) {
+        upstream_pool_free(p);
+        return NULL;
+    }
+    event_assign(&p->answers_ev, w->base, mbox_fd(&p->answers),
+                 EV_READ | EV_PERSIST, on_answers, p);
+    p->listening = event_add(&p->answers_ev, NULL) == 0;
+    if (!p->listening) {
+        upstream_pool_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+/* Drop transfers, handles and what libcurl still holds. */
+static void pool_free_curl(struct upstream_pool *p)
+{
+    struct xfer *xf;
+
+    BUG_ON(p->in_curl > 0);
+    while ((xf = TAILQ_FIRST(&p->open)) != NULL)
+        xfer_drop(xf);
+    while (p->n_spare > 0)
+        curl_easy_cleanup(p->spare[--p->n_spare]);
+    if (p->multi)
+        curl_multi_cleanup(p->multi);
+    if (p->share)
+        curl_share_cleanup(p->share);
+}
+
+void upstream_pool_free(struct upstream_pool *p)
+{
+    struct pool_host *h, *tmp;
+
+    if (!p)
+        return;
+    p->freeing = true;
+    resolver_forget(p->resolver, &p->answers);
+    pool_free_curl(p);
+    if (p->listening)
+        event_del(&p->answers_ev);
+    event_del(&p->timer);
+    event_del(&p->later);
+    if (p->answers.fd >= 0) {
+        mbox_drain(&p->answers, 0, drop_answer, NULL);
+        mbox_fini(&p->answers);
+    }
+    HASH_ITER(hh, p->hosts, h, tmp)
+    {
+        HASH_DEL(p->hosts, h);
+        arena_free(h->mem);
+    }
+    slab_fini(&p->socks);
+    slab_fini(&p->xfers);
+    arena_free(p->mem);
+}
+
+unsigned upstream_pool_open(const struct upstream_pool *p)
+{
+    return p->n_open;
+}
+
+void upstream_pool_check_deadlines(struct upstream_pool *p)
+{
+    unsigned n = p->n_open;
+
+    /* Ends may start new transfers, which go to the tail of the list; each
+     * one looked at moves there, too. */
+    for (; n > 0 && !TAILQ_EMPTY(&p->open); n--) {
+        struct xfer *xf = TAILQ_FIRST(&p->open);
+
+        TAILQ_REMOVE(&p->open, xf, link);
+        TAILQ_INSERT_TAIL(&p->open, xf, link);
+        xfer_check_deadline(xf);
+    }
+}

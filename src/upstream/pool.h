@@ -1,0 +1,88 @@
+/* pool.h - What the files of this folder know of a worker's pool: libcurl's
+ * multi handle on the loop, work put off until libcurl has returned, addresses
+ * fed to libcurl, spare easy handles. */
+#ifndef TG_UPSTREAM_POOL_H
+#define TG_UPSTREAM_POOL_H
+
+#include "base/map.h"
+#include "base/mbox.h"
+#include "base/slab.h"
+#include "base/str.h"
+#include "upstream/resolve.h"
+
+#include <curl/curl.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct arena;
+struct worker;
+struct xfer;
+
+TAILQ_HEAD(xfer_list, xfer);
+
+/* Easy handles kept for the next transfers, about 6 KiB each. */
+#define POOL_SPARE_MAX 64
+
+/* A name whose addresses this pool's multi handle has been given. */
+struct pool_host {
+    UT_hash_handle hh;
+    struct arena *mem; /* owned; holds this */
+    char *key;         /* "host:port", as CURLOPT_RESOLVE begins */
+    uint64_t fed_gen;  /* addrs.gen that libcurl surely has, 0 = none */
+};
+
+/* The pool of a worker. */
+struct upstream_pool {
+    struct arena *mem;           /* owned; holds this */
+    struct worker *w;            /* borrowed */
+    struct resolver *resolver;   /* borrowed */
+    CURLM *multi;                /* owned */
+    CURLSH *share;               /* owned; TLS sessions of all handles */
+    struct event timer;          /* libcurl's one timer */
+    struct event later;          /* work put off */
+    struct event answers_ev;     /* <answers> has some */
+    struct mbox answers;         /* from the resolver */
+    struct slab xfers;           /* struct xfer */
+    struct slab socks;           /* struct pool_sock */
+    struct xfer_list open;       /* all transfers */
+    struct xfer_list todo;       /* those with work put off */
+    unsigned n_todo;             /* length of <todo> */
+    unsigned n_open;             /* length of <open> */
+    unsigned in_curl;            /* depth of calls that may call back */
+    bool settling;               /* work put off is being done */
+    bool listening;              /* <answers_ev> was added */
+    bool freeing;                /* upstream_pool_free() is at work */
+    struct pool_host *hosts;     /* owned */
+    CURL *spare[POOL_SPARE_MAX]; /* owned */
+    unsigned n_spare;
+};
+
+/* Bracket every libcurl call that may run callbacks. The last leave does the
+ * work that was put off meanwhile. */
+void pool_enter(struct upstream_pool *p);
+void pool_leave(struct upstream_pool *p);
+
+/* Put <xf> on the list of those with work put off; its todo bits tell what.
+ * With <first> it comes before all others and within this turn. */
+void pool_defer(struct upstream_pool *p, struct xfer *xf, bool first);
+
+/* Take <xf> off that list, if it is on it. */
+void pool_undefer(struct upstream_pool *p, struct xfer *xf);
+
+/* An easy handle as new, or NULL without memory. */
+CURL *pool_easy_take(struct upstream_pool *p);
+
+/* Give a handle back that is in no multi handle. */
+void pool_easy_give(struct upstream_pool *p, CURL *easy);
+
+/* The record of "host:port", made if need be; NULL without memory. */
+struct pool_host *pool_host_get(struct upstream_pool *p, struct str host,
+                                uint16_t port);
+
+/* libcurl's CURLOPT_OPENSOCKETFUNCTION; <arg> is the pool. */
+curl_socket_t pool_open_socket(void *arg, curlsocktype purpose,
+                               struct curl_sockaddr *addr);
+
+#endif

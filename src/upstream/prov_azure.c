@@ -1,0 +1,112 @@
+/* prov_azure.c - Azure OpenAI in its two styles. With a base_url that ends in
+ * /openai/v1 it is like OpenAI but for the name of the key's field. Otherwise
+ * the model is a deployment named in the path, and api-version is needed:
+ *
+ *   {base}/openai/deployments/{model}/chat/completions?api-version=V
+ *   {base}/openai/files?api-version=V        (what has no deployment)
+ *
+ * A base_url that goes down to one deployment is taken as it is. The configured
+ * version replaces the client's; other parameters stay. */
+#include "upstream/provider.h"
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "conf/conf.h"
+#include "upstream/upstream.h"
+
+/* Operations that Azure serves below a deployment. */
+static const struct str deployed[] = {
+    {"/chat/completions", 17},     {"/completions", 12},
+    {"/embeddings", 11},           {"/images/generations", 19},
+    {"/images/edits", 13},         {"/audio/speech", 13},
+    {"/audio/transcriptions", 21}, {"/audio/translations", 19},
+};
+
+/* Longest path and query built here. */
+#define TARGET_BYTES 16384
+
+static bool is_deployed(struct str suffix)
+{
+    for (size_t i = 0; i < sizeof(deployed) / sizeof(deployed[0]); i++)
+        if (str_eq(suffix, deployed[i]))
+            return true;
+    return false;
+}
+
+/* Append <s> with everything but unreserved characters percent-encoded. */
+static enum err put_encoded(struct buf *b, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                     (c >= 'A' && c <= 'Z') || c == '-' || c == '.' ||
+                     c == '_' || c == '~';
+        enum err e = plain ? buf_put(b, &c, 1) : buf_printf(b, "%%%02X", c);
+
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
+/* Append the version and the client's other parameters. */
+static enum err put_query(struct buf *b, struct str version, struct str query)
+{
+    struct str rest = str_skip(query, 1); /* its '?' */
+    struct str param;
+    enum err e = buf_put_str(b, STR("?api-version="));
+
+    if (e == ERR_OK)
+        e = put_encoded(b, version);
+    while (e == ERR_OK && str_split(&rest, '&', &param)) {
+        struct str name = {param.p, str_find_char(param, '=')};
+
+        if (param.len == 0 || str_ieq(name, STR("api-version")))
+            continue;
+        e = buf_put_str(b, STR("&"));
+        if (e == ERR_OK)
+            e = buf_put_str(b, param);
+    }
+    return e;
+}
+
+static enum err put_target(struct buf *b, const struct xfer_spec *spec)
+{
+    struct str base = spec->up->url.path;
+    bool fixed = str_find(base, STR("/openai/deployments/")) < base.len;
+    enum err e = buf_put_str(b, base);
+
+    if (e == ERR_OK && !fixed && !str_ends(base, STR("/openai")))
+        e = buf_put_str(b, STR("/openai"));
+    if (e == ERR_OK && !fixed && spec->model.len > 0 &&
+        is_deployed(spec->suffix)) {
+        e = buf_put_str(b, STR("/deployments/"));
+        if (e == ERR_OK)
+            e = put_encoded(b, spec->model);
+    }
+    if (e == ERR_OK)
+        e = buf_put_str(b, spec->suffix);
+    if (e == ERR_OK)
+        e = put_query(b, spec->up->api_version, spec->query);
+    return e;
+}
+
+static struct str azure_target(struct arena *a, const struct xfer_spec *spec)
+{
+    struct str done = {NULL, 0};
+    struct buf b;
+
+    if (str_ends(spec->up->url.path, STR("/openai/v1")))
+        return provider_openai.target(a, spec);
+    buf_init(&b, TARGET_BYTES);
+    if (put_target(&b, spec) == ERR_OK)
+        done = arena_dup(a, buf_str(&b));
+    buf_fini(&b);
+    return done;
+}
+
+const struct provider provider_azure = {
+    .target = azure_target,
+    .key_name = {"api-key", 7},
+    .key_prefix = {"", 0},
+};

@@ -1,0 +1,362 @@
+// Start, check, reload, drain, stop: the daemon as a Unix program.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+
+import { ask, collect, openaiFor, textOf } from './lib/openai.mjs';
+import { RawClient, requestBytes } from './lib/raw.mjs';
+import { GATE_ONLY, startRig, upstreamEntry } from './lib/rig.mjs';
+import { program, runProgram, startTollgate } from './lib/tollgate.mjs';
+import { until, within } from './lib/until.mjs';
+
+const tollgate = (args, env = {}) => runProgram(program('tollgate'), args, {
+  env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env } });
+
+/** A config file with this text, in a folder that goes afterwards. */
+async function withFile(text, f) {
+  const dir = fs.mkdtempSync('/tmp/tg-conf-');
+  const file = path.join(dir, 'c.yaml');
+  fs.writeFileSync(file, text, { mode: 0o600 });
+  try {
+    return await f(file, dir);
+  } finally {
+    fs.rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+describe('command line', GATE_ONLY, () => {
+  test('-V and -h answer and exit 0', async () => {
+    const v = await tollgate(['-V']);
+    assert.equal(v.code, 0);
+    assert.match(v.stdout, /^tollgate \d+\.\d+\.\d+/);
+    const h = await tollgate(['-h']);
+    assert.equal(h.code, 0);
+    assert.match(h.stdout, /-c FILE/);
+  });
+
+  test('usage errors exit 2', async () => {
+    assert.equal((await tollgate(['-Z'])).code, 2);
+    assert.equal((await tollgate(['stray'])).code, 2);
+    assert.equal((await tollgate(['-c'])).code, 2);
+  });
+
+  test('-t: a good config exits 0', () =>
+    withFile('listen:\n  - address: 127.0.0.1:0\n', async (file) => {
+      const r = await tollgate(['-t', '-c', file]);
+      assert.equal(r.code, 0, r.stderr);
+    }));
+
+  const BAD = ['listen:', '  - addres: 127.0.0.1:0', 'workers: many',
+    'limits:', '  body: 64 potatoes', 'upstreams:', '  - name: a',
+    '    base_url: ftp://x', 'nonsense: 1', ''].join('\n');
+
+  const assertAllListed = (r, file) => {
+    const lines = r.stderr.split('\n').filter((l) => l.startsWith(file));
+    const seen = lines.map((l) => Number(l.slice(file.length + 1)
+      .split(':')[0]));
+    for (const want of [2, 3, 5, 8, 9])
+      assert.ok(seen.includes(want), `line ${want} is told:\n${r.stderr}`);
+    for (const l of lines)
+      assert.match(l.slice(file.length), /^:\d+:\d+: .+; .+/);
+    assert.match(r.stderr, /address/, 'the nearest known key is named');
+  };
+
+  test('-t: every mistake is listed, with line and column; exit 78', () =>
+    withFile(BAD, async (file) => {
+      const r = await tollgate(['-t', '-c', file]);
+      assert.equal(r.code, 78);
+      assertAllListed(r, file);
+    }));
+
+  test('starting with a bad config: the same, exit 78', () =>
+    withFile(BAD, async (file) => {
+      const r = await tollgate(['-c', file]);
+      assert.equal(r.code, 78);
+      assertAllListed(r, file);
+    }));
+
+  test('text that is no YAML; a file that is not there', async () => {
+    await withFile('listen: [\n', async (file) => {
+      const r = await tollgate(['-t', '-c', file]);
+      assert.equal(r.code, 78);
+      assert.match(r.stderr, new RegExp(`${file}:\\d+:\\d+: `));
+    });
+    const r = await tollgate(['-t', '-c', '/nonexistent/x.yaml']);
+    assert.ok([1, 78].includes(r.code));
+    assert.match(r.stderr, /\/nonexistent\/x\.yaml/);
+  });
+
+  test('an environment secret that is not set is a mistake', () =>
+    withFile('upstreams:\n  - name: a\n    base_url: http://127.0.0.1:1\n' +
+      '    api_key: env:NOT_SET_ANYWHERE\n', async (file) => {
+      const r = await tollgate(['-t', '-c', file]);
+      assert.equal(r.code, 78);
+      assert.match(r.stderr, /NOT_SET_ANYWHERE/);
+    }));
+});
+
+describe('start', GATE_ONLY, () => {
+  test('first start: tells how to make a key', async () => {
+    const gate = await startTollgate({});
+    try {
+      assert.match(gate.log, /tollctl key create --name me/);
+      await gate.createKey('one');
+      await gate.stop();
+      gate.log = '';
+      await gate.start();
+      assert.doesNotMatch(gate.log, /tollctl key create/);
+    } finally {
+      await gate.stop();
+      gate.remove();
+    }
+  });
+
+  test('each bound address is announced in the log', async () => {
+    const gate = await startTollgate({
+      listen: [{ address: '127.0.0.1:0' }, { address: '127.0.0.1:0' }] });
+    try {
+      assert.equal(gate.addresses.length, 2);
+      for (const a of gate.addresses) {
+        assert.doesNotMatch(a, /:0$/);
+        assert.ok(gate.log.includes(a), gate.log);
+      }
+    } finally {
+      await gate.stop();
+      gate.remove();
+    }
+  });
+
+  test('a second daemon on the same state refuses, by name', async () => {
+    const gate = await startTollgate({});
+    try {
+      const second = path.join(gate.dir, 'second.yaml');
+      fs.writeFileSync(second, fs.readFileSync(gate.configFile, 'utf8')
+        .replace('control.sock', 'other.sock'), { mode: 0o600 });
+      const r = await tollgate(['-c', second]);
+      assert.equal(r.code, 1);
+      assert.ok(r.stderr.includes(gate.stateDir), r.stderr);
+      assert.equal((await gate.ctl(['status'])).code, 0);
+    } finally {
+      await gate.stop();
+      gate.remove();
+    }
+  });
+
+  test('an address in use: exit 1, the address is named', async () => {
+    const gate = await startTollgate({});
+    try {
+      const taken = gate.addresses[0];
+      await withFile(`listen:\n  - address: ${taken}\nstate_dir: ` +
+        `${gate.dir}/s2\ncontrol_socket: ${gate.dir}/c2\n`, async (file) => {
+        const r = await tollgate(['-c', file]);
+        assert.equal(r.code, 1);
+        assert.ok(r.stderr.includes(taken), r.stderr);
+      });
+    } finally {
+      await gate.stop();
+      gate.remove();
+    }
+  });
+
+  test('a corrupt ledger is refused by name, and not re-created',
+    async () => {
+      const gate = await startTollgate({});
+      await gate.createKey('x');
+      await gate.stop();
+      const ledger = path.join(gate.stateDir, 'ledger');
+      const file = fs.readdirSync(ledger).map((f) => path.join(ledger, f))
+        .find((f) => /data\.mdb$/.test(f));
+      const bytes = fs.readFileSync(file);
+      bytes.fill(0xa5, 0, 8192);
+      fs.writeFileSync(file, bytes);
+      const r = await tollgate(['-c', gate.configFile],
+        { E2E_UPSTREAM_KEY: 'x' });
+      assert.equal(r.code, 1);
+      assert.ok(r.stderr.includes(ledger), r.stderr);
+      assert.ok(fs.readFileSync(file).equals(bytes), 'left as it was');
+      gate.remove();
+    });
+});
+
+describe('reload', GATE_ONLY, () => {
+  let rig;
+  before(async () => {
+    rig = await startRig();
+  });
+  beforeEach(() => rig.up.clear());
+  after(() => rig?.close());
+
+  const routed = (routes) => ({ passthrough: 'up',
+    upstreams: [upstreamEntry(rig.up, { models: ['demo'] })], routes });
+
+  const statusOf = async (model) => {
+    const r = await rig.fetch('/v1/chat/completions',
+      { json: { ...ask('say ok'), model } });
+    await r.arrayBuffer();
+    return r.status;
+  };
+
+  test('a new route holds after tollctl reload', async () => {
+    rig.gate.writeConfig(routed([{ model: 'other', targets: [
+      { upstream: 'up', model: 'demo' }] }]));
+    assert.equal(await statusOf('demo'), 200, 'old config before');
+    const r = await rig.gate.reload();
+    assert.equal(r.code, 0, r.stderr);
+    assert.equal(await statusOf('other'), 200);
+  });
+
+  test('SIGHUP reloads too', async () => {
+    rig.gate.writeConfig(routed([{ model: 'by-hup', targets: [
+      { upstream: 'up', model: 'demo' }] }]));
+    rig.gate.child.kill('SIGHUP');
+    await until('the new route', async () =>
+      (await statusOf('by-hup')) === 200);
+  });
+
+  test('a request in flight ends on the config it began with', async () => {
+    rig.gate.writeConfig(routed([{ model: 'fast', targets: [
+      { upstream: 'up', model: 'demo' }] }]));
+    await rig.gate.reload();
+    const script = rig.up.script({ gateAfter: 3 });
+    const s = await openaiFor(rig).chat.completions.create(
+      { ...ask('count to 9', { stream: true }), model: 'fast' });
+    await script.reached;
+    rig.gate.writeConfig(routed([{ model: 'new', targets: [
+      { upstream: 'up', model: 'demo' }] }]));
+    assert.equal((await rig.gate.reload()).code, 0);
+    assert.equal(await statusOf('fast'), 404);
+    script.open();
+    const chunks = await collect(s);
+    assert.equal(textOf(chunks), '1 2 3 4 5 6 7 8 9');
+    assert.ok(chunks.every((c) => c.model === 'fast'));
+  });
+
+  test('a bad config: refused with every mistake, the old one runs on',
+    async () => {
+      rig.gate.writeConfig(routed([{ model: 'good', targets: [
+        { upstream: 'up', model: 'demo' }] }]));
+      await rig.gate.reload();
+      rig.gate.writeConfig('workers: many\nnonsense: 1\n');
+      const r = await rig.gate.reload();
+      assert.equal(r.code, 1);
+      for (const at of ['1:', '2:'])
+        assert.ok(r.stderr.includes(`${rig.gate.configFile}:${at}`), r.stderr);
+      assert.equal(await statusOf('good'), 200);
+      rig.gate.child.kill('SIGHUP');
+      await until('the log tells why', () =>
+        rig.gate.log.includes(`${rig.gate.configFile}:2:`));
+      assert.equal(await statusOf('good'), 200);
+    });
+
+  test('many reloads under load: no request fails', async () => {
+    rig.gate.writeConfig(routed([{ model: 'load', targets: [
+      { upstream: 'up', model: 'demo' }] }]));
+    assert.equal((await rig.gate.reload()).code, 0);
+    let stop = false;
+    const failures = [];
+    const client = openaiFor(rig);
+    const load = async (stream) => {
+      let n = 0;
+      while (!stop) {
+        try {
+          const r = await client.chat.completions.create(
+            { ...ask('count to 5', { stream }), model: 'load' });
+          if (stream) assert.equal(textOf(await collect(r)), '1 2 3 4 5');
+          n++;
+        } catch (e) {
+          failures.push(e);
+        }
+      }
+      return n;
+    };
+    const running = [load(true), load(false), load(true)];
+    for (let i = 0; i < 40; i++)
+      assert.equal((await rig.gate.reload()).code, 0);
+    stop = true;
+    const counts = await Promise.all(running);
+    assert.deepEqual(failures, []);
+    assert.ok(counts.every((n) => n > 0));
+  });
+
+  test('log reopen: SIGUSR1 after a rename', async () => {
+    const moved = `${rig.gate.accessFile}.1`;
+    fs.renameSync(rig.gate.accessFile, moved);
+    rig.gate.child.kill('SIGUSR1');
+    await until('a new file', () => fs.existsSync(rig.gate.accessFile));
+    const r = await rig.fetch('/v1/agents', { json: {} });
+    await rig.gate.accessRow('in the new file', (x) =>
+      x.id === r.headers.get('x-request-id'));
+    assert.ok(!fs.readFileSync(moved, 'utf8')
+      .includes(r.headers.get('x-request-id')));
+    fs.rmSync(moved);
+  });
+});
+
+describe('stop', GATE_ONLY, () => {
+  test('SIGTERM drains: what runs ends well, nothing new comes in',
+    async () => {
+      const rig = await startRig();
+      const script = rig.up.script({ gateAfter: 3 });
+      const s = await openaiFor(rig).chat.completions.create(
+        ask('count to 9', { stream: true }));
+      await script.reached;
+      const idle = await RawClient.connect(rig.address);
+      await idle.send(requestBytes('GET', '/healthz'));
+      await idle.readReply();
+      rig.gate.child.kill('SIGTERM');
+      assert.equal((await idle.readAll()).length, 0, 'idle ones are closed');
+      await until('no new connections', () =>
+        RawClient.connect(rig.address).then((c) => {
+          c.destroy();
+          return false;
+        }, () => true));
+      assert.equal(rig.gate.exit, undefined, 'it waits for the stream');
+      script.open();
+      assert.equal(textOf(await collect(s)), '1 2 3 4 5 6 7 8 9');
+      const exit = await within(rig.gate.exited, 'the end');
+      assert.equal(exit.code, 0);
+      await rig.close();
+    });
+
+  test('tollctl drain does the same', async () => {
+    const rig = await startRig();
+    const r = await rig.gate.ctl(['drain']);
+    assert.equal(r.code, 0, r.stderr);
+    const exit = await within(rig.gate.exited, 'the end');
+    assert.equal(exit.code, 0);
+    await rig.close();
+  });
+
+  test('a second SIGTERM stops at once', async () => {
+    const rig = await startRig();
+    const script = rig.up.script({ gateAfter: 3 });
+    const c = await RawClient.connect(rig.address);
+    await c.send(requestBytes('POST', '/v1/chat/completions',
+      [['Authorization', `Bearer ${rig.key}`]],
+      JSON.stringify(ask('count to 9', { stream: true }))));
+    await script.reached;
+    rig.gate.child.kill('SIGTERM');
+    await until('draining', () => RawClient.connect(rig.address)
+      .then((x) => {
+        x.destroy();
+        return false;
+      }, () => true));
+    rig.gate.child.kill('SIGTERM');
+    await within(rig.gate.exited, 'the end');
+    rig.gate.assertHealthy();
+    c.destroy();
+    await rig.close();
+  });
+
+  test('SIGINT is a stop too; no file is left behind but the state',
+    async () => {
+      const rig = await startRig();
+      await rig.gate.stop('SIGINT');
+      assert.ok(!fs.existsSync(rig.gate.socketFile));
+      assert.deepEqual(fs.readdirSync(rig.gate.dir).sort()
+        .filter((f) => f !== 'access.log'), ['state', 'tollgate.yaml']);
+      await rig.close();
+    });
+});
