@@ -121,6 +121,21 @@ static struct str after_key(struct str data, struct str word)
     return (struct str){0};
 }
 
+/* Whether a name might be written with escapes: letters are \u004x to
+ * \u007x. Escaped punctuation is common, escaped letters are not. */
+static bool may_hide_names(struct str data)
+{
+    while (data.len > 5) {
+        const char *hit = memmem(data.p, data.len - 1, "\\u00", 4);
+        if (!hit)
+            return false;
+        if (hit[4] >= '4' && hit[4] <= '7')
+            return true;
+        data = str_skip(data, (size_t)(hit - data.p) + 4);
+    }
+    return false;
+}
+
 /* Whether some member of that name has a value that is not null. */
 static bool may_have(struct str data, struct str word)
 {
@@ -134,7 +149,7 @@ static bool may_have(struct str data, struct str word)
             return true;
         rest = after_key(value, word);
     }
-    return false;
+    return may_hide_names(data);
 }
 
 /* Scan the data of the event into j->scan. */
@@ -265,19 +280,33 @@ static void judge_chat(struct sse_judge *j, const struct sse_event *e,
     v->error = v->error || named_error;
 }
 
-/* The bytes between the quotes. */
-static struct str inner_of(const struct jmember *m)
+static enum meaning meaning_of(const struct type_row *types, struct str type)
 {
-    return str_of(m->value.p + 1, m->value.len - 2);
+    for (; types->type.len > 0; types++)
+        if (str_eq(types->type, type))
+            return types->meaning;
+    return MEANS_NOTHING;
 }
 
-/* The type of the event as its data says it, where that is first and plain as
- * every provider writes it; else what the scan finds; else the name. */
-static struct str type_of_event(struct sse_judge *j, const struct sse_event *e,
-                                struct sse_verdict *v)
+/* As meaning_of() for a type that was scanned. */
+static enum meaning meaning_in(const struct type_row *types,
+                               const struct jmember *type)
+{
+    for (; types->type.len > 0; types++)
+        if (jval_is(type->value, types->type))
+            return types->meaning;
+    return MEANS_NOTHING;
+}
+
+/* What the event means by its type: as its data says it, where that is first
+ * and plain as every provider writes it; else what the scan finds; else its
+ * name. */
+static enum meaning read_meaning(struct sse_judge *j, const struct sse_event *e,
+                                 struct sse_verdict *v)
 {
     static const struct str heads[] = {{"{\"type\":\"", 9},
                                        {"{\"type\": \"", 10}};
+    const struct type_row *types = types_of(j->kind);
     const struct jmember *m = &j->scan.m[JREP_TYPE];
 
     for (size_t i = 0; i < 2; i++) {
@@ -285,20 +314,12 @@ static struct str type_of_event(struct sse_judge *j, const struct sse_event *e,
             continue;
         struct str type = str_skip(e->data, heads[i].len);
         type.len = str_find_char(type, '"');
-        if (!memchr(type.p, '\\', type.len))
-            return type;
+        if (type.len > 0 && !memchr(type.p, '\\', type.len))
+            return meaning_of(types, type);
     }
     if (scan_event(j, e->data, v) && m->type == JT_STRING)
-        return inner_of(m);
-    return e->name;
-}
-
-static enum meaning meaning_of(const struct type_row *types, struct str type)
-{
-    for (; types->type.len > 0; types++)
-        if (str_eq(types->type, type))
-            return types->meaning;
-    return MEANS_NOTHING;
+        return meaning_in(types, m);
+    return meaning_of(types, e->name);
 }
 
 /* What a scanned event of a typed stream carries. */
@@ -321,9 +342,7 @@ static void read_typed(const struct jscan *s, struct sse_verdict *v)
 static void judge_typed(struct sse_judge *j, const struct sse_event *e,
                         struct sse_verdict *v)
 {
-    const struct type_row *types = types_of(j->kind);
-    struct str type = type_of_event(j, e, v);
-    enum meaning means = meaning_of(types, type);
+    enum meaning means = read_meaning(j, e, v);
 
     if (is_done(e->data)) {
         v->done = true;
@@ -343,7 +362,7 @@ static void judge_typed(struct sse_judge *j, const struct sse_event *e,
     if (!scan_event(j, e->data, v))
         return;
     if (j->scan.m[JREP_TYPE].type == JT_STRING) /* not only by its head */
-        means = meaning_of(types, inner_of(&j->scan.m[JREP_TYPE]));
+        means = meaning_in(types_of(j->kind), &j->scan.m[JREP_TYPE]);
     read_typed(&j->scan, v);
     v->error = v->error || means == MEANS_FAILURE;
     v->ends = means == MEANS_END || means == MEANS_FAILURE;

@@ -1,5 +1,33 @@
-# Fuzz targets of area 'json'. Corpus: tests/fuzz/corpus/NAME/; must-refuse inputs stand in the unit tests.
-# noinst_PROGRAMS += tests/fuzz/fz_NAME
-# tests_fuzz_fz_NAME_SOURCES = tests/fuzz/fz_NAME.c
-# tests_fuzz_fz_NAME_LDFLAGS = $(fuzz_ldflags)
-# tests_fuzz_fz_NAME_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+# Fuzz targets of area 'json'; what must be refused stands in the unit tests.
+EXTRA_DIST += tests/fuzz/jscan.dict tests/fuzz/jsplice.dict \
+    tests/fuzz/multipart.dict tests/fuzz/sse.dict tests/fuzz/usage.dict
+
+noinst_PROGRAMS += tests/fuzz/fz_jscan
+FUZZ_TARGETS += tests/fuzz/fz_jscan
+tests_fuzz_fz_jscan_SOURCES = tests/fuzz/fz_jscan.c
+tests_fuzz_fz_jscan_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fz_jscan_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+noinst_PROGRAMS += tests/fuzz/fz_jsplice
+FUZZ_TARGETS += tests/fuzz/fz_jsplice
+tests_fuzz_fz_jsplice_SOURCES = tests/fuzz/fz_jsplice.c
+tests_fuzz_fz_jsplice_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fz_jsplice_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+noinst_PROGRAMS += tests/fuzz/fz_multipart
+FUZZ_TARGETS += tests/fuzz/fz_multipart
+tests_fuzz_fz_multipart_SOURCES = tests/fuzz/fz_multipart.c
+tests_fuzz_fz_multipart_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fz_multipart_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+noinst_PROGRAMS += tests/fuzz/fz_sse
+FUZZ_TARGETS += tests/fuzz/fz_sse
+tests_fuzz_fz_sse_SOURCES = tests/fuzz/fz_sse.c
+tests_fuzz_fz_sse_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fz_sse_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+noinst_PROGRAMS += tests/fuzz/fz_usage
+FUZZ_TARGETS += tests/fuzz/fz_usage
+tests_fuzz_fz_usage_SOURCES = tests/fuzz/fz_usage.c
+tests_fuzz_fz_usage_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fz_usage_LDADD = $(TG_LIBS) $(LDADD_DEPS)
