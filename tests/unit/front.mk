@@ -1,6 +1,15 @@
-# Unit tests of area 'front'. One program a module:
-# check_PROGRAMS += tests/unit/t_NAME
-# tests_unit_t_NAME_SOURCES = tests/unit/t_NAME.c
-# tests_unit_t_NAME_CPPFLAGS = $(unit_cppflags)
-# tests_unit_t_NAME_CFLAGS = $(unit_cflags)
-# tests_unit_t_NAME_LDADD = $(unit_libs)
+# Unit tests of area 'front'. One program a module; front_rig is the loop,
+# sockets and scripted stages that most of them share.
+front_rig = tests/unit/front_rig.c tests/unit/front_rig.h
+
+check_PROGRAMS += tests/unit/t_front_http
+tests_unit_t_front_http_SOURCES = tests/unit/t_front_http.c $(front_rig)
+tests_unit_t_front_http_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_front_http_CFLAGS = $(unit_cflags)
+tests_unit_t_front_http_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_front_gone
+tests_unit_t_front_gone_SOURCES = tests/unit/t_front_gone.c $(front_rig)
+tests_unit_t_front_gone_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_front_gone_CFLAGS = $(unit_cflags)
+tests_unit_t_front_gone_LDADD = $(unit_libs)
