@@ -87,9 +87,9 @@ static enum err fill(struct conf_own *o, const struct say *say, struct str text,
     enum err e = nodes ? yaml_read(say, text, nodes, &root) : ERR_NOMEM;
 
     if (e == ERR_OK) {
-        bind_all(&b, root, &o->c);
+        conf_bind_all(&b, root, &o->c);
         if (!b.stop && !b.nomem)
-            check_all(&b, root, &o->c);
+            conf_check_all(&b, root, &o->c);
         if (b.nomem)
             e = ERR_NOMEM;
     }
@@ -217,6 +217,14 @@ enum err conf_default(struct conf_report *r, struct conf **out)
     }
     c->state_dir = str_from(dir);
     c->control_socket = str_from(ctl);
+    if (c->control_socket.len > CONF_SOCKET_MAX) {
+        say_error(&say, NULL,
+                  "%s is too long a path for a socket; set XDG_STATE_HOME "
+                  "to a shorter one",
+                  conf_quote(c->control_socket).c);
+        conf_unref(c);
+        return ERR_SYNTAX;
+    }
     *out = c;
     return ERR_OK;
 }

@@ -185,7 +185,7 @@ static void unknown_key(struct bind *b, const struct opt *parent,
 
     for (size_t i = 0; i < conf_opts_count && worth_it; i++) {
         const struct opt *o = &conf_opts[i];
-        unsigned d = parse_distance(key->text, str_from(opt_leaf(o)));
+        unsigned d = conf_parse_distance(key->text, str_from(opt_leaf(o)));
 
         if (d == 0 && !same)
             same = o;
@@ -196,16 +196,16 @@ static void unknown_key(struct bind *b, const struct opt *parent,
     }
     if (near)
         say_error(b->say, key, "unknown key %s%s%s; write %s",
-                  quote(key->text).c, parent ? " in " : "",
+                  conf_quote(key->text).c, parent ? " in " : "",
                   parent ? parent->path : "", opt_leaf(near));
     else if (same)
         say_error(b->say, key, "unknown key %s%s%s; it belongs at %s",
-                  quote(key->text).c, parent ? " in " : "",
+                  conf_quote(key->text).c, parent ? " in " : "",
                   parent ? parent->path : "", same->path);
     else
         say_error(b->say, key,
                   "unknown key %s%s%s; remove it, or see tollgate.yaml(5)",
-                  quote(key->text).c, parent ? " in " : "",
+                  conf_quote(key->text).c, parent ? " in " : "",
                   parent ? parent->path : "");
 }
 
@@ -231,7 +231,7 @@ static void bind_map(struct bind *b, const struct opt *parent,
             unknown_key(b, parent, p->key);
 }
 
-void bind_all(struct bind *b, const struct ynode *root, struct conf *c)
+void conf_bind_all(struct bind *b, const struct ynode *root, struct conf *c)
 {
     if (root && root->kind != YNODE_MAP) {
         say_error(b->say, root,

@@ -5,6 +5,9 @@
 #include "conf/conf_table.h"
 #include "conf/conf_yaml.h"
 
+/* Longest path of a unix socket: sun_path without its NUL. */
+#define CONF_SOCKET_MAX 107
+
 /* What a walk carries. */
 struct bind {
     const struct say *say; /* borrowed */
@@ -17,7 +20,7 @@ struct bind {
 
 /* Fill <c> from <root> (NULL: an empty file), defaults for what is absent.
  * Mistakes go to bind.say, leaving the default in place. */
-void bind_all(struct bind *b, const struct ynode *root, struct conf *c);
+void conf_bind_all(struct bind *b, const struct ynode *root, struct conf *c);
 
 /* Parse the scalar or array <n> for the row <o> into the struct at <base>. */
 void bind_value(struct bind *b, const struct opt *o, const struct ynode *n,
@@ -44,10 +47,10 @@ bool bind_secret(struct bind *b, const struct opt *o, const struct ynode *n,
                  enum literal literal, bool spaces, struct secret *out);
 
 /* Whether a header called <name> likely carries a credential. */
-bool header_is_secret(struct str name);
+bool conf_header_is_secret(struct str name);
 
 /* Fill the rest of <c> that no single key tells, and check the keys against
  * each other. Mistakes go to bind.say. */
-void check_all(struct bind *b, const struct ynode *root, struct conf *c);
+void conf_check_all(struct bind *b, const struct ynode *root, struct conf *c);
 
 #endif

@@ -55,7 +55,7 @@ static void check_file(const struct check *k, struct str path,
     say_error(k->say, n,
               "%s: %s cannot be read (%s); check the path and its "
               "mode",
-              what, quote(path).c, strerror(errno));
+              what, conf_quote(path).c, strerror(errno));
 }
 
 static void derive_control_socket(const struct check *k)
@@ -63,14 +63,21 @@ static void derive_control_socket(const struct check *k)
     struct conf *c = k->c;
     char *path;
 
-    if (ynode_get(k->root, "control_socket") ||
-        !ynode_get(k->root, "state_dir"))
-        return;
-    path = arena_printf(k->b->mem, "%.*s/control.sock", STR_ARG(c->state_dir));
-    if (path)
+    if (!ynode_get(k->root, "control_socket") &&
+        ynode_get(k->root, "state_dir")) {
+        path =
+            arena_printf(k->b->mem, "%.*s/control.sock", STR_ARG(c->state_dir));
+        k->b->nomem = k->b->nomem || !path;
         c->control_socket = str_from(path);
-    else
-        k->b->nomem = true;
+    }
+    if (c->control_socket.len > CONF_SOCKET_MAX)
+        say_error(k->say,
+                  place(k->root, ynode_get(k->root, "control_socket")
+                                     ? "control_socket"
+                                     : "state_dir"),
+                  "the path of the control socket is longer than %d bytes; "
+                  "write a shorter control_socket",
+                  CONF_SOCKET_MAX);
 }
 
 static bool same_addr(const struct conf_addr *a, const struct conf_addr *b)
@@ -93,7 +100,7 @@ static void check_listen(const struct check *k, size_t i)
             say_error(k->say, place(n, "address"),
                       "listen[].address: \"%s\" is already listened on; "
                       "write another or remove this entry",
-                      quote(l->address.text).c);
+                      conf_quote(l->address.text).c);
             break;
         }
     if (same_addr(&k->c->metrics, &l->address))
@@ -177,7 +184,7 @@ static void check_upstream(const struct check *k, size_t i)
             say_error(k->say, place(n, "name"),
                       "upstreams[].name: \"%s\" is taken by an earlier one; "
                       "write another name",
-                      quote(u->name).c);
+                      conf_quote(u->name).c);
             break;
         }
     if (ynode_get(n, "api_key") && ynode_get(n, "api_keys"))
@@ -219,13 +226,13 @@ static void check_engine(const struct check *k)
             say_error(k->say, at,
                       "engine.models[].name: \"%s\" is also an upstream; "
                       "write another name",
-                      quote(name).c);
+                      conf_quote(name).c);
         for (size_t j = 0; j < i && name.len > 0; j++)
             if (str_eq(e->models[j].name, name)) {
                 say_error(k->say, at,
                           "engine.models[].name: \"%s\" is taken by an "
                           "earlier one; write another name",
-                          quote(name).c);
+                          conf_quote(name).c);
                 break;
             }
     }
@@ -241,7 +248,7 @@ static const struct conf_upstream *nearest(const struct conf *c,
     unsigned best = 1 + (unsigned)(name.len / 3);
 
     for (size_t i = 0; i < c->n_upstreams; i++) {
-        unsigned d = parse_distance(name, c->upstreams[i].name);
+        unsigned d = conf_parse_distance(name, c->upstreams[i].name);
 
         if (d > best || (near && d == best))
             continue;
@@ -263,12 +270,12 @@ static int resolve_upstream(const struct check *k, struct str name,
     near = nearest(k->c, name);
     if (near)
         say_error(k->say, at, "%s: there is no upstream \"%s\"; write %s", key,
-                  quote(name).c, quote(near->name).c);
+                  conf_quote(name).c, conf_quote(near->name).c);
     else
         say_error(k->say, at,
                   "%s: there is no upstream \"%s\"; write the name of one "
                   "under upstreams",
-                  key, quote(name).c);
+                  key, conf_quote(name).c);
     return -1;
 }
 
@@ -284,7 +291,7 @@ static int resolve_engine(const struct check *k, struct str name,
         say_error(k->say, at,
                   "routes[].targets[].engine: there is no engine model "
                   "\"%s\"; write the name of one under engine.models",
-                  quote(name).c);
+                  conf_quote(name).c);
     return -1;
 }
 
@@ -334,12 +341,12 @@ static void check_fallbacks(const struct check *k, const struct conf_route *r,
             say_error(k->say, ynode_at(list, i),
                       "routes[].fallbacks: there is no route \"%s\"; write "
                       "the model of another route",
-                      quote(name).c);
+                      conf_quote(name).c);
         else if (name.len > 0 && str_eq(name, r->model))
             say_error(k->say, ynode_at(list, i),
                       "routes[].fallbacks: \"%s\" falls back to itself; "
                       "write another route",
-                      quote(name).c);
+                      conf_quote(name).c);
     }
 }
 
@@ -380,7 +387,7 @@ static void check_route_names(const struct check *k)
                 place(entry(k, "routes", (size_t)(v[i] - c->routes)), "model"),
                 "routes[].model: \"%s\" has a route already; put its "
                 "targets into one",
-                quote(v[i]->model).c);
+                conf_quote(v[i]->model).c);
 }
 
 static void check_routes(const struct check *k)
@@ -400,7 +407,7 @@ static void check_routes(const struct check *k)
     }
 }
 
-void check_all(struct bind *b, const struct ynode *root, struct conf *c)
+void conf_check_all(struct bind *b, const struct ynode *root, struct conf *c)
 {
     const struct check k = {b, b->say, root, c};
 

@@ -63,7 +63,7 @@ static bool is_label_char(char c)
            (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-bool parse_is_host(struct str s)
+bool conf_parse_is_host(struct str s)
 {
     struct str rest = s;
     struct str label;
@@ -84,7 +84,7 @@ bool parse_is_host(struct str s)
     return !numeric || is_ip(AF_INET, s);
 }
 
-bool parse_is_authority(struct str s)
+bool conf_parse_is_authority(struct str s)
 {
     struct str host;
     struct str port;
@@ -95,7 +95,7 @@ bool parse_is_authority(struct str s)
         return false;
     if (port.len > 0 && (!parse_port(port, &n) || n == 0))
         return false;
-    return v6 ? is_ip(AF_INET6, host) : parse_is_host(host);
+    return v6 ? is_ip(AF_INET6, host) : conf_parse_is_host(host);
 }
 
 static enum err addr_unix(struct arena *mem, struct str s,
@@ -122,8 +122,8 @@ static enum err addr_unix(struct arena *mem, struct str s,
     return ERR_OK;
 }
 
-enum err parse_addr(struct arena *mem, struct str s, struct conf_addr *out,
-                    const char **why_out)
+enum err conf_parse_addr(struct arena *mem, struct str s, struct conf_addr *out,
+                         const char **why_out)
 {
     struct conf_addr a = {0};
     struct str host;
@@ -161,7 +161,7 @@ enum err parse_addr(struct arena *mem, struct str s, struct conf_addr *out,
 
 static bool path_is_good(struct str s)
 {
-    if (!parse_is_visible(s))
+    if (!conf_parse_is_visible(s))
         return false;
     for (size_t i = 0; i < s.len; i++)
         if (strchr("\"<>\\^`{|}", s.p[i]))
@@ -177,7 +177,7 @@ static bool path_is_good(struct str s)
     return true;
 }
 
-/* The first half of parse_url(): what is wrong with <s>, NULL if nothing;
+/* The first half of conf_parse_url(): what is wrong with <s>, NULL if nothing;
  * <authority> and <path> get its parts. */
 static const char *url_fault(struct str s, bool *tls, struct str *authority,
                              struct str *path)
@@ -200,7 +200,7 @@ static const char *url_fault(struct str s, bool *tls, struct str *authority,
     end = str_find_char(s, '/');
     *authority = str_of(s.p, end);
     *path = str_skip(s, end);
-    if (!parse_is_authority(*authority))
+    if (!conf_parse_is_authority(*authority))
         return "has no valid host and port; write https://HOST[:PORT]/PATH";
     if (!path_is_good(*path))
         return "has a path that is not plain; percent-encode it and write "
@@ -208,8 +208,8 @@ static const char *url_fault(struct str s, bool *tls, struct str *authority,
     return NULL;
 }
 
-enum err parse_url(struct arena *mem, struct str s, struct conf_url *out,
-                   const char **why_out)
+enum err conf_parse_url(struct arena *mem, struct str s, struct conf_url *out,
+                        const char **why_out)
 {
     struct conf_url u = {0};
     struct str authority;

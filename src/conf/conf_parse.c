@@ -48,7 +48,7 @@ static bool parse_unit(struct str s, const struct unit *units, uint64_t *out)
     return false;
 }
 
-bool parse_duration(struct str s, int64_t *ms_out)
+bool conf_parse_duration(struct str s, int64_t *ms_out)
 {
     uint64_t v;
 
@@ -58,12 +58,12 @@ bool parse_duration(struct str s, int64_t *ms_out)
     return true;
 }
 
-bool parse_size(struct str s, uint64_t *bytes_out)
+bool conf_parse_size(struct str s, uint64_t *bytes_out)
 {
     return parse_unit(s, size_units, bytes_out);
 }
 
-bool parse_rate(struct str s, uint64_t *bps_out)
+bool conf_parse_rate(struct str s, uint64_t *bps_out)
 {
     if (str_ends(s, STR("/s")))
         s.len -= 2;
@@ -72,7 +72,7 @@ bool parse_rate(struct str s, uint64_t *bps_out)
     return parse_unit(s, size_units, bps_out);
 }
 
-bool parse_mode(struct str s, uint32_t *mode_out)
+bool conf_parse_mode(struct str s, uint32_t *mode_out)
 {
     uint32_t v = 0;
 
@@ -91,7 +91,7 @@ bool parse_mode(struct str s, uint32_t *mode_out)
     return true;
 }
 
-bool parse_is_visible(struct str s)
+bool conf_parse_is_visible(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)
         if (s.p[i] <= 0x20 || s.p[i] >= 0x7f)
@@ -111,7 +111,7 @@ static unsigned least(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
-unsigned parse_distance(struct str a, struct str b)
+unsigned conf_parse_distance(struct str a, struct str b)
 {
     unsigned row[3][WORD_MAX + 1]; /* row[i % 3] is the one of a[0..i) */
 

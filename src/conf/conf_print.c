@@ -15,9 +15,9 @@
 static void begin(struct out *o, unsigned indent, bool *dash)
 {
     for (unsigned i = *dash ? 1 : 0; i < indent; i++)
-        put(o, STR("  "));
+        conf_put(o, STR("  "));
     if (*dash)
-        put(o, STR("- "));
+        conf_put(o, STR("- "));
     *dash = false;
 }
 
@@ -36,8 +36,8 @@ static void print_list(struct out *o, const struct opt *row, const void *base,
     if (!given)
         return;
     begin(o, indent, dash);
-    put(o, str_from(opt_leaf(row)));
-    put(o, n > 0 ? STR(":\n") : STR(": []\n"));
+    conf_put(o, str_from(opt_leaf(row)));
+    conf_put(o, n > 0 ? STR(":\n") : STR(": []\n"));
     for (size_t i = 0; i < n; i++)
         print_rows(o, row, v + i * row->size, indent + 2, true);
 }
@@ -54,12 +54,13 @@ static void print_row(struct out *o, const struct opt *row, const void *base,
     }
     begin(o, indent, dash);
     if (row->type == OPT_MAP) {
-        put(o, str_from(opt_leaf(row)));
-        put(o,
-            row->flags & OPT_LATER ? STR(": # no effect yet\n") : STR(":\n"));
+        conf_put(o, str_from(opt_leaf(row)));
+        conf_put(o, row->flags & OPT_LATER ? STR(": # no effect yet\n")
+                                           : STR(":\n"));
         print_rows(o, row, base, indent + 1, false);
-    } else if (put_value(o, row, base)) {
-        put(o, row->flags & OPT_LATER ? STR(" # no effect yet\n") : STR("\n"));
+    } else if (conf_put_value(o, row, base)) {
+        conf_put(o, row->flags & OPT_LATER ? STR(" # no effect yet\n")
+                                           : STR("\n"));
     } else {
         o->b->len = before;
         *dash = had;
@@ -154,8 +155,8 @@ static void diff_value(struct diff *d, const struct opt *row,
 {
     struct out x = {.b = &d->a, .bare = true};
     struct out y = {.b = &d->b, .bare = true};
-    bool in_a = put_value(&x, row, a);
-    bool in_b = put_value(&y, row, b);
+    bool in_a = conf_put_value(&x, row, a);
+    bool in_b = conf_put_value(&y, row, b);
 
     if (x.e != ERR_OK || y.e != ERR_OK)
         d->e = ERR_NOMEM;

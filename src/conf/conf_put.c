@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void put(struct out *o, struct str s)
+void conf_put(struct out *o, struct str s)
 {
     if (o->e == ERR_OK)
         o->e = buf_put_str(o->b, s);
@@ -22,7 +22,7 @@ __attribute__((format(printf, 2, 3))) static void putf(struct out *o,
     va_start(ap, fmt);
     n = vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    put(o, str_of(text, n < 0 ? 0 : (size_t)n));
+    conf_put(o, str_of(text, n < 0 ? 0 : (size_t)n));
 }
 
 /* The value of <row> in <base>. */
@@ -70,19 +70,19 @@ static bool is_plain(struct str s)
     return true;
 }
 
-void put_text(struct out *o, struct str s)
+void conf_put_text(struct out *o, struct str s)
 {
     if (is_plain(s)) {
-        put(o, s);
+        conf_put(o, s);
         return;
     }
-    put(o, STR("\""));
+    conf_put(o, STR("\""));
     for (size_t i = 0; i < s.len; i++) {
         if (s.p[i] == '"' || s.p[i] == '\\')
-            put(o, STR("\\"));
-        put(o, str_of(s.p + i, 1));
+            conf_put(o, STR("\\"));
+        conf_put(o, str_of(s.p + i, 1));
     }
-    put(o, STR("\""));
+    conf_put(o, STR("\""));
 }
 
 static void put_unit(struct out *o, uint64_t v, const uint64_t *factors,
@@ -100,10 +100,10 @@ static void put_secret(struct out *o, const struct secret *s,
                        struct str literal)
 {
     if (o->bare) {
-        put_text(o, s->source);
-        put_text(o, secret_reveal(s));
+        conf_put_text(o, s->source);
+        conf_put_text(o, secret_reveal(s));
     } else {
-        put_text(o, s->source.len > 0 ? s->source : literal);
+        conf_put_text(o, s->source.len > 0 ? s->source : literal);
     }
 }
 
@@ -112,7 +112,7 @@ static void put_bool(struct out *o, const struct opt *row, const void *base)
     bool yes;
 
     memcpy(&yes, at(row, base), sizeof(yes));
-    put(o, yes ? STR("true") : STR("false"));
+    conf_put(o, yes ? STR("true") : STR("false"));
 }
 
 static void put_count(struct out *o, const struct opt *row, const void *base)
@@ -120,7 +120,7 @@ static void put_count(struct out *o, const struct opt *row, const void *base)
     uint64_t v = u64_at(row, base);
 
     if (v == 0 && (row->flags & OPT_AUTO))
-        put(o, STR("auto"));
+        conf_put(o, STR("auto"));
     else
         putf(o, "%" PRIu64, v);
 }
@@ -141,7 +141,7 @@ static void put_size(struct out *o, const struct opt *row, const void *base)
 
     put_unit(o, u64_at(row, base), factors, names);
     if (row->type == OPT_RATE)
-        put(o, STR("/s"));
+        conf_put(o, STR("/s"));
 }
 
 static void put_mode(struct out *o, const struct opt *row, const void *base)
@@ -157,7 +157,7 @@ static void put_enum(struct out *o, const struct opt *row, const void *base)
     unsigned v;
 
     memcpy(&v, at(row, base), sizeof(v));
-    put(o, str_from(row->names[v]));
+    conf_put(o, str_from(row->names[v]));
 }
 
 static void put_net(struct out *o, const struct opt *row, const void *base)
@@ -167,10 +167,10 @@ static void put_net(struct out *o, const struct opt *row, const void *base)
 
     if (row->type == OPT_ADDRESS) {
         memcpy(&addr, at(row, base), sizeof(addr));
-        put_text(o, addr.text);
+        conf_put_text(o, addr.text);
     } else {
         memcpy(&url, at(row, base), sizeof(url));
-        put_text(o, url.text);
+        conf_put_text(o, url.text);
     }
 }
 
@@ -179,7 +179,7 @@ static void put_plain(struct out *o, const struct opt *row, const void *base)
     struct str s;
 
     memcpy(&s, at(row, base), sizeof(s));
-    put_text(o, s);
+    conf_put_text(o, s);
 }
 
 static void put_strs(struct out *o, const struct opt *row, const void *base)
@@ -187,13 +187,13 @@ static void put_strs(struct out *o, const struct opt *row, const void *base)
     const struct str *v = opt_array(row, base);
     size_t n = opt_count(row, base);
 
-    put(o, STR("["));
+    conf_put(o, STR("["));
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
-            put(o, STR(", "));
-        put_text(o, v[i]);
+            conf_put(o, STR(", "));
+        conf_put_text(o, v[i]);
     }
-    put(o, STR("]"));
+    conf_put(o, STR("]"));
 }
 
 static void put_secrets(struct out *o, const struct opt *row, const void *base)
@@ -205,13 +205,13 @@ static void put_secrets(struct out *o, const struct opt *row, const void *base)
         put_secret(o, v, STR("***"));
         return;
     }
-    put(o, STR("["));
+    conf_put(o, STR("["));
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
-            put(o, STR(", "));
+            conf_put(o, STR(", "));
         put_secret(o, &v[i], STR("***"));
     }
-    put(o, STR("]"));
+    conf_put(o, STR("]"));
 }
 
 /* A URL without its user and password. */
@@ -231,11 +231,11 @@ static void put_secret_url(struct out *o, const struct opt *row,
         put_secret(o, &s, v);
         return;
     }
-    put(o, STR("\""));
-    put(o, str_of(v.p, scheme < user ? scheme + 3 : 0));
-    put(o, STR("***"));
-    put(o, str_skip(v, user));
-    put(o, STR("\""));
+    conf_put(o, STR("\""));
+    conf_put(o, str_of(v.p, scheme < user ? scheme + 3 : 0));
+    conf_put(o, STR("***"));
+    conf_put(o, str_skip(v, user));
+    conf_put(o, STR("\""));
 }
 
 static void put_headers(struct out *o, const struct opt *row, const void *base)
@@ -243,17 +243,18 @@ static void put_headers(struct out *o, const struct opt *row, const void *base)
     const struct conf_header *v = opt_array(row, base);
     size_t n = opt_count(row, base);
 
-    put(o, STR("{"));
+    conf_put(o, STR("{"));
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
-            put(o, STR(", "));
-        put_text(o, v[i].name);
-        put(o, STR(": "));
+            conf_put(o, STR(", "));
+        conf_put_text(o, v[i].name);
+        conf_put(o, STR(": "));
         put_secret(o, &v[i].value,
-                   header_is_secret(v[i].name) ? STR("***")
-                                               : secret_reveal(&v[i].value));
+                   conf_header_is_secret(v[i].name)
+                       ? STR("***")
+                       : secret_reveal(&v[i].value));
     }
-    put(o, STR("}"));
+    conf_put(o, STR("}"));
 }
 
 /* What writes each type; NULL for maps and lists of maps. */
@@ -263,7 +264,8 @@ static void (*const writers[OPT_TYPE_COUNT])(struct out *, const struct opt *,
     [OPT_DURATION] = put_duration, [OPT_SIZE] = put_size,
     [OPT_RATE] = put_size,         [OPT_MODE] = put_mode,
     [OPT_ENUM] = put_enum,         [OPT_NAME] = put_plain,
-    [OPT_TEXT] = put_plain,        [OPT_PATH] = put_plain,
+    [OPT_TEXT] = put_plain,        [OPT_GLOB] = put_plain,
+    [OPT_HOST] = put_plain,        [OPT_PATH] = put_plain,
     [OPT_ACCESS] = put_plain,      [OPT_DEVICE] = put_plain,
     [OPT_HTTP_URL] = put_plain,    [OPT_ADDRESS] = put_net,
     [OPT_BASE_URL] = put_net,      [OPT_SECRET] = put_secrets,
@@ -296,6 +298,8 @@ static bool is_absent(const struct opt *row, const void *base)
         return addr.family == 0;
     case OPT_NAME:
     case OPT_TEXT:
+    case OPT_GLOB:
+    case OPT_HOST:
     case OPT_PATH:
         memcpy(&s, at(row, base), sizeof(s));
         return s.len == 0 && !(row->flags & OPT_EMPTY);
@@ -304,12 +308,12 @@ static bool is_absent(const struct opt *row, const void *base)
     }
 }
 
-bool put_value(struct out *o, const struct opt *row, const void *base)
+bool conf_put_value(struct out *o, const struct opt *row, const void *base)
 {
     if (is_absent(row, base))
         return false;
-    put(o, str_from(opt_leaf(row)));
-    put(o, STR(": "));
+    conf_put(o, str_from(opt_leaf(row)));
+    conf_put(o, STR(": "));
     writers[row->type](o, row, base);
     return true;
 }

@@ -12,14 +12,14 @@ struct out {
 };
 
 /* Append <s> as it is. */
-void put(struct out *o, struct str s);
+void conf_put(struct out *o, struct str s);
 
 /* Append <s> as a YAML scalar, quoted where it must be. */
-void put_text(struct out *o, struct str s);
+void conf_put_text(struct out *o, struct str s);
 
 /* Append "KEY: VALUE" for the row <row> of the struct at <base>, on one line
  * without its end. False when the key is absent: nothing is written. */
-bool put_value(struct out *o, const struct opt *row, const void *base);
+bool conf_put_value(struct out *o, const struct opt *row, const void *base);
 
 /* How many elements the array row <row> has at <base>. */
 size_t opt_count(const struct opt *row, const void *base);

@@ -15,7 +15,7 @@ void conf_report_fini(struct conf_report *r)
     memset(r, 0, sizeof(*r));
 }
 
-struct quoted quote(struct str s)
+struct quoted conf_quote(struct str s)
 {
     struct quoted q;
     size_t n = s.len > 60 ? 57 : s.len;

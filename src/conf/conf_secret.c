@@ -76,7 +76,7 @@ static bool from_env(struct bind *b, const struct opt *o, const struct ynode *n,
         say_error(b->say, n,
                   "%s: the environment has no variable %s; set it for the "
                   "daemon",
-                  o->path, quote(name).c);
+                  o->path, conf_quote(name).c);
         return false;
     }
     return keep(b, o, n, str_from(value), spaces, out);
@@ -138,7 +138,7 @@ static bool from_file(struct bind *b, const struct opt *o,
         say_error(b->say, n,
                   "%s: the secret file %s cannot be used (%s); make it a "
                   "file that only the daemon may read",
-                  o->path, quote(path).c, fault);
+                  o->path, conf_quote(path).c, fault);
     if (good && len > 0 && text[len - 1] == '\n')
         len--;
     if (good && len > 0 && text[len - 1] == '\r')
@@ -178,7 +178,7 @@ bool bind_secret(struct bind *b, const struct opt *o, const struct ynode *n,
     return good;
 }
 
-bool header_is_secret(struct str name)
+bool conf_header_is_secret(struct str name)
 {
     static const char *const words[] = {"auth",   "key",    "token",
                                         "secret", "cookie", "password"};

@@ -23,6 +23,8 @@ enum opt_type {
     OPT_ENUM,     /* an enum of int size; <names> */
     OPT_NAME,     /* struct str: letters, digits, . _ - */
     OPT_TEXT,     /* struct str: printable ASCII */
+    OPT_GLOB,     /* struct str: model name or glob */
+    OPT_HOST,     /* struct str: host name */
     OPT_PATH,     /* struct str: absolute path */
     OPT_ACCESS,   /* struct str: stderr, off or absolute path */
     OPT_DEVICE,   /* struct str: auto, cpu, cuda:N */

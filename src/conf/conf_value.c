@@ -22,7 +22,7 @@ static void bad(struct bind *b, const struct opt *o, const struct ynode *n,
                   kinds[n->kind], opt_type_name(o->type), how);
     else
         say_error(b->say, n, "%s: \"%s\" will not do; write %s", o->path,
-                  quote(n->text).c, how);
+                  conf_quote(n->text).c, how);
 }
 
 static void put_str(struct bind *b, const struct opt *o, void *base,
@@ -67,13 +67,13 @@ static void bind_duration(struct bind *b, const struct opt *o,
 {
     int64_t ms;
 
-    if (!parse_duration(n->text, &ms))
+    if (!conf_parse_duration(n->text, &ms))
         bad(b, o, n, "a whole number and its unit: 500ms, 10s, 5m, 1h or 30d");
     else if (ms < o->min || ms > o->max)
         say_error(b->say, n,
                   "%s: \"%s\" is out of range; write a duration from "
                   "%" PRId64 "ms to %" PRId64 "s",
-                  o->path, quote(n->text).c, o->min, o->max / 1000);
+                  o->path, conf_quote(n->text).c, o->min, o->max / 1000);
     else
         memcpy((char *)base + o->off, &ms, sizeof(ms));
 }
@@ -100,14 +100,14 @@ static void bind_size(struct bind *b, const struct opt *o,
     char hi[32];
     uint64_t v;
 
-    if (rate ? !parse_rate(n->text, &v) : !parse_size(n->text, &v))
+    if (rate ? !conf_parse_rate(n->text, &v) : !conf_parse_size(n->text, &v))
         bad(b, o, n,
             rate ? "a whole number and its unit: 512B/s, 1KiB/s or 1MiB/s"
                  : "a whole number and its unit: 512B, 64KiB, 8MiB or 2GiB");
     else if (v < (uint64_t)o->min || v > (uint64_t)o->max)
         say_error(b->say, n,
                   "%s: \"%s\" is out of range; write a size from %s to %s",
-                  o->path, quote(n->text).c,
+                  o->path, conf_quote(n->text).c,
                   size_text((uint64_t)o->min, lo, sizeof(lo)),
                   size_text((uint64_t)o->max, hi, sizeof(hi)));
     else
@@ -119,7 +119,7 @@ static void bind_mode(struct bind *b, const struct opt *o,
 {
     uint32_t mode;
 
-    if (!parse_mode(n->text, &mode))
+    if (!conf_parse_mode(n->text, &mode))
         bad(b, o, n, "an octal mode like 0660");
     else
         memcpy((char *)base + o->off, &mode, sizeof(mode));
@@ -188,14 +188,14 @@ static bool origin_is_good(struct str s)
 
     if (str_eq(s, STR("*")) || str_eq(s, STR("null")))
         return true;
-    return at > 0 && at < s.len && parse_is_authority(str_skip(s, at + 3));
+    return at > 0 && at < s.len && conf_parse_is_authority(str_skip(s, at + 3));
 }
 
 static bool host_is_good(struct str s)
 {
     if (str_starts(s, STR("*.")))
         s = str_skip(s, 2);
-    return parse_is_host(s);
+    return conf_parse_is_host(s);
 }
 
 /* Whether <s> is right for the row, else how it is written. */
@@ -205,7 +205,7 @@ static const char *text_fault(enum opt_type t, struct str s)
     case OPT_NAME:
         return is_name(s) ? NULL : "1 to 64 letters, digits, '.', '_' or '-'";
     case OPT_TEXT:
-        return s.len > 0 && s.len <= TEXT_LEN_MAX && parse_is_visible(s)
+        return s.len > 0 && s.len <= TEXT_LEN_MAX && conf_parse_is_visible(s)
                    ? NULL
                    : "plain characters without spaces";
     case OPT_PATH:
@@ -216,6 +216,7 @@ static const char *text_fault(enum opt_type t, struct str s)
                    : "stderr, off, or an absolute path: /...";
     case OPT_DEVICE:
         return is_device(s) ? NULL : "auto, cpu or cuda:0";
+    case OPT_GLOB:
     case OPT_GLOBS:
         return glob_is_good(s) ? NULL
                                : "a model name or a glob of at most 8 stars";
@@ -224,6 +225,8 @@ static const char *text_fault(enum opt_type t, struct str s)
                    ? NULL
                    : "\"*\" or an origin like https://app.example.com, "
                      "without a path";
+    case OPT_HOST:
+        return conf_parse_is_host(s) ? NULL : "a host name";
     case OPT_HOSTS:
         return host_is_good(s) ? NULL : "a host name or *.domain";
     default:
@@ -253,9 +256,9 @@ static void bind_net(struct bind *b, const struct opt *o, const struct ynode *n,
     enum err e = ERR_OK;
 
     if (o->type == OPT_ADDRESS && n->text.len > 0)
-        e = parse_addr(b->mem, n->text, &addr, &why);
+        e = conf_parse_addr(b->mem, n->text, &addr, &why);
     else if (o->type != OPT_ADDRESS && n->text.len > 0)
-        e = parse_url(b->mem, n->text, &url, &why);
+        e = conf_parse_url(b->mem, n->text, &url, &why);
     else if (!(o->flags & OPT_EMPTY)) {
         e = ERR_SYNTAX;
         why = "is empty; write it or remove the key";
@@ -264,8 +267,9 @@ static void bind_net(struct bind *b, const struct opt *o, const struct ynode *n,
         b->nomem = true;
     else if (e != ERR_OK)
         say_error(b->say, n, "%s: \"%s\" %s", o->path,
-                  str_find_char(n->text, '@') < n->text.len ? "..."
-                                                            : quote(n->text).c,
+                  str_find_char(n->text, '@') < n->text.len
+                      ? "..."
+                      : conf_quote(n->text).c,
                   why);
     else if (o->type == OPT_ADDRESS)
         memcpy((char *)base + o->off, &addr, sizeof(addr));
@@ -302,7 +306,7 @@ static void bind_secret_url(struct bind *b, const struct opt *o,
     rest = str_skip(rest, at < rest.len ? at + 1 : 0);
     if (o->type == OPT_REDIS || str_ends(rest, STR("/")))
         rest.len = str_find_char(rest, '/');
-    if (secret_reveal(&v).len > 0 && (!*s || !parse_is_authority(rest)))
+    if (secret_reveal(&v).len > 0 && (!*s || !conf_parse_is_authority(rest)))
         say_error(b->say, n, "%s: not a URL of that kind; write e.g. %s",
                   o->path, o->example);
     else
@@ -404,10 +408,11 @@ static void bind_headers(struct bind *b, const struct opt *o,
             return;
         if (fault)
             say_error(b->say, p->key, "%s: %s %s", o->path,
-                      quote(p->key->text).c, fault);
+                      conf_quote(p->key->text).c, fault);
         v->name = bind_dup(b, p->key->text);
         bind_secret(b, o, p->node,
-                    header_is_secret(v->name) ? LITERAL_WARN : LITERAL_FINE,
+                    conf_header_is_secret(v->name) ? LITERAL_WARN
+                                                   : LITERAL_FINE,
                     true, &v->value);
     }
 }
@@ -427,6 +432,8 @@ static const struct {
     [OPT_ENUM] = {bind_enum, true},
     [OPT_NAME] = {bind_text, true},
     [OPT_TEXT] = {bind_text, true},
+    [OPT_GLOB] = {bind_text, true},
+    [OPT_HOST] = {bind_text, true},
     [OPT_PATH] = {bind_text, true},
     [OPT_ACCESS] = {bind_text, true},
     [OPT_DEVICE] = {bind_text, true},

@@ -156,7 +156,7 @@ static bool key_is_good(struct builder *b, struct frame *f,
         return true;
     say_error(b->say, key,
               "%s is set twice, first in line %u; remove one of them",
-              quote(key->text).c, first->key->line);
+              conf_quote(key->text).c, first->key->line);
     return false;
 }
 
@@ -213,7 +213,7 @@ static void check_tag(struct builder *b, const yaml_char_t *tag,
         str_starts(t, STR("tag:yaml.org,2002:")))
         return;
     say_error(b->say, n, "the tag %s means nothing here; remove it",
-              quote(t).c);
+              conf_quote(t).c);
 }
 
 static enum err open_node(struct builder *b, const yaml_event_t *ev,
@@ -320,7 +320,7 @@ static enum err alias(struct builder *b, const yaml_event_t *ev)
     say_error(b->say, n,
               "no anchor &%s before this alias; put a value that begins with "
               "'*' in quotes",
-              quote(name).c);
+              conf_quote(name).c);
     return attach(b, n);
 }
 

@@ -46,7 +46,7 @@ struct quoted {
 };
 
 /* <s> cut and cleaned for a message. */
-struct quoted quote(struct str s);
+struct quoted conf_quote(struct str s);
 
 /* Add a mistake at <at>, NULL for the file as a whole: "what is wrong; what
  * to write instead". */

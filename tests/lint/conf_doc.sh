@@ -32,6 +32,7 @@ compare() {
 cut -f1 "$tmp/table" | sort >"$tmp/keys"
 # key, default: only keys that have one
 awk -F'\t' '$3 != "" { print $1 "\t" $3 }' "$tmp/table" | sort >"$tmp/defaults"
+cut -f1,2 "$tmp/table" | sort >"$tmp/types"
 # key, flag: rows of maps and of keys alike
 awk -F'\t' '{ n = split($5, f, " ")
     for (i = 1; i <= n; i++) if (f[i] != "-") print $1 "\t" f[i] }' \
@@ -69,9 +70,12 @@ awk -F'\t' '$2 == "default" && $3 != "" { print $1 "\t" $3 }' "$tmp/sample" |
     sort -u >"$tmp/sample.defaults"
 compare "defaults of etc/tollgate.yaml" "$tmp/defaults" "$tmp/sample.defaults"
 
-# --- the man page: ".It Ic KEY", "Default:" and ".Cm VALUE", two sentences --
+# --- the man page: ".It Ic KEY Pq TYPE", "Default:" and ".Cm VALUE", two sentences --
 awk '
-/^\.It Ic / { key = $3; print "key\t" key; want = 0; next }
+/^\.It Ic / {
+    key = $3; type = $0; sub(/.* Pq /, "", type)
+    print "key\t" key "\t" type; want = 0; next
+}
 /^\.Sh /    { key = "" }
 key == ""   { next }
 /^Default:$/ { want = 1; next }
@@ -85,8 +89,9 @@ want && /^\.(Cm|Pa) / {
 /^Needs a restart\.$/  { print "flag\t" key "\trestart" }
 /^Required\.$/         { print "flag\t" key "\trequired" }
 ' "$man" >"$tmp/man"
-awk -F'\t' '$1 == "key" { print $2 }' "$tmp/man" | sort >"$tmp/man.keys"
-compare "keys of tollgate.yaml.5" "$tmp/keys" "$tmp/man.keys"
+awk -F'\t' '$1 == "key" { print $2 "\t" $3 }' "$tmp/man" | sort \
+    >"$tmp/man.types"
+compare "keys and types of tollgate.yaml.5" "$tmp/types" "$tmp/man.types"
 awk -F'\t' '$1 == "default" { print $2 "\t" $3 }' "$tmp/man" | sort \
     >"$tmp/man.defaults"
 compare "defaults of tollgate.yaml.5" "$tmp/defaults" "$tmp/man.defaults"

@@ -432,6 +432,9 @@ static const struct {
     {NULL, "/home/u", "/home/u/.local/state/tollgate"},
     {"", "/home/u", "/home/u/.local/state/tollgate"},
     {"rel", "/home/u", "/home/u/.local/state/tollgate"},
+    {"/a234567890123456789012345678901234567890123456789012345678901234567890"
+     "12345678901234567890",
+     NULL, NULL},
     {NULL, NULL, NULL},
     {NULL, "rel", NULL},
 };

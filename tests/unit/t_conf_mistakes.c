@@ -17,9 +17,11 @@ struct mistake {
     const char *says; /* start of the line, after "F:" */
 };
 
-#define UP   "upstreams: [{name: a, base_url: 'https://h/v1'"
-#define U(x) UP ", " x "}]"
-#define EM   "engine: {models: [{name: a, path: /m"
+#define UP      "upstreams: [{name: a, base_url: 'https://h/v1'"
+#define U(x)    UP ", " x "}]"
+#define C50     "cccccccccccccccccccccccccccccccccccccccccccccccccc"
+#define LONG(k) k ": /" C50 "/" C50 "/abcdef"
+#define EM      "engine: {models: [{name: a, path: /m"
 
 static const struct mistake mistakes[] = {
     /* keys */
@@ -162,6 +164,12 @@ static const struct mistake mistakes[] = {
     {U("proxy: h:80"), "1:56: upstreams[].proxy: not a URL of that kind"},
     {U("proxy: 'ftp://h'"), "1:56: upstreams[].proxy: not a URL of that kind"},
     {U("tls: {verify: 1}"), "1:63: upstreams[].tls.verify: \"1\" will not do"},
+    {U("tls: {server_name: 'a b'}"), "1:68: upstreams[].tls.server_name: \"a"},
+    {U("api_version: 'a&b'"), "1:62: upstreams[].api_version: \"a&b\" will"},
+    {"routes: [{model: '*********', targets: []}]",
+     "1:18: routes[].model: \"*********\" will not do"},
+    {LONG("state_dir"), "1:12: the path of the control socket is longer"},
+    {LONG("control_socket"), "1:17: the path of the control socket is"},
     {U("tls: {ca: /nonexistent/ca.pem}"),
      "1:59: upstreams[].tls.ca: /nonexistent/ca.pem cannot be read (No such"},
     {U("retries: {backoff: 9s}"), "1:58: upstreams[].retries.backoff_max is "

@@ -53,7 +53,7 @@ static void durations_need_a_unit(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int64_t v = -1;
 
-        if (parse_duration(str_from(cases[i].text), &v) !=
+        if (conf_parse_duration(str_from(cases[i].text), &v) !=
                 (cases[i].value >= 0) ||
             v != cases[i].value)
             fail_msg("duration \"%s\" gave %lld", cases[i].text, (long long)v);
@@ -87,7 +87,8 @@ static void sizes_are_binary(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint64_t v = UINT64_MAX;
 
-        if (parse_size(str_from(cases[i].text), &v) != (cases[i].value >= 0) ||
+        if (conf_parse_size(str_from(cases[i].text), &v) !=
+                (cases[i].value >= 0) ||
             v != (uint64_t)cases[i].value)
             fail_msg("size \"%s\" gave %llu", cases[i].text,
                      (unsigned long long)v);
@@ -106,7 +107,8 @@ static void rates_are_sizes_a_second(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint64_t v = UINT64_MAX;
 
-        if (parse_rate(str_from(cases[i].text), &v) != (cases[i].value >= 0) ||
+        if (conf_parse_rate(str_from(cases[i].text), &v) !=
+                (cases[i].value >= 0) ||
             v != (uint64_t)cases[i].value)
             fail_msg("rate \"%s\" gave %llu", cases[i].text,
                      (unsigned long long)v);
@@ -125,7 +127,8 @@ static void modes_are_octal(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint32_t v = UINT32_MAX;
 
-        if (parse_mode(str_from(cases[i].text), &v) != (cases[i].value >= 0) ||
+        if (conf_parse_mode(str_from(cases[i].text), &v) !=
+                (cases[i].value >= 0) ||
             v != (uint32_t)cases[i].value)
             fail_msg("mode \"%s\" gave %o", cases[i].text, v);
     }
@@ -187,7 +190,7 @@ static void addresses_are_numeric(void **state)
         const struct address *c = &cases[i];
         struct conf_addr a = {0};
         const char *why = NULL;
-        enum err e = parse_addr(mem, str_from(c->text), &a, &why);
+        enum err e = conf_parse_addr(mem, str_from(c->text), &a, &why);
 
         if (e != (c->family ? ERR_OK : ERR_SYNTAX))
             fail_msg("address \"%s\": %s", c->text, err_name(e));
@@ -213,62 +216,61 @@ struct url {
     const char *whole;
 };
 
+static const struct url urls[] = {
+    {"https://api.openai.com/v1", "api.openai.com", 443, "/v1",
+     "https://api.openai.com/v1"},
+    {"https://api.openai.com/v1///", "api.openai.com", 443, "/v1",
+     "https://api.openai.com/v1"},
+    {"http://127.0.0.1:8000", "127.0.0.1", 8000, "", "http://127.0.0.1:8000"},
+    {"HTTP://Host.Example:80/", "host.example", 80, "", "http://host.example"},
+    {"https://h:8443/a/b", "h", 8443, "/a/b", "https://h:8443/a/b"},
+    {"http://[::1]:9/v1", "::1", 9, "/v1", "http://[::1]:9/v1"},
+    {"https://x_y.internal./v1", "x_y.internal.", 443, "/v1",
+     "https://x_y.internal./v1"},
+    {"https://h/a%20b", "h", 443, "/a%20b", "https://h/a%20b"},
+    {"", NULL, 0, "", ""},
+    {"api.openai.com/v1", NULL, 0, "", ""},
+    {"ftp://h/", NULL, 0, "", ""},
+    {"https:/h", NULL, 0, "", ""},
+    {"https://", NULL, 0, "", ""},
+    {"https:///v1", NULL, 0, "", ""},
+    {"https://user@h/", NULL, 0, "", ""},
+    {"https://user:pass@h/", NULL, 0, "", ""},
+    {"https://h/p@th", NULL, 0, "", ""},
+    {"https://h/?a=b", NULL, 0, "", ""},
+    {"https://h?a=b", NULL, 0, "", ""},
+    {"https://h/#f", NULL, 0, "", ""},
+    {"https://h:/", NULL, 0, "", ""},
+    {"https://h:0/", NULL, 0, "", ""},
+    {"https://h:65536/", NULL, 0, "", ""},
+    {"https://h:80:80/", NULL, 0, "", ""},
+    {"https://1.2.3/", NULL, 0, "", ""},
+    {"https://1.2.3.256/", NULL, 0, "", ""},
+    {"https://-h/", NULL, 0, "", ""},
+    {"https://a..b/", NULL, 0, "", ""},
+    {"https://.a/", NULL, 0, "", ""},
+    {"https://h h/", NULL, 0, "", ""},
+    {"https://h/a b", NULL, 0, "", ""},
+    {"https://h/../x", NULL, 0, "", ""},
+    {"https://h/./x", NULL, 0, "", ""},
+    {"https://h/x/..", NULL, 0, "", ""},
+    {"https://h\\x/", NULL, 0, "", ""},
+    {"https://h/\"", NULL, 0, "", ""},
+    {"https://h\xc3\xa9/", NULL, 0, "", ""},
+    {"https://[::1/", NULL, 0, "", ""},
+    {"https://[h]/", NULL, 0, "", ""},
+};
+
 static void urls_are_split(void **state)
 {
-    static const struct url cases[] = {
-        {"https://api.openai.com/v1", "api.openai.com", 443, "/v1",
-         "https://api.openai.com/v1"},
-        {"https://api.openai.com/v1///", "api.openai.com", 443, "/v1",
-         "https://api.openai.com/v1"},
-        {"http://127.0.0.1:8000", "127.0.0.1", 8000, "",
-         "http://127.0.0.1:8000"},
-        {"HTTP://Host.Example:80/", "host.example", 80, "",
-         "http://host.example"},
-        {"https://h:8443/a/b", "h", 8443, "/a/b", "https://h:8443/a/b"},
-        {"http://[::1]:9/v1", "::1", 9, "/v1", "http://[::1]:9/v1"},
-        {"https://x_y.internal./v1", "x_y.internal.", 443, "/v1",
-         "https://x_y.internal./v1"},
-        {"https://h/a%20b", "h", 443, "/a%20b", "https://h/a%20b"},
-        {"", NULL, 0, "", ""},
-        {"api.openai.com/v1", NULL, 0, "", ""},
-        {"ftp://h/", NULL, 0, "", ""},
-        {"https:/h", NULL, 0, "", ""},
-        {"https://", NULL, 0, "", ""},
-        {"https:///v1", NULL, 0, "", ""},
-        {"https://user@h/", NULL, 0, "", ""},
-        {"https://user:pass@h/", NULL, 0, "", ""},
-        {"https://h/p@th", NULL, 0, "", ""},
-        {"https://h/?a=b", NULL, 0, "", ""},
-        {"https://h?a=b", NULL, 0, "", ""},
-        {"https://h/#f", NULL, 0, "", ""},
-        {"https://h:/", NULL, 0, "", ""},
-        {"https://h:0/", NULL, 0, "", ""},
-        {"https://h:65536/", NULL, 0, "", ""},
-        {"https://h:80:80/", NULL, 0, "", ""},
-        {"https://1.2.3/", NULL, 0, "", ""},
-        {"https://1.2.3.256/", NULL, 0, "", ""},
-        {"https://-h/", NULL, 0, "", ""},
-        {"https://a..b/", NULL, 0, "", ""},
-        {"https://.a/", NULL, 0, "", ""},
-        {"https://h h/", NULL, 0, "", ""},
-        {"https://h/a b", NULL, 0, "", ""},
-        {"https://h/../x", NULL, 0, "", ""},
-        {"https://h/./x", NULL, 0, "", ""},
-        {"https://h/x/..", NULL, 0, "", ""},
-        {"https://h\\x/", NULL, 0, "", ""},
-        {"https://h/\"", NULL, 0, "", ""},
-        {"https://h\xc3\xa9/", NULL, 0, "", ""},
-        {"https://[::1/", NULL, 0, "", ""},
-        {"https://[h]/", NULL, 0, "", ""},
-    };
     struct arena *mem = arena_new(4096, 1 << 20);
 
     (void)state; /* cmocka's signature */
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const struct url *c = &cases[i];
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        const struct url *c = &urls[i];
         struct conf_url u = {0};
         const char *why = NULL;
-        enum err e = parse_url(mem, str_from(c->text), &u, &why);
+        enum err e = conf_parse_url(mem, str_from(c->text), &u, &why);
 
         if (e != (c->host ? ERR_OK : ERR_SYNTAX))
             fail_msg("URL \"%s\": %s", c->text, err_name(e));
@@ -310,9 +312,9 @@ static void distance_counts_edits(void **state)
     (void)state; /* cmocka's signature */
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         assert_int_equal(
-            parse_distance(str_from(cases[i].a), str_from(cases[i].b)),
+            conf_parse_distance(str_from(cases[i].a), str_from(cases[i].b)),
             cases[i].d);
-    assert_int_equal(parse_distance(str_from(long_word), STR("a")), 99);
+    assert_int_equal(conf_parse_distance(str_from(long_word), STR("a")), 99);
 }
 
 int main(void)

@@ -106,8 +106,8 @@ static void uncommented_it_shows_the_defaults(void **state)
             continue;
         buf_init(&a, 4096);
         buf_init(&b, 4096);
-        assert_true(put_value(&x, &conf_opts[i], c));
-        assert_true(put_value(&y, &conf_opts[i], d));
+        assert_true(conf_put_value(&x, &conf_opts[i], c));
+        assert_true(conf_put_value(&y, &conf_opts[i], d));
         if (!str_eq(buf_str(&a), buf_str(&b)))
             fail_msg("sample %.*s, default %.*s", STR_ARG(buf_str(&a)),
                      STR_ARG(buf_str(&b)));
