@@ -1,10 +1,10 @@
 /* log.c - See log.h. Callers format their line and push it into a ring; the
- * log thread writes it. The thread naps 5 ms after it has written all there
- * was, so that a busy server wakes it 200 times a second and not once a line;
- * after a nap without news it says so in <is_asleep> and sleeps until a caller
- * wakes it. That cannot miss a line: the caller moves the ring's head and then
- * reads <is_asleep>, the thread sets <is_asleep> and then reads the head, and
- * all four are sequentially consistent.
+ * log thread writes it. To wake a thread costs a caller some 5 us, so the
+ * thread looks by itself every 20 ms; only when a second has passed without
+ * news it says so in <is_asleep> and sleeps until a caller wakes it. That
+ * cannot miss a line: the caller moves the ring's head and then reads
+ * <is_asleep>, the thread sets <is_asleep> and then reads the head, and all
+ * four are sequentially consistent.
  *
  * A log belongs to the process, not to an owner that could be passed around,
  * so this file has state of its own. */
@@ -27,7 +27,8 @@
 #include "base/thr.h"
 #include "base/utf8.h"
 
-#define NAP_MS          5
+#define NAP_MS          20
+#define NAPS            50 /* without news, before it sleeps */
 #define STALL_MS        100
 #define TELL_MS         1000
 #define GRACE_MS        500 /* for the thread's own end */
@@ -53,6 +54,7 @@ struct round {
     uint64_t told_access;
     uint64_t told_ms;     /* when it last did */
     uint64_t deadline_ms; /* 0: nobody wants it to end */
+    int naps;             /* in a row, without news */
 };
 
 static struct state {
@@ -199,7 +201,9 @@ static void tell_dropped(struct round *r)
         return;
     log_warn(LOG_MAIN, "lines were lost: log=%" PRIu64 " access=%" PRIu64,
              log - r->told_log, access - r->told_access);
-    *r = (struct round){log, access, now_ms, r->deadline_ms};
+    r->told_log = log;
+    r->told_access = access;
+    r->told_ms = now_ms;
 }
 
 static bool has_untold(const struct round *r)
@@ -277,15 +281,21 @@ static bool pump(int wait_ms)
     return has_written;
 }
 
-/* Sleep until a caller has news, at most <wait_ms>. */
-static void sleep_until_woken(int wait_ms)
+/* There is nothing to write: nap or, after so many naps that nobody seems to
+ * come, sleep until a caller has news, at most <wait_ms>. */
+static void rest(struct round *r, int wait_ms)
 {
-    if (pump(NAP_MS))
+    if (pump(NAP_MS)) {
+        r->naps = 0;
+        return;
+    }
+    if (++r->naps < NAPS)
         return;
     atomic_store(&st.is_asleep, true);
     if (is_drained() && !atomic_load(&st.is_stopping))
         pump(wait_ms);
     atomic_store(&st.is_asleep, false);
+    r->naps = 0;
 }
 
 /* One round; false when the thread shall end. */
@@ -302,8 +312,10 @@ static bool work(struct round *r)
     if (is_stopping && (is_drained() || real_ms() >= r->deadline_ms))
         return false;
     if (is_drained())
-        sleep_until_woken(has_untold(r) ? TELL_MS : -1);
-    else if (!pump(STALL_MS) && !is_drained())
+        rest(r, has_untold(r) ? TELL_MS : -1);
+    else if (pump(STALL_MS))
+        r->naps = 0;
+    else if (!is_drained())
         poll(&nap, 1, 1); /* somebody is still copying a line */
     return true;
 }
