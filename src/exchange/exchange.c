@@ -208,7 +208,8 @@ void exchange_gone(struct exchange *x)
     exchange_wake(x, WAKE_GONE);
 }
 
-static struct str fail_text(struct exchange *x, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static struct str fail_text(
+    struct exchange *x, const char *fmt, va_list ap)
 {
     char text[512];
     int n = vsnprintf(text, sizeof(text), fmt, ap);
