@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "config.h"
+#include "daemon/control_info.h"
+#include "daemon/control_keys.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
 #include "front/front.h"

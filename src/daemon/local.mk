@@ -4,7 +4,10 @@ TG_LIBS += src/daemon/libdaemon.a
 src_daemon_libdaemon_a_SOURCES = \
     src/daemon/boot.c src/daemon/daemon.h \
     src/daemon/control.c src/daemon/control.h \
+    src/daemon/control_args.c src/daemon/control_args.h \
     src/daemon/control_cmds.c \
+    src/daemon/control_info.c src/daemon/control_info.h \
+    src/daemon/control_keys.c src/daemon/control_keys.h \
     src/daemon/local.c src/daemon/local.h \
     src/daemon/reload.c src/daemon/reload.h \
     src/daemon/signals.c src/daemon/signals.h \

@@ -1,0 +1,468 @@
+/* control_info.c - See control_info.h. Reads only, but for target drain. */
+#include "daemon/control_info.h"
+
+#include "account/keytab.h"
+#include "account/ledger.h"
+#include "base/clock.h"
+#include "conf/conf.h"
+#include "daemon/control_args.h"
+#include "daemon/control_keys.h"
+#include "daemon/daemon.h"
+#include "daemon/status.h"
+#include "serve/route.h"
+#include "serve/target.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define EXPORT_ROWS_MAX 100000 /* rows of one answer */
+
+static json_t *js(struct str s)
+{
+    return json_stringn(s.len ? s.p : "", s.len);
+}
+
+static json_t *js_or_null(struct str s)
+{
+    return s.len ? js(s) : json_null();
+}
+
+static json_t *time_json(uint64_t wall_ms)
+{
+    char text[CLOCK_RFC3339_SIZE];
+
+    if (wall_ms == 0)
+        return json_null();
+    clock_format_rfc3339(wall_ms, text);
+    return json_string(text);
+}
+
+static json_t *usd_json(int64_t nusd)
+{
+    char text[40];
+
+    snprintf(text, sizeof(text), "%" PRId64 ".%09" PRId64, nusd / 1000000000,
+             nusd % 1000000000);
+    return json_string(text);
+}
+
+/* ---- usage ------------------------------------------------------------- */
+
+static bool usage_by(struct str name, enum usage_by *out)
+{
+    static const char *const names[USAGE_BY_COUNT] = {"none",  "key", "team",
+                                                      "model", "day", "target"};
+
+    *out = USAGE_BY_NONE;
+    if (name.len == 0)
+        return true;
+    for (int i = 0; i < USAGE_BY_COUNT; i++) {
+        if (str_eq(name, str_from(names[i]))) {
+            *out = (enum usage_by)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static json_t *sum_json(struct daemon *d, const struct usage_sum *s,
+                        enum usage_by by)
+{
+    json_t *o = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "group", s->name,
+        "requests", (json_int_t)s->requests, "errors", (json_int_t)s->errors,
+        "input_tokens", (json_int_t)row_input_tokens(s->tok), "cached_tokens",
+        (json_int_t)s->tok[ROW_TOK_CACHE_READ], "output_tokens",
+        (json_int_t)row_output_tokens(s->tok), "ms_total",
+        (json_int_t)s->ms_total, "cost_usd", usd_json(s->cost_nusd));
+
+    if (by == USAGE_BY_KEY) {
+        const struct key *k = keytab_find(d->keys, str_from(s->name));
+
+        json_object_set_new(o, "name", k ? js(k->spec.name) : json_null());
+        key_unref(k);
+    }
+    return o;
+}
+
+static bool usage_times(const json_t *args, struct usage_query *q,
+                        struct buf *why)
+{
+    struct str since = args_str(args, "since"), until = args_str(args, "until");
+    int64_t now_ms;
+
+    clock_update();
+    now_ms = (int64_t)clock_wall_ms();
+    if (since.len > 0 &&
+        !args_time_ms(since, now_ms, true, &q->since_wall_ms)) {
+        control_fail(why,
+                     "since '%.*s' is no time; write e.g. 7d or "
+                     "2026-11-01",
+                     STR_ARG(since));
+        return false;
+    }
+    if (until.len > 0 &&
+        !args_time_ms(until, now_ms, true, &q->until_wall_ms)) {
+        control_fail(why,
+                     "until '%.*s' is no time; write e.g. 1d or "
+                     "2026-11-21",
+                     STR_ARG(until));
+        return false;
+    }
+    return true;
+}
+
+static json_t *usage_answer(struct daemon *d, const struct usage_query *q,
+                            struct buf *why)
+{
+    struct usage_report r = {0};
+    json_t *list;
+
+    if (ledger_usage(d->ledger, q, &r) != ERR_OK)
+        return control_fail(why, "the ledger cannot be read; see the log");
+    list = json_array();
+    for (size_t i = 0; i < r.n_sums; i++)
+        json_array_append_new(list, sum_json(d, &r.sums[i], q->by));
+    usage_report_fini(&r);
+    return json_pack("{s:o, s:b, s:b}", "data", list, "rounded", r.rounded,
+                     "behind", r.behind);
+}
+
+json_t *control_usage(struct daemon *d, const json_t *args, struct buf *why)
+{
+    struct usage_query q = {.team = args_str(args, "team")};
+    struct str ref = args_str(args, "key");
+    const struct key *k = NULL;
+    json_t *data;
+
+    if (!usage_by(args_str(args, "by"), &q.by))
+        return control_fail(why, "by must be key, team, model, day or target");
+    if (!usage_times(args, &q, why))
+        return NULL;
+    if (ref.len > 0) {
+        k = keytab_find(d->keys, ref);
+        q.key_id = k ? k->id : ref; /* a deleted key's id still has rows */
+    }
+    data = usage_answer(d, &q, why);
+    key_unref(k);
+    return data;
+}
+
+/* ---- targets ----------------------------------------------------------- */
+
+static json_t *target_json(const struct daemon *d, const struct target_view *v)
+{
+    bool configured = conf_upstream_find(d->conf, v->name) >= 0;
+    const char *state = !configured   ? "removed"
+                        : v->draining ? "draining"
+                        : v->last_error_wall_ms > v->last_ok_wall_ms ? "failing"
+                                                                     : "up";
+
+    return json_pack(
+        "{s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "name", js(v->name),
+        "state", state, "breaker", "closed", "in_flight",
+        (json_int_t)v->in_flight, "requests", (json_int_t)v->requests,
+        "failures", (json_int_t)v->failures, "last_error",
+        v->last_error[0] ? json_string(v->last_error) : json_null(),
+        "last_error_time", time_json(v->last_error_wall_ms), "last_ok_time",
+        time_json(v->last_ok_wall_ms));
+}
+
+json_t *control_target_list(struct daemon *d, const json_t *args,
+                            struct buf *why)
+{
+    json_t *list = json_array();
+    struct target_view v;
+
+    (void)args;
+    (void)why;
+    for (unsigned i = 0; target_view(d->targets, i, &v); i++)
+        json_array_append_new(list, target_json(d, &v));
+    return json_pack("{s:o}", "data", list);
+}
+
+static json_t *target_set(struct daemon *d, const json_t *args, bool drain,
+                          struct buf *why)
+{
+    struct target *t;
+    struct str name;
+
+    if (!args_need(args, "name", &name, why))
+        return NULL;
+    t = target_find(d->targets, name);
+    if (!t)
+        return control_fail(why, "no such target; see: tollctl target list");
+    target_drain(t, drain);
+    return json_pack("{s:o, s:s}", "name", js(name), "state",
+                     drain ? "draining" : "up");
+}
+
+json_t *control_target_drain(struct daemon *d, const json_t *args,
+                             struct buf *why)
+{
+    return target_set(d, args, true, why);
+}
+
+json_t *control_target_resume(struct daemon *d, const json_t *args,
+                              struct buf *why)
+{
+    return target_set(d, args, false, why);
+}
+
+/* ---- models ------------------------------------------------------------ */
+
+static json_t *route_targets(const struct conf *c, struct str model)
+{
+    const struct conf_route *r =
+        c->routes_given ? conf_route_find(c, model) : NULL;
+    json_t *list = json_array();
+    char text[512];
+
+    for (size_t i = 0; r && i < r->n_targets; i++) {
+        const struct conf_route_target *t = &r->targets[i];
+        struct str to = t->model.len ? t->model : model;
+        struct str by = t->upstream >= 0 ? t->upstream_name : t->engine_name;
+
+        snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(by), STR_ARG(to));
+        json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+struct model_walk {
+    const struct conf *c;
+    json_t *list;
+    json_t *seen;
+};
+
+static void add_model(struct str model, struct str owner, void *arg)
+{
+    struct model_walk *w = arg;
+    json_t *targets, *have;
+    char name[300], text[512];
+
+    snprintf(name, sizeof(name), "%.*s", STR_ARG(model));
+    have = json_object_get(w->seen, name);
+    snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(owner), STR_ARG(model));
+    if (have) {
+        json_array_append_new(have, json_string(text));
+        return;
+    }
+    targets = route_targets(w->c, model);
+    if (!w->c->routes_given)
+        json_array_append_new(targets, json_string(text));
+    json_object_set(w->seen, name, targets);
+    json_array_append_new(w->list,
+                          json_pack("{s:s, s:o, s:n}", "id", name, "targets",
+                                    targets, "context_length"));
+}
+
+json_t *control_model_list(struct daemon *d, const json_t *args,
+                           struct buf *why)
+{
+    struct model_walk w = {d->conf, json_array(), json_object()};
+
+    (void)args;
+    (void)why;
+    route_models(d->conf, d->discover, add_model, &w);
+    json_decref(w.seen);
+    return json_pack("{s:o}", "data", w.list);
+}
+
+/* ---- config ------------------------------------------------------------ */
+
+json_t *control_config_show(struct daemon *d, const json_t *args,
+                            struct buf *why)
+{
+    struct buf text;
+    json_t *data = NULL;
+
+    (void)args;
+    buf_init(&text, 4 * 1024 * 1024);
+    if (conf_print(d->conf, &text) == ERR_OK)
+        data = json_pack("{s:s%}", "yaml", text.p, text.len);
+    buf_fini(&text);
+    return data ? data : control_fail(why, "out of memory");
+}
+
+/* Why a model would be served as it is. */
+static const char *explain_why(struct daemon *d, const struct key *k,
+                               struct str model)
+{
+    if (k->spec.blocked)
+        return "the key is blocked";
+    if (k->spec.expires_wall_ms > 0 &&
+        k->spec.expires_wall_ms <= (int64_t)clock_wall_ms())
+        return "the key has expired";
+    if (!key_may_use(k, model))
+        return "the key's model list does not allow it";
+    if (!route_serves(d->conf, d->discover, model))
+        return d->conf->routes_given ? "no route matches it"
+                                     : "no upstream serves it";
+    return d->conf->routes_given ? "a route matches it"
+                                 : "an upstream serves it";
+}
+
+static json_t *explain_targets(struct daemon *d, struct str model)
+{
+    const struct conf *c = d->conf;
+    json_t *list;
+
+    if (c->routes_given)
+        return route_targets(c, model);
+    list = json_array();
+    for (size_t i = 0; i < c->n_upstreams; i++)
+        if (!c->upstreams[i].models_given ||
+            conf_upstream_serves(&c->upstreams[i], model))
+            json_array_append_new(list, js(c->upstreams[i].name));
+    return list;
+}
+
+json_t *control_config_explain(struct daemon *d, const json_t *args,
+                               struct buf *why)
+{
+    const struct conf_route *r;
+    const struct key *k;
+    struct str ref, model;
+    const char *reason;
+    bool ok;
+    json_t *data;
+
+    if (!args_need(args, "key", &ref, why) ||
+        !args_need(args, "model", &model, why))
+        return NULL;
+    k = keytab_find(d->keys, ref);
+    if (!k)
+        return control_fail(why, "no such key");
+    clock_update();
+    reason = explain_why(d, k, model);
+    ok = !k->spec.blocked && key_may_use(k, model) &&
+         route_serves(d->conf, d->discover, model) &&
+         (k->spec.expires_wall_ms == 0 ||
+          k->spec.expires_wall_ms > (int64_t)clock_wall_ms());
+    r = d->conf->routes_given ? conf_route_find(d->conf, model) : NULL;
+    data = json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o}", "key", js(k->id),
+                     "model", js(model), "allowed", ok, "why", reason, "route",
+                     r ? js(r->model) : json_null(), "targets",
+                     explain_targets(d, model), "limits",
+                     control_limits_json(&k->spec.limits));
+    key_unref(k);
+    return data;
+}
+
+/* ---- ledger ------------------------------------------------------------ */
+
+json_t *control_ledger_verify(struct daemon *d, const json_t *args,
+                              struct buf *why)
+{
+    struct buf report;
+    json_t *data = NULL;
+    enum err e;
+
+    (void)args;
+    buf_init(&report, 64 * 1024);
+    e = ledger_verify(d->ledger, &report);
+    if (e == ERR_OK)
+        data = json_pack("{s:b, s:s%}", "ok", 1, "report",
+                         report.p ? report.p : "", report.len);
+    else
+        control_fail(why, "%.*s", STR_ARG(buf_str(&report)));
+    buf_fini(&report);
+    return data;
+}
+
+static json_t *row_json(const struct usage_row *r)
+{
+    static const char *const sources[ROW_SOURCE_COUNT] = {
+        "none", "upstream", "engine", "estimated"};
+    json_t *o = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i}", "id", js(r->id),
+        "time", time_json((uint64_t)r->time_wall_ms), "key", js(r->key_id),
+        "team", js_or_null(r->team), "endpoint", js(r->endpoint), "model",
+        js_or_null(r->model), "target", js_or_null(r->target), "target_model",
+        js_or_null(r->target_model), "status", (int)r->status, "attempts",
+        (int)r->attempts);
+    json_t *more = json_pack(
+        "{s:b, s:b, s:b, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o}",
+        "stream", (r->flags & ROW_STREAM) != 0, "client_gone",
+        (r->flags & ROW_CLIENT_GONE) != 0, "incomplete",
+        (r->flags & ROW_INCOMPLETE) != 0, "usage_source",
+        sources[r->usage_source < ROW_SOURCE_COUNT ? r->usage_source : 0],
+        "input_tokens", (json_int_t)row_input_tokens(r->tok), "cached_tokens",
+        (json_int_t)r->tok[ROW_TOK_CACHE_READ], "output_tokens",
+        (json_int_t)row_output_tokens(r->tok), "cost_usd",
+        usd_json(r->cost_nusd), "ms_total", (json_int_t)r->ms_total,
+        "ms_first_byte", (json_int_t)r->ms_first_byte, "bytes_in",
+        (json_int_t)r->bytes_in, "bytes_out", (json_int_t)r->bytes_out,
+        "reason", js_or_null(r->reason));
+
+    json_object_update(o, more);
+    json_decref(more);
+    return o;
+}
+
+static enum err export_row(void *arg, const struct usage_row *row)
+{
+    json_t *list = arg;
+
+    if (json_array_size(list) >= EXPORT_ROWS_MAX)
+        return ERR_FULL;
+    json_array_append_new(list, row_json(row));
+    return ERR_OK;
+}
+
+json_t *control_ledger_export(struct daemon *d, const json_t *args,
+                              struct buf *why)
+{
+    struct usage_query q = {.by = USAGE_BY_NONE};
+    json_t *list;
+    enum err e;
+
+    if (!usage_times(args, &q, why))
+        return NULL;
+    if (ledger_flush(d->ledger) != ERR_OK)
+        return control_fail(why, "the ledger cannot be written now");
+    list = json_array();
+    e = ledger_export(d->ledger, q.since_wall_ms, q.until_wall_ms, export_row,
+                      list);
+    if (e != ERR_OK && e != ERR_FULL) {
+        json_decref(list);
+        return control_fail(why, "the ledger cannot be read; see the log");
+    }
+    return json_pack("{s:o, s:b}", "data", list, "has_more", e == ERR_FULL);
+}
+
+json_t *control_request_show(struct daemon *d, const json_t *args,
+                             struct buf *why)
+{
+    struct usage_row row;
+    struct buf room;
+    struct str id;
+    json_t *data = NULL;
+
+    if (!args_need(args, "id", &id, why))
+        return NULL;
+    buf_init(&room, 64 * 1024);
+    if (ledger_flush(d->ledger) == ERR_OK &&
+        ledger_row_find(d->ledger, id, &room, &row) == ERR_OK)
+        data = row_json(&row);
+    buf_fini(&room);
+    return data ? data : control_fail(why, "no row of that id");
+}
+
+/* ---- live -------------------------------------------------------------- */
+
+json_t *control_top(struct daemon *d, const json_t *args, struct buf *why)
+{
+    struct buf text;
+    json_t *data = NULL;
+
+    (void)args;
+    buf_init(&text, 16 * 1024 * 1024);
+    if (status_metrics(d, &text) == ERR_OK)
+        data = json_pack("{s:s%, s:o}", "metrics", text.p, text.len, "targets",
+                         control_target_list(d, args, why));
+    buf_fini(&text);
+    return data ? data : control_fail(why, "out of memory");
+}
