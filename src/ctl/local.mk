@@ -1,1 +1,8 @@
-# src/ctl
+# src/ctl: the program tollctl.
+bin_PROGRAMS += tollctl
+tollctl_SOURCES = \
+    src/ctl/ctl_cmds.c src/ctl/ctl_cmds.h \
+    src/ctl/ctl_io.c src/ctl/ctl_io.h \
+    src/ctl/ctl_main.c \
+    src/ctl/ctl_top.c src/ctl/ctl_top.h
+tollctl_LDADD = src/conf/libconf.a src/base/libbase.a $(LDADD_DEPS)

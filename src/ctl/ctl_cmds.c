@@ -1,0 +1,256 @@
+/* ctl_cmds.c - The table of commands and how answers look to a person. */
+#include "ctl/ctl_cmds.h"
+
+#include "ctl/ctl_io.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- options ----------------------------------------------------------- */
+
+static const struct ctl_opt key_opts[] = {
+    {"--name", "name", CTL_OPT_TEXT, "NAME"},
+    {"--team", "team", CTL_OPT_TEXT, "TEAM"},
+    {"--models", "models", CTL_OPT_LIST, "a,b*"},
+    {"--budget", "budgets", CTL_OPT_MORE, "SPEC"},
+    {"--soft", "soft", CTL_OPT_FLAG, NULL},
+    {"--rpm", "rpm", CTL_OPT_NUMBER, "N"},
+    {"--tpm", "tpm", CTL_OPT_NUMBER, "N"},
+    {"--parallel", "parallel", CTL_OPT_NUMBER, "N"},
+    {"--expires", "expires", CTL_OPT_TEXT, "30d|DATE|never"},
+    {"--metadata", "metadata", CTL_OPT_PAIR, "k=v"},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
+static const struct ctl_opt team_opts[] = {
+    {"--budget", "budgets", CTL_OPT_MORE, "SPEC"},
+    {"--soft", "soft", CTL_OPT_FLAG, NULL},
+    {"--rpm", "rpm", CTL_OPT_NUMBER, "N"},
+    {"--tpm", "tpm", CTL_OPT_NUMBER, "N"},
+    {"--parallel", "parallel", CTL_OPT_NUMBER, "N"},
+    {"--metadata", "metadata", CTL_OPT_PAIR, "k=v"},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
+static const struct ctl_opt rotate_opts[] = {
+    {"--grace", "grace", CTL_OPT_TEXT, "24h"},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
+static const struct ctl_opt usage_opts[] = {
+    {"--key", "key", CTL_OPT_TEXT, "ID"},
+    {"--team", "team", CTL_OPT_TEXT, "TEAM"},
+    {"--by", "by", CTL_OPT_TEXT, "key|team|model|day|target"},
+    {"--since", "since", CTL_OPT_TEXT, "7d|DATE"},
+    {"--until", "until", CTL_OPT_TEXT, "1d|DATE"},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
+static const struct ctl_opt span_opts[] = {
+    {"--since", "since", CTL_OPT_TEXT, "7d|DATE"},
+    {"--until", "until", CTL_OPT_TEXT, "1d|DATE"},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
+/* ---- views ------------------------------------------------------------- */
+
+static void warn_budgets(const json_t *data)
+{
+    if (json_array_size(json_object_get(data, "budgets")) > 0 ||
+        json_integer_value(
+            json_object_get(json_object_get(data, "limits"), "rpm")) > 0 ||
+        json_integer_value(
+            json_object_get(json_object_get(data, "limits"), "tpm")) > 0 ||
+        json_integer_value(
+            json_object_get(json_object_get(data, "limits"), "parallel")) > 0)
+        fputs("note: budgets and limits are stored, but this version does "
+              "not enforce them yet\n",
+              stderr);
+}
+
+static void show_secret(const json_t *data)
+{
+    const char *id = json_string_value(json_object_get(data, "id"));
+    const char *name = json_string_value(json_object_get(data, "name"));
+    const char *secret = json_string_value(json_object_get(data, "key"));
+
+    printf("%s\n", secret ? secret : "?");
+    fprintf(stderr, "id %s, name %s; the key is shown this once only\n",
+            id ? id : "?", name ? name : "?");
+    warn_budgets(data);
+}
+
+static void show_fields(const json_t *data)
+{
+    ctl_fields(data);
+}
+
+static void show_key(const json_t *data)
+{
+    ctl_fields(data);
+    warn_budgets(data);
+}
+
+static void show_keys(const json_t *data)
+{
+    static const struct ctl_column columns[] = {
+        {"ID", "id", false},           {"NAME", "name", false},
+        {"TEAM", "team", false},       {"MODELS", "models", false},
+        {"BUDGETS", "budgets", false}, {"EXPIRES", "expires", false},
+        {"BLOCKED", "blocked", false}, {"CREATED", "created", false},
+    };
+
+    ctl_table(json_object_get(data, "data"), columns, COUNT(columns),
+              "no keys; make one with: tollctl key create --name me");
+}
+
+static void show_teams(const json_t *data)
+{
+    static const struct ctl_column columns[] = {
+        {"NAME", "name", false},
+        {"BUDGETS", "budgets", false},
+        {"RPM", "limits.rpm", true},
+        {"TPM", "limits.tpm", true},
+        {"PARALLEL", "limits.parallel", true},
+        {"CREATED", "created", false},
+    };
+
+    ctl_table(json_object_get(data, "data"), columns, COUNT(columns),
+              "no teams");
+}
+
+static void show_usage(const json_t *data)
+{
+    static const struct ctl_column columns[] = {
+        {"GROUP", "group", false},         {"NAME", "name", false},
+        {"REQUESTS", "requests", true},    {"ERRORS", "errors", true},
+        {"INPUT", "input_tokens", true},   {"CACHED", "cached_tokens", true},
+        {"OUTPUT", "output_tokens", true}, {"COST USD", "cost_usd", true},
+    };
+    const json_t *rows = json_object_get(data, "data");
+    bool named = json_object_get(json_array_get(rows, 0), "name") != NULL;
+    bool grouped = json_string_length(
+                       json_object_get(json_array_get(rows, 0), "group")) > 0;
+    struct ctl_column shown[COUNT(columns)];
+    size_t n = 0;
+
+    for (size_t i = 0; i < COUNT(columns); i++)
+        if ((i != 0 || grouped) && (i != 1 || named))
+            shown[n++] = columns[i];
+    ctl_table(rows, shown, n, "no usage in this span");
+}
+
+static void show_targets(const json_t *data)
+{
+    static const struct ctl_column columns[] = {
+        {"NAME", "name", false},
+        {"STATE", "state", false},
+        {"IN FLIGHT", "in_flight", true},
+        {"ATTEMPTS", "requests", true},
+        {"FAILURES", "failures", true},
+        {"LAST ERROR", "last_error", false},
+        {"WHEN", "last_error_time", false},
+    };
+
+    ctl_table(json_object_get(data, "data"), columns, COUNT(columns),
+              "no upstreams are configured");
+}
+
+static void show_models(const json_t *data)
+{
+    static const struct ctl_column columns[] = {
+        {"MODEL", "id", false},
+        {"TARGETS", "targets", false},
+        {"CONTEXT", "context_length", true},
+    };
+
+    ctl_table(json_object_get(data, "data"), columns, COUNT(columns),
+              "no model can be listed (globs and unknown upstreams serve "
+              "names that are listed nowhere)");
+}
+
+static void show_yaml(const json_t *data)
+{
+    const char *text = json_string_value(json_object_get(data, "yaml"));
+
+    fputs(text ? text : "", stdout);
+}
+
+static void show_report(const json_t *data)
+{
+    const char *text = json_string_value(json_object_get(data, "report"));
+
+    fputs(text ? text : "", stdout);
+    puts("ok");
+}
+
+static void show_rows(const json_t *data)
+{
+    static const struct ctl_column columns[] = {
+        {"TIME", "time", false},
+        {"ID", "id", false},
+        {"KEY", "key", false},
+        {"ENDPOINT", "endpoint", false},
+        {"MODEL", "model", false},
+        {"TARGET", "target", false},
+        {"STATUS", "status", true},
+        {"INPUT", "input_tokens", true},
+        {"OUTPUT", "output_tokens", true},
+        {"MS", "ms_total", true},
+        {"REASON", "reason", false},
+    };
+
+    ctl_table(json_object_get(data, "data"), columns, COUNT(columns),
+              "no rows in this span");
+}
+
+static void show_done(const json_t *data)
+{
+    (void)data;
+    puts("done");
+}
+
+/* ---- the table --------------------------------------------------------- */
+
+const struct ctl_cmd ctl_cmds[] = {
+    {"key create", {NULL}, key_opts, show_secret, "make a key; prints it once"},
+    {"key list", {NULL}, NULL, show_keys, "all keys"},
+    {"key show", {"id"}, NULL, show_fields, "one key, by id, name or itself"},
+    {"key update", {"id"}, key_opts, show_key, "change what is given"},
+    {"key block", {"id"}, NULL, show_done, "refuse it from the next request"},
+    {"key unblock", {"id"}, NULL, show_done, "accept it again"},
+    {"key rotate",
+     {"id"},
+     rotate_opts,
+     show_secret,
+     "renew its secret; the old one holds for the grace"},
+    {"key delete", {"id"}, NULL, show_done, "for ever; its usage stays"},
+    {"team create", {"name"}, team_opts, show_key, "make a team"},
+    {"team list", {NULL}, NULL, show_teams, "all teams"},
+    {"team show", {"name"}, NULL, show_fields, "one team"},
+    {"team update", {"name"}, team_opts, show_key, "change what is given"},
+    {"team delete", {"name"}, NULL, show_done, "only when no key is in it"},
+    {"usage", {NULL}, usage_opts, show_usage, "requests, tokens and cost"},
+    {"target list", {NULL}, NULL, show_targets, "health of the upstreams"},
+    {"target drain", {"name"}, NULL, show_done, "send it nothing new"},
+    {"target resume", {"name"}, NULL, show_done, "send to it again"},
+    {"model list", {NULL}, NULL, show_models, "models and who serves them"},
+    {"config check", {"file"}, NULL, NULL, "read a config, list its mistakes"},
+    {"config show", {NULL}, NULL, show_yaml, "the running config, no secrets"},
+    {"config explain",
+     {"key", "model"},
+     NULL,
+     show_fields,
+     "which target, which limits, why"},
+    {"ledger verify", {NULL}, NULL, show_report, "prove the records whole"},
+    {"ledger export", {NULL}, span_opts, show_rows, "usage rows"},
+    {"request show", {"id"}, NULL, show_fields, "the usage row of a request"},
+    {"status", {NULL}, NULL, show_fields, "the daemon at a glance"},
+    {"top", {NULL}, NULL, NULL, "a live view; q or ^C ends it"},
+    {"reload", {NULL}, NULL, show_report, "read the config again"},
+    {"drain", {NULL}, NULL, show_done, "finish open requests, then stop"},
+    {"log-level", {"level"}, NULL, show_fields, "err|warn|note|info|debug"},
+    {NULL, {NULL}, NULL, NULL, NULL},
+};

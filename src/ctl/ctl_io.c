@@ -1,0 +1,310 @@
+/* ctl_io.c - See ctl_io.h. */
+#include "ctl/ctl_io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CELL_BYTES 256
+
+bool ctl_connect(struct ctl_conn *c, const char *path)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+    *c = (struct ctl_conn){.fd = -1};
+    if (strlen(path) >= sizeof(sa.sun_path)) {
+        fprintf(stderr, "tollctl: socket path is too long: %s\n", path);
+        return false;
+    }
+    memcpy(sa.sun_path, path, strlen(path) + 1);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd < 0 ||
+        connect(c->fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0) {
+        fprintf(stderr,
+                "tollctl: no daemon answers on %s: %s; is tollgate running? "
+                "--socket or -c names another\n",
+                path, strerror(errno));
+        ctl_close(c);
+        return false;
+    }
+    c->in = fdopen(c->fd, "r");
+    if (c->in)
+        return true;
+    ctl_close(c);
+    return false;
+}
+
+void ctl_close(struct ctl_conn *c)
+{
+    if (c->in)
+        fclose(c->in);
+    else if (c->fd >= 0)
+        close(c->fd);
+    *c = (struct ctl_conn){.fd = -1};
+}
+
+static bool send_all(int fd, const char *p, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        p += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static bool send_request(struct ctl_conn *c, const char *cmd, json_t *args)
+{
+    json_t *o = json_pack("{s:s, s:o}", "cmd", cmd, "args",
+                          args ? args : json_object());
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    bool ok =
+        text && send_all(c->fd, text, strlen(text)) && send_all(c->fd, "\n", 1);
+
+    free(text);
+    json_decref(o);
+    return ok;
+}
+
+static json_t *read_answer(struct ctl_conn *c)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t len = getline(&line, &room, c->in);
+    json_t *o = len > 0 ? json_loadb(line, (size_t)len, 0, NULL) : NULL;
+
+    free(line);
+    return o;
+}
+
+json_t *ctl_ask(struct ctl_conn *c, const char *cmd, json_t *args,
+                enum ctl_exit *exit_out)
+{
+    json_t *answer, *data;
+
+    if (!send_request(c, cmd, args) || (answer = read_answer(c)) == NULL) {
+        fprintf(stderr, "tollctl: the daemon closed the connection\n");
+        *exit_out = CTL_UNREACHABLE;
+        return NULL;
+    }
+    if (!json_is_true(json_object_get(answer, "ok"))) {
+        const char *why = json_string_value(json_object_get(answer, "error"));
+
+        fprintf(stderr, "tollctl: %s\n", why ? why : "refused");
+        json_decref(answer);
+        *exit_out = CTL_REFUSED;
+        return NULL;
+    }
+    data = json_incref(json_object_get(answer, "data"));
+    json_decref(answer);
+    *exit_out = CTL_DONE;
+    return data;
+}
+
+/* ---- text -------------------------------------------------------------- */
+
+/* 1234567 as 1,234,567. */
+static void put_grouped(long long v, char *out, size_t room)
+{
+    char digits[32];
+    int n = snprintf(digits, sizeof(digits), "%lld", v);
+    size_t at = 0;
+
+    for (int i = 0; i < n && at + 2 < room; i++) {
+        int left = n - i;
+
+        out[at++] = digits[i];
+        if (left > 1 && left % 3 == 1 && digits[i] != '-')
+            out[at++] = ',';
+    }
+    out[at] = '\0';
+}
+
+/* RFC 3339 with milliseconds reads better without them. */
+static void put_string(const char *s, char *out, size_t room)
+{
+    size_t len = strlen(s);
+
+    if (len == 24 && s[10] == 'T' && s[19] == '.' && s[23] == 'Z')
+        snprintf(out, room, "%.10s %.8sZ", s, s + 11);
+    else
+        snprintf(out, room, "%s", s);
+    for (char *p = out; *p; p++)
+        if ((unsigned char)*p < 32 || *p == 127)
+            *p = '?';
+}
+
+static void put_budget(const json_t *b, char *out, size_t room)
+{
+    const json_t *amount = json_object_get(b, "amount");
+    const char *unit = json_string_value(json_object_get(b, "unit"));
+    const char *window = json_string_value(json_object_get(b, "window"));
+    char text[64];
+
+    ctl_text(amount, text, sizeof(text));
+    if (unit && strcmp(unit, "usd") == 0)
+        snprintf(out, room, "$%s/%s", text, window ? window : "?");
+    else
+        snprintf(out, room, "%s %s/%s", text, unit ? unit : "?",
+                 window ? window : "?");
+}
+
+static void put_list(const json_t *v, char *out, size_t room)
+{
+    size_t at = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < json_array_size(v) && at + 2 < room; i++) {
+        const json_t *item = json_array_get(v, i);
+        int n;
+
+        if (i > 0) {
+            n = snprintf(out + at, room - at, ", ");
+            at += (size_t)n < room - at ? (size_t)n : room - at - 1;
+        }
+        if (json_object_get(item, "window"))
+            put_budget(item, out + at, room - at);
+        else
+            ctl_text(json_object_get(item, "address")
+                         ? json_object_get(item, "address")
+                         : item,
+                     out + at, room - at);
+        at += strlen(out + at);
+    }
+    if (at == 0)
+        snprintf(out, room, "-");
+}
+
+static void put_object(const json_t *v, char *out, size_t room)
+{
+    json_t *o = json_copy((json_t *)(uintptr_t)v);
+    const char *name;
+    json_t *value;
+    size_t at = 0;
+
+    out[0] = '\0';
+    json_object_foreach(o, name, value)
+    {
+        char text[CELL_BYTES];
+        int n;
+
+        ctl_text(value, text, sizeof(text));
+        n = snprintf(out + at, room - at, "%s%s=%s", at ? " " : "", name, text);
+        at += n > 0 && (size_t)n < room - at ? (size_t)n : 0;
+    }
+    json_decref(o);
+    if (at == 0)
+        snprintf(out, room, "-");
+}
+
+void ctl_text(const json_t *v, char *out, size_t room)
+{
+    if (json_is_string(v))
+        put_string(json_string_value(v), out, room);
+    else if (json_is_integer(v))
+        put_grouped(json_integer_value(v), out, room);
+    else if (json_is_real(v))
+        snprintf(out, room, "%.3f", json_real_value(v));
+    else if (json_is_boolean(v))
+        snprintf(out, room, "%s", json_is_true(v) ? "yes" : "no");
+    else if (json_is_array(v))
+        put_list(v, out, room);
+    else if (json_is_object(v))
+        put_object(v, out, room);
+    else
+        snprintf(out, room, "-");
+}
+
+static const json_t *member_of(const json_t *o, const char *path)
+{
+    char name[64];
+    const char *dot;
+
+    while ((dot = strchr(path, '.')) != NULL) {
+        snprintf(name, sizeof(name), "%.*s", (int)(dot - path), path);
+        o = json_object_get(o, name);
+        path = dot + 1;
+    }
+    return json_object_get(o, path);
+}
+
+/* Columns that a UTF-8 text takes, for names beyond ASCII. */
+static int width_of(const char *s)
+{
+    int n = 0;
+
+    for (; *s; s++)
+        if (((unsigned char)*s & 0xc0) != 0x80)
+            n++;
+    return n;
+}
+
+static void put_cell(const char *text, int width, bool right, bool last)
+{
+    int pad = width - width_of(text);
+
+    if (right)
+        printf("%*s%s", pad > 0 ? pad : 0, "", text);
+    else
+        printf("%s%*s", text, last || pad < 0 ? 0 : pad, "");
+    fputs(last ? "\n" : "  ", stdout);
+}
+
+void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
+               const char *empty)
+{
+    int width[16] = {0};
+    char cell[CELL_BYTES];
+
+    if (json_array_size(rows) == 0) {
+        puts(empty);
+        return;
+    }
+    for (size_t c = 0; c < n; c++)
+        width[c] = width_of(columns[c].title);
+    for (size_t r = 0; r < json_array_size(rows); r++)
+        for (size_t c = 0; c < n; c++) {
+            ctl_text(member_of(json_array_get(rows, r), columns[c].member),
+                     cell, sizeof(cell));
+            if (width_of(cell) > width[c])
+                width[c] = width_of(cell);
+        }
+    for (size_t c = 0; c < n; c++)
+        put_cell(columns[c].title, width[c], columns[c].right, c + 1 == n);
+    for (size_t r = 0; r < json_array_size(rows); r++)
+        for (size_t c = 0; c < n; c++) {
+            ctl_text(member_of(json_array_get(rows, r), columns[c].member),
+                     cell, sizeof(cell));
+            put_cell(cell, width[c], columns[c].right, c + 1 == n);
+        }
+}
+
+void ctl_fields(const json_t *o)
+{
+    json_t *copy = json_copy((json_t *)(uintptr_t)o);
+    const char *name;
+    json_t *value;
+    char text[2048];
+    int width = 0;
+
+    json_object_foreach(copy, name, value)
+    {
+        if ((int)strlen(name) > width)
+            width = (int)strlen(name);
+    }
+    json_object_foreach(copy, name, value)
+    {
+        ctl_text(value, text, sizeof(text));
+        printf("%-*s  %s\n", width, name, text);
+    }
+    json_decref(copy);
+}

@@ -1,0 +1,376 @@
+/* ctl_main.c - The program tollctl: finds the command in the table, turns its
+ * words into a JSON object, asks the daemon and shows the answer.
+ *
+ *   0 done, 1 refused, 2 usage, 3 daemon not reachable */
+#include "conf/conf.h"
+#include "config.h"
+#include "ctl/ctl_cmds.h"
+#include "ctl/ctl_io.h"
+#include "ctl/ctl_top.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Options of the tool itself. */
+struct tool {
+    const char *socket; /* --socket */
+    const char *conf;   /* -c */
+    bool json;          /* --json */
+};
+
+static void help_cmd(FILE *to, const struct ctl_cmd *c)
+{
+    char usage[256];
+    int n = snprintf(usage, sizeof(usage), "%s", c->name);
+
+    for (size_t i = 0; i < 2 && c->positional[i]; i++)
+        n += snprintf(usage + n, sizeof(usage) - (size_t)n, " %s%s",
+                      strcmp(c->positional[i], "id") == 0      ? "ID"
+                      : strcmp(c->positional[i], "name") == 0  ? "NAME"
+                      : strcmp(c->positional[i], "file") == 0  ? "FILE"
+                      : strcmp(c->positional[i], "key") == 0   ? "KEY"
+                      : strcmp(c->positional[i], "model") == 0 ? "MODEL"
+                                                               : "LEVEL",
+                      "");
+    fprintf(to, "  %-28s %s\n", usage, c->help);
+    for (const struct ctl_opt *o = c->opts; o && o->flag; o++)
+        fprintf(to, "      [%s%s%s]%s\n", o->flag, o->value ? " " : "",
+                o->value ? o->value : "",
+                o->kind == CTL_OPT_MORE || o->kind == CTL_OPT_PAIR ? "..."
+                                                                   : "");
+}
+
+/* All commands, or those of one noun. */
+static void help(FILE *to, const char *noun)
+{
+    size_t len = noun ? strlen(noun) : 0;
+
+    if (!noun)
+        fputs("usage: tollctl [--socket PATH] [-c FILE] [--json] NOUN VERB "
+              "...\n\n",
+              to);
+    for (const struct ctl_cmd *c = ctl_cmds; c->name; c++)
+        if (!noun || (strncmp(c->name, noun, len) == 0 &&
+                      (c->name[len] == ' ' || c->name[len] == '\0')))
+            help_cmd(to, c);
+    if (!noun)
+        fputs("\nSPEC is AMOUNT/WINDOW: 500k-tokens/day, "
+              "2M-input-tokens/month, $25/month;\n"
+              "WINDOW is minute, hour, day, week, month or total.\n",
+              to);
+}
+
+/* The command that <argv> begins with; <words_out> = words it took. */
+static const struct ctl_cmd *find(int argc, char **argv, int *words_out)
+{
+    char two[128];
+
+    if (argc >= 2) {
+        snprintf(two, sizeof(two), "%s %s", argv[0], argv[1]);
+        for (const struct ctl_cmd *c = ctl_cmds; c->name; c++)
+            if (strcmp(c->name, two) == 0) {
+                *words_out = 2;
+                return c;
+            }
+    }
+    for (const struct ctl_cmd *c = ctl_cmds; argc >= 1 && c->name; c++)
+        if (strcmp(c->name, argv[0]) == 0) {
+            *words_out = 1;
+            return c;
+        }
+    return NULL;
+}
+
+static bool bad(const char *what, const char *which)
+{
+    fprintf(stderr, "tollctl: %s: %s\n", what, which);
+    return false;
+}
+
+/* ---- words to arguments ------------------------------------------------ */
+
+static void put_list(json_t *args, const char *member, const char *text)
+{
+    json_t *list = json_array();
+    char *copy = strdup(text), *rest = copy, *item;
+
+    while (copy && (item = strsep(&rest, ",")) != NULL)
+        if (item[0])
+            json_array_append_new(list, json_string(item));
+    free(copy);
+    json_object_set_new(args, member, list);
+}
+
+static void put_more(json_t *args, const char *member, const char *text)
+{
+    if (!json_object_get(args, member))
+        json_object_set_new(args, member, json_array());
+    json_array_append_new(json_object_get(args, member), json_string(text));
+}
+
+static bool put_pair(json_t *args, const char *member, const char *text)
+{
+    const char *eq = strchr(text, '=');
+    char name[128];
+
+    if (!eq || eq == text || (size_t)(eq - text) >= sizeof(name))
+        return bad("metadata is k=v", text);
+    snprintf(name, sizeof(name), "%.*s", (int)(eq - text), text);
+    if (!json_object_get(args, member))
+        json_object_set_new(args, member, json_object());
+    json_object_set_new(json_object_get(args, member), name,
+                        json_string(eq + 1));
+    return true;
+}
+
+static bool put_number(json_t *args, const struct ctl_opt *o, const char *text)
+{
+    char *end;
+    long long v = strtoll(text, &end, 10);
+
+    if (*text == '\0' || *end != '\0' || v < 0)
+        return bad("not a whole number", text);
+    json_object_set_new(args, o->member, json_integer(v));
+    return true;
+}
+
+static bool put_opt(json_t *args, const struct ctl_opt *o, const char *text)
+{
+    switch (o->kind) {
+    case CTL_OPT_NUMBER:
+        return put_number(args, o, text);
+    case CTL_OPT_LIST:
+        put_list(args, o->member, text);
+        return true;
+    case CTL_OPT_MORE:
+        put_more(args, o->member, text);
+        return true;
+    case CTL_OPT_PAIR:
+        return put_pair(args, o->member, text);
+    case CTL_OPT_FLAG:
+        json_object_set_new(args, o->member, json_true());
+        return true;
+    default:
+        json_object_set_new(args, o->member, json_string(text));
+        return true;
+    }
+}
+
+/* Take the option at argv[*at], with "--flag value" or "--flag=value". */
+static bool take_opt(const struct ctl_cmd *c, int argc, char **argv, int *at,
+                     json_t *args)
+{
+    const char *word = argv[*at], *eq = strchr(word, '=');
+    size_t len = eq ? (size_t)(eq - word) : strlen(word);
+
+    for (const struct ctl_opt *o = c->opts; o && o->flag; o++) {
+        const char *text = eq ? eq + 1 : NULL;
+
+        if (strlen(o->flag) != len || strncmp(o->flag, word, len) != 0)
+            continue;
+        if (o->kind != CTL_OPT_FLAG && !text) {
+            if (++*at >= argc)
+                return bad("a value is missing", word);
+            text = argv[*at];
+        }
+        return put_opt(args, o, text);
+    }
+    return bad("unknown option", word);
+}
+
+static json_t *read_args(const struct ctl_cmd *c, int argc, char **argv)
+{
+    json_t *args = json_object();
+    size_t taken = 0;
+    bool ok = true;
+
+    for (int i = 0; ok && i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) == 0)
+            ok = take_opt(c, argc, argv, &i, args);
+        else if (taken < 2 && c->positional[taken])
+            json_object_set_new(args, c->positional[taken++],
+                                json_string(argv[i]));
+        else
+            ok = bad("unexpected word", argv[i]);
+    }
+    if (ok && taken < 2 && c->positional[taken])
+        ok = bad("missing", c->positional[taken]);
+    if (ok)
+        return args;
+    json_decref(args);
+    return NULL;
+}
+
+/* ---- commands without the daemon --------------------------------------- */
+
+static enum ctl_exit config_check(const struct tool *t, const char *file)
+{
+    struct conf_report r = {0};
+    struct conf *c = NULL;
+    enum err e = conf_load_file(file, 0, &r, &c);
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < r.n_items; i++) {
+        if (!t->json)
+            puts(r.items[i].text);
+        json_array_append_new(list, json_pack("{s:b, s:i, s:i, s:s}", "warning",
+                                              r.items[i].warning, "line",
+                                              (int)r.items[i].line, "column",
+                                              (int)r.items[i].column, "text",
+                                              r.items[i].text));
+    }
+    if (e != ERR_OK && r.n_errors == 0)
+        fprintf(stderr, "tollctl: cannot read %s\n", file);
+    if (t->json) {
+        json_t *o = json_pack("{s:b, s:O}", "ok", e == ERR_OK, "data", list);
+
+        json_dumpf(o, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(o);
+    } else if (e == ERR_OK) {
+        puts("ok");
+    }
+    json_decref(list);
+    conf_unref(c);
+    conf_report_fini(&r);
+    return e == ERR_OK ? CTL_DONE : CTL_REFUSED;
+}
+
+/* Where the daemon listens; false with the reason on stderr. */
+static bool socket_path(const struct tool *t, char *out, size_t room)
+{
+    struct conf_report r = {0};
+    struct conf *c = NULL;
+    bool ok;
+
+    if (t->socket) {
+        snprintf(out, room, "%s", t->socket);
+        return true;
+    }
+    ok = conf_load(t->conf, CONF_OFFLINE, &r, &c) == ERR_OK;
+    if (ok)
+        snprintf(out, room, "%s", c->control_socket.p);
+    else
+        fprintf(stderr,
+                "tollctl: the config cannot be read (%s); name the "
+                "socket with --socket\n",
+                r.n_items > 0 ? r.items[0].text : "no file");
+    conf_unref(c);
+    conf_report_fini(&r);
+    return ok;
+}
+
+static enum ctl_exit run_cmd(const struct tool *t, const struct ctl_cmd *c,
+                             json_t *args)
+{
+    struct ctl_conn conn;
+    enum ctl_exit status;
+    char path[512];
+    json_t *data;
+
+    if (!socket_path(t, path, sizeof(path)) || !ctl_connect(&conn, path)) {
+        json_decref(args);
+        return CTL_UNREACHABLE;
+    }
+    if (strcmp(c->name, "top") == 0 && !t->json) {
+        json_decref(args);
+        status = ctl_top(&conn);
+        ctl_close(&conn);
+        return status;
+    }
+    data = ctl_ask(&conn, c->name, args, &status);
+    if (data && (t->json || !c->show)) {
+        json_dumpf(data, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else if (data) {
+        c->show(data);
+    }
+    json_decref(data);
+    ctl_close(&conn);
+    return status;
+}
+
+/* ---- main -------------------------------------------------------------- */
+
+/* Take the tool's own options, wherever they stand; the words that remain are
+ * moved to the front of <argv>. False on a usage error. */
+static bool tool_options(struct tool *t, int *argc, char **argv)
+{
+    int kept = 0;
+
+    for (int i = 0; i < *argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            t->json = true;
+        } else if (strcmp(argv[i], "--socket") == 0 ||
+                   strcmp(argv[i], "-c") == 0) {
+            if (i + 1 >= *argc)
+                return bad("a value is missing", argv[i]);
+            if (argv[i][1] == 'c')
+                t->conf = argv[i + 1];
+            else
+                t->socket = argv[i + 1];
+            i++;
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    *argc = kept;
+    return true;
+}
+
+static enum ctl_exit dispatch(const struct tool *t, int argc, char **argv)
+{
+    const struct ctl_cmd *c;
+    int words = 0;
+    json_t *args;
+
+    if (argc >= 2 && strcmp(argv[1], "help") == 0) {
+        help(stdout, argv[0]);
+        return CTL_DONE;
+    }
+    c = find(argc, argv, &words);
+    if (!c) {
+        fprintf(stderr, "tollctl: unknown command: %s%s%s; see: tollctl help\n",
+                argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+        return CTL_USAGE;
+    }
+    args = read_args(c, argc - words, argv + words);
+    if (!args) {
+        fputs("usage:\n", stderr);
+        help_cmd(stderr, c);
+        return CTL_USAGE;
+    }
+    if (strcmp(c->name, "config check") == 0) {
+        enum ctl_exit e =
+            config_check(t, json_string_value(json_object_get(args, "file")));
+
+        json_decref(args);
+        return e;
+    }
+    return run_cmd(t, c, args);
+}
+
+int main(int argc, char **argv)
+{
+    struct tool t = {0};
+
+    argc--;
+    argv++;
+    if (!tool_options(&t, &argc, argv))
+        return CTL_USAGE;
+    if (argc == 0) {
+        help(stderr, NULL);
+        return CTL_USAGE;
+    }
+    if (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
+        strcmp(argv[0], "-h") == 0) {
+        help(stdout, argc > 1 ? argv[1] : NULL);
+        return CTL_DONE;
+    }
+    if (strcmp(argv[0], "--version") == 0 || strcmp(argv[0], "-V") == 0) {
+        printf("tollctl %s\n", PACKAGE_VERSION);
+        return CTL_DONE;
+    }
+    return dispatch(&t, argc, argv);
+}
