@@ -15,6 +15,6 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/status.c src/daemon/status.h \
     src/daemon/worker.c src/daemon/worker.h
 
-# bin_PROGRAMS += tollgate
-# tollgate_SOURCES = src/daemon/main.c
-# tollgate_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+bin_PROGRAMS += tollgate
+tollgate_SOURCES = src/daemon/main.c
+tollgate_LDADD = $(TG_LIBS) $(LDADD_DEPS)
