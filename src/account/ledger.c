@@ -131,22 +131,37 @@ static enum err open_parts(struct ledger *l, struct buf *why)
     return err;
 }
 
+/* A next journal that was not needed. */
+static void drop_next(struct ledger_worker *lw)
+{
+    struct jfile *next = atomic_exchange(&lw->next, NULL);
+
+    if (!next)
+        return;
+    unlink(next->path);
+    journal_free(next);
+}
+
+/* Free a seat that could not be left while the writer ran. */
+static void drop_seat(struct ledger_worker *lw)
+{
+    const uint64_t lost = atomic_load(&lw->head) - atomic_load(&lw->tail);
+
+    if (lost > 0)
+        log_err(LOG_LEDGER, "closed with rows in memory, they are lost: n=%llu",
+                (unsigned long long)lost);
+    drop_next(lw);
+    free(lw->ring);
+    free(lw);
+}
+
 static void ledger_free(struct ledger *l)
 {
     if (!l->seats)
         l->opts.workers = 0;
     for (unsigned i = 0; i < l->opts.workers; i++) {
-        struct ledger_worker *lw = l->seats[i];
-
-        if (!lw)
-            continue;
-        const uint64_t lost = atomic_load(&lw->head) - atomic_load(&lw->tail);
-        if (lost > 0)
-            log_err(LOG_LEDGER,
-                    "closed with rows in memory, they are lost: n=%llu",
-                    (unsigned long long)lost);
-        free(lw->ring);
-        free(lw);
+        if (l->seats[i])
+            drop_seat(l->seats[i]);
     }
     ledger_fold_fini(l);
     ldb_close(l->db);
@@ -359,6 +374,7 @@ void ledger_worker_close(struct ledger_worker *lw)
     if (!lw)
         return;
     struct ledger *l = lw->ledger;
+    atomic_store(&lw->is_leaving, true);
     pthread_mutex_lock(&l->lock);
     if (lw->cur)
         atomic_store(&lw->cur->is_sealed, true);
@@ -367,16 +383,12 @@ void ledger_worker_close(struct ledger_worker *lw)
     enum err err = writer_call(l->writer, &leave.job);
     if (err == ERR_AGAIN) /* the ring was emptied with this very commit */
         err = writer_call(l->writer, &leave.job);
-    struct jfile *next = atomic_exchange(&lw->next, NULL);
-    if (next) {
-        unlink(next->path);
-        journal_free(next);
-    }
     if (is_seated(lw)) {
-        log_warn(LOG_LEDGER, "worker left rows in memory: index=%u error=%s",
-                 lw->index, err_name(err));
+        log_warn(LOG_LEDGER, "worker leaves with the ledger failing: index=%u",
+                 lw->index);
         return; /* freed with the ledger, folded when the disk allows */
     }
+    drop_next(lw);
     free(lw->ring);
     free(lw);
 }

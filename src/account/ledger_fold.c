@@ -309,7 +309,7 @@ static bool make_next(struct ledger *l, struct ledger_worker *lw,
     const bool failing = !cur || atomic_load(&lw->is_failing);
     struct jfile *next;
 
-    if (atomic_load(&lw->next))
+    if (atomic_load(&lw->next) || atomic_load(&lw->is_leaving))
         return true;
     if (!failing && atomic_load(&cur->end) < l->opts.journal_bytes / 2)
         return true;

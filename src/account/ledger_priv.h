@@ -33,6 +33,7 @@ struct ledger_worker {
                                      while none could be made */
     bool must_rotate;             /* an append to cur failed; the worker's */
     _Atomic(struct jfile *) next; /* made by the writer, taken by the worker */
+    _Atomic(bool) is_leaving;     /* given back: it needs no next journal */
     _Atomic(bool) is_failing;     /* the last append failed */
     _Atomic(uint64_t) rows;       /* accepted */
     _Atomic(uint64_t) refused;    /* not accepted: the ring was full */
