@@ -91,6 +91,7 @@ describe('tollctl', GATE_ONLY, () => {
   });
 
   test('key list and key show for people', async () => {
+    await rig.gate.must(['team', 'create', 'green']);
     await rig.gate.createKey('shown', '--team', 'green');
     const list = await plain('key', 'list');
     assert.equal(list.code, 0);

@@ -87,6 +87,7 @@ const clients = {
 
 // compat table: variants of server-sent events.  loss: a client alone would
 // take a part for the whole.  cap: above the size tollgate is willing to hold.
+// better: tollgate may heal what some clients fall over.
 const VARIANTS = [
   ['a correct stream', {}],
   ['": ping" comment', { fault: 'comment' }],
@@ -118,8 +119,9 @@ const VARIANTS = [
   ['flat event: error', { fault: 'error_event_flat' }],
   ['only an error object', { fault: 'error_only' }],
   ['malformed JSON in an event', { fault: 'malformed' }],
-  ['bytes after [DONE]', { fault: 'after_done' }],
-  ['garbage after [DONE]', { fault: 'after_done', bytes: 'zz\0\xff' }],
+  ['bytes after [DONE]', { fault: 'after_done', better: true }],
+  ['garbage after [DONE]', { fault: 'after_done', bytes: 'zz\0\xff',
+    better: true }],
   ['a 3 MiB comment line', { fault: 'oversize', cap: true }],
   ['a 3 MiB data line', { fault: 'oversize_data', cap: true }],
   ['a 700 KiB data line', { fault: 'oversize_data', bytes: 700000 }],
@@ -139,7 +141,7 @@ const VARIANTS = [
 
 for (const [clientName, run] of Object.entries(clients))
   describe(`hostile streams: ${clientName}`, () => {
-    for (const [name, { loss, cap, ...script }] of VARIANTS)
+    for (const [name, { loss, cap, better, ...script }] of VARIANTS)
       test(name, async () => {
         const wire = () =>
           Object.keys(script).length && rig.up.script({ ...script });
@@ -151,10 +153,12 @@ for (const [clientName, run] of Object.entries(clients))
         const shown = JSON.stringify({ alone, behind }).slice(0, 1000);
         if (DIRECT) return void assert.deepEqual(behind, alone);
         if (loss) assert.ok(behind.error, `silent loss: ${shown}`);
+        else if (better && alone.error && !behind.error)
+          assert.equal(behind.text, '1 2 3 4 5 6 7 8 9');
         else if (alone.error) assert.ok(behind.error, shown);
         else if (cap && behind.error) return;
         else assert.deepEqual(behind, alone, shown);
-        if (loss || alone.error)
+        if (loss || (alone.error && !better))
           assert.ok('1 2 3 4 5 6 7 8 9'.startsWith(behind.text), shown);
       });
   });
@@ -209,7 +213,7 @@ describe('hostile streams, on the wire', GATE_ONLY, () => {
     for (let body = 150; body < 900; body += 50) {
       rig.up.script({ fault: 'reset', body });
       const r = await stream();
-      assert.match(r.text, /\ndata: \{"error":/, `cut at ${body}`);
+      assert.match(r.text, /(^|\n)data: \{"error":/, `cut at ${body}`);
       assert.match(r.text, ERROR_EVENT);
       sizes.push(r.text.length);
     }

@@ -33,29 +33,33 @@ const bytesOf = (raw) => Buffer.concat([raw].flat().map((part) =>
   typeof part === 'string' ? latin(part)
     : latin(part.repeat.repeat(part.times))));
 
-/** The same message, sent with a key to a route that reaches the provider. */
+/** The same messages, with a key, to a route that reaches the provider. */
 function aimed(v, target) {
-  const plain = 'POST / HTTP/1.1\r\nHost: a\r\n';
-  if (typeof v.raw !== 'string' || !v.raw.includes(plain)) return undefined;
-  return latin(v.raw.replaceAll(plain,
-    `POST ${target} HTTP/1.1\r\nHost: a\r\n` +
-    `Authorization: Bearer ${rig.key}\r\n`));
+  const line = /(POST|DELETE|PUT) \/ (HTTP\/1\.\d\r\n)/g;
+  const text = bytesOf(v.raw).toString('latin1');
+  return line.test(text) ? latin(text.replace(line,
+    `$1 ${target} $2Authorization: Bearer ${rig.key}\r\n`)) : undefined;
 }
 
-async function refused(bytes, v, split) {
+/**
+ * Sends bytes and reads all replies: the connection must end, after a reply
+ * of this status as the last one; gives the number of replies before it.
+ */
+async function refused(bytes, v, statuses, split) {
   const c = await RawClient.connect(rig.address);
   if (split) await c.sendSplit(bytes, split);
   else await c.send(bytes);
-  const first = await c.readReply().catch(() => null);
-  if (first) {
-    assert.equal(first.status, v.status, `${v.name}: ${first.statusLine}`);
-    assert.ok(first.json.error.message, 'the error is JSON');
-    assert.ok(first.header('x-request-id'));
-    assert.match(first.header('connection') ?? '', /close/i);
-  }
-  const rest = await c.readAll();
-  assert.equal(rest.length, 0, `${v.name}: bytes after the refusal`);
+  const replies = [];
+  for (let r = await c.readReply(); r; r = await c.readReply())
+    replies.push(r);
   c.destroy();
+  const last = replies.pop();
+  if (!last) return 0;
+  assert.ok(statuses.includes(last.status), `${v.name}: ${last.statusLine}`);
+  assert.ok(last.json.error.message, 'the error is JSON');
+  assert.ok(last.header('x-request-id'));
+  assert.match(last.header('connection') ?? '', /close/i);
+  return replies.length;
 }
 
 describe('HTTP/1.1 vectors: must be refused', {
@@ -63,12 +67,14 @@ describe('HTTP/1.1 vectors: must be refused', {
     'tests/lib/http1_vectors.json is not there') }, () => {
   for (const v of vectors.filter((x) => x.expect === 'refuse'))
     test(`${v.rfc}: ${v.name}`, async () => {
+      // "/" takes no POST: that may be said before the body is judged
       const bytes = bytesOf(v.raw);
-      await refused(bytes, v);
-      if (bytes.length < 300) await refused(bytes, v, 1);
+      const statuses = v.where === 'body' ? [v.status, 405] : [v.status];
+      await refused(bytes, v, statuses);
+      if (bytes.length < 300) await refused(bytes, v, statuses, 1);
       const deep = aimed(v, '/v1/embeddings');
-      if (deep) await refused(deep, v);
-      assert.equal(rig.up.hits, 0, 'nothing went upstream');
+      const good = deep ? await refused(deep, v, [v.status]) : 0;
+      assert.ok(rig.up.hits <= good, 'the bad one did not go upstream');
     });
 });
 
@@ -77,15 +83,22 @@ describe('HTTP/1.1 vectors: must be accepted', {
     'tests/lib/http1_vectors.json is not there') }, () => {
   for (const v of vectors.filter((x) => x.expect === 'accept'))
     test(`${v.rfc}: ${v.name}`, async () => {
-      const methods = [...bytesOf(v.raw).toString('latin1')
+      const aim = aimed(v, '/v1/agents');
+      const bytes = aim ?? bytesOf(v.raw);
+      const methods = [...bytes.toString('latin1')
         .matchAll(/(?:^|[^\w])([A-Za-z!#$-]+) \S* ?HTTP\/1/g)]
-        .map((m) => m[1]);
+        .map((m) => m[1].replace(/^.*(GET|HEAD|POST|DELETE)$/, '$1'));
       const c = await RawClient.connect(rig.address);
-      await c.send(bytesOf(v.raw));
-      for (const [i] of v.bodies.entries()) {
-        const r = await c.readReply({ method: methods[i] ?? 'GET' });
+      await c.send(bytes);
+      for (const [i, body] of v.bodies.entries()) {
+        const method = methods[i] ?? 'GET';
+        const r = await c.readReply({ method });
         assert.ok(r, `reply ${i + 1} of ${v.bodies.length}`);
         assert.notEqual(r.status, 400, `${r.statusLine} ${r.text}`);
+        if (!aim || method === 'GET') continue;
+        assert.equal(r.status, 200, r.text);
+        assert.equal(r.json.bytes, body.length);
+        assert.equal(r.json.sha256, sha256(latin(body)));
       }
       if (v.keep_alive) {
         await c.send('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -94,23 +107,8 @@ describe('HTTP/1.1 vectors: must be accepted', {
         assert.equal((await c.readAll()).length, 0);
       }
       c.destroy();
-      await arrives(v);
     });
 });
-
-/** The bodies of a vector reach the provider as the vector says. */
-async function arrives(v) {
-  const bytes = aimed(v, '/v1/agents');
-  if (!bytes) return;
-  const c = await RawClient.connect(rig.address);
-  await c.send(bytes);
-  const posts = v.bodies.filter((b, i) => b !== '' || i === 0);
-  const r = await c.readReply();
-  assert.equal(r.status, 200, r.text);
-  assert.equal(r.json.sha256, sha256(latin(posts[0])));
-  assert.equal(r.json.bytes, posts[0].length);
-  c.destroy();
-}
 
 const auth = () => ['Authorization', `Bearer ${rig.key}`];
 const body = JSON.stringify(ask('say ok'));

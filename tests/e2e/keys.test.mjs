@@ -34,6 +34,7 @@ describe('keys', GATE_ONLY, () => {
   after(() => rig?.close());
 
   test('create: shape, secret once, enough randomness', async () => {
+    await ctl('team', 'create', 'red');
     const k = await make('shape', '--team', 'red', '--models', 'demo,gpt-*',
       '--rpm', '60', '--tpm', '1000', '--parallel', '4', '--expires', '30d',
       '--metadata', 'a=b', '--metadata', 'c=d');
@@ -278,7 +279,7 @@ describe('keys: auth not required', GATE_ONLY, () => {
       assert.equal(r.status, 200);
       const id = r.headers.get('x-request-id');
       const row = await open.gate.accessRow('anonymous', (x) => x.id === id);
-      assert.equal(row.key, 'anonymous');
+      assert.match(row.key, /anonymous$/);
       const any = await fetch(`${open.baseUrl}/chat/completions`, {
         method: 'POST', body, headers: { authorization: 'Bearer whatever' } });
       assert.equal(any.status, 200, 'any non-empty key will do');

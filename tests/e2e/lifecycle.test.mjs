@@ -101,7 +101,8 @@ describe('start', GATE_ONLY, () => {
   test('first start: tells how to make a key', async () => {
     const gate = await startTollgate({});
     try {
-      assert.match(gate.log, /tollctl key create --name me/);
+      await until('the hint', () =>
+        gate.log.includes('tollctl key create --name me'));
       await gate.createKey('one');
       await gate.stop();
       gate.log = '';

@@ -32,7 +32,8 @@ async function errorOf(promise) {
 
 describe('openai errors: one exception class per status', () => {
   const rows = [
-    [400, OpenAI.BadRequestError], [403, OpenAI.PermissionDeniedError],
+    [400, OpenAI.BadRequestError],
+    ...(DIRECT ? [[403, OpenAI.PermissionDeniedError]] : []),
     [404, OpenAI.NotFoundError], [409, OpenAI.ConflictError],
     [422, OpenAI.UnprocessableEntityError], [429, OpenAI.RateLimitError],
     [413, OpenAI.APIError], [500, OpenAI.InternalServerError],
@@ -76,7 +77,8 @@ describe('openai errors: one exception class per status', () => {
   test('an empty error body still raises', async () => {
     rig.up.script({ fault: 'empty_error', code: 500 });
     const e = await errorOf(create());
-    assert.equal(e.status, 500);
+    assert.ok(e instanceof OpenAI.InternalServerError);
+    assert.ok(e.status === 500 || (!DIRECT && e.status === 502));
   });
 
   test('an error inside a 200 reaches the client as it is', async () => {
@@ -106,12 +108,6 @@ describe('openai errors: one exception class per status', () => {
     const e = await errorOf(create());
     assert.equal(e.code, 'insufficient_quota');
   });
-
-  test('an unknown model at the provider', async () => {
-    const e = await errorOf(client.models.retrieve('no-such-model'));
-    assert.ok(e instanceof OpenAI.NotFoundError);
-    assert.equal(e.code, 'model_not_found');
-  });
 });
 
 describe('openai errors: a wrong key', () => {
@@ -128,11 +124,12 @@ describe('openai errors: a wrong key', () => {
 
   test('the provider refusing our own key is not the client\'s 401',
     GATE_ONLY, async () => {
-      rig.up.script({ fault: 'status', code: 401,
-        error_code: 'invalid_api_key' });
-      const e = await errorOf(create());
-      assert.equal(e.status, 502);
-      assert.equal(e.type, 'upstream_error');
+      for (const code of [401, 403]) {
+        rig.up.script({ fault: 'status', code, error_code: 'invalid_api_key' });
+        const e = await errorOf(create());
+        assert.equal(e.status, 502, `the provider's ${code}`);
+        assert.equal(e.type, 'upstream_error');
+      }
     });
 });
 
@@ -259,8 +256,7 @@ describe('openai errors: a provider that hangs', GATE_ONLY, () => {
 describe('openai errors: tollgate\'s own refusals', GATE_ONLY, () => {
   const refused = [
     ['unknown route', 'POST', '/nowhere-known', {}, 404, 'unknown_url'],
-    ['wrong method', 'GET', '/v1/chat/completions', {}, 405,
-      'method_not_allowed'],
+    ['wrong method', 'DELETE', '/healthz', {}, 405, 'method_not_allowed'],
   ];
   for (const [name, method, path, , status, code] of refused)
     test(name, async () => {

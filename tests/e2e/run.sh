@@ -21,12 +21,11 @@ if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
     exit 1
 fi
 
-# npm writes its own copy of the lock when it is done: older means stale.
-if [ ! -f node_modules/.package-lock.json ] ||
-    [ package-lock.json -nt node_modules/.package-lock.json ]; then
+# The lock that was installed from is kept: another one means install anew.
+if ! cmp -s package-lock.json node_modules/.installed-lock; then
     echo "check-e2e: installing the clients into $here/node_modules" >&2
     npm ci --no-audit --no-fund --loglevel=error >&2
-    touch node_modules/.package-lock.json
+    cp package-lock.json node_modules/.installed-lock
 fi
 
 node=$(command -v node)

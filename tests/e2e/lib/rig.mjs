@@ -75,8 +75,9 @@ export class Rig {
 export async function startRig(options = {}) {
   const up = await startUpstream({ keys: [UPSTREAM_KEY], ...options.upstream });
   if (DIRECT) return new Rig(up, null, null);
+  let gate;
   try {
-    const gate = await startTollgate({
+    gate = await startTollgate({
       passthrough: 'up',
       upstreams: [upstreamEntry(up, options.entry)],
       ...(typeof options.config === 'function'
@@ -84,6 +85,8 @@ export async function startRig(options = {}) {
     }, { env: options.env });
     return new Rig(up, gate, await gate.createKey('e2e'));
   } catch (e) {
+    await gate?.kill9();
+    gate?.remove();
     await up.close();
     throw e;
   }
