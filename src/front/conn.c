@@ -22,8 +22,9 @@
 #define HANDSHAKE_MS  10000
 #define LINGER_MS     2000
 #define DROP_MS       2000
-#define RESET_LOOK_MS 20  /* between looks whether all is sent */
-#define MAX_REFUSING  256 /* clients over the limit that get to read why */
+#define DRAIN_IDLE_MS 1000 /* for a request on its way when a drain begins */
+#define RESET_LOOK_MS 20   /* between looks whether all is sent */
+#define MAX_REFUSING  256  /* clients over the limit that get to read why */
 
 #define BIT(s) (1u << (s))
 
@@ -248,6 +249,9 @@ static void state_due(const struct conn *c, const struct conf_limits *l,
         nearer(since + US_PER_MS * (c->requests == 0 ? l->header_timeout_ms
                                                      : l->idle_timeout_ms),
                DUE_IDLE, at, due);
+        if (c->f->draining)
+            nearer(c->f->drain_us + DRAIN_IDLE_MS * US_PER_MS, DUE_IDLE, at,
+                   due);
         return;
     case CONN_HEAD:
         nearer(since + l->header_timeout_ms * US_PER_MS, DUE_HEAD, at, due);

@@ -151,6 +151,7 @@ struct front {
     bool turn_set;         /* turn_ev is active */
     bool in_turn;          /* the work is being done */
     bool draining;
+    int64_t drain_us;    /* since when */
     int reserve_fd;      /* spent when descriptors run out; or -1 */
     unsigned n_conns;    /* in live */
     unsigned n_refusing; /* of them, over the limit */

@@ -19,10 +19,6 @@
 /* Longest reply head. */
 #define HEAD_BYTES (256 * 1024)
 
-/* A connection that has not sent anything yet gets this long when the process
- * drains: its request may be on the way. */
-#define DRAIN_FRESH_US (1000 * 1000)
-
 /* ---- one worker --------------------------------------------------------- */
 
 /* Do the work of the turn: each connection once. What is marked meanwhile
@@ -116,6 +112,7 @@ void front_drain(struct front *f)
 
     clock_update();
     f->draining = true;
+    f->drain_us = (int64_t)clock_mono_us();
     for (size_t i = 0; i < f->n_listeners; i++)
         listener_close(&f->listeners[i], true);
     for (c = TAILQ_FIRST(&f->live); c; c = next) {

@@ -170,6 +170,8 @@ static int on_ticket(SSL *s, unsigned char *name, unsigned char *iv,
             memcpy(name, k.name, TICKET_NAME_BYTES);
     } else {
         result = ticket_key_find(t, name, &k);
+        if (result == 1 && SSL_version(s) >= TLS1_3_VERSION)
+            result = 2; /* clients use a TLS 1.3 ticket only once */
     }
     if (result > 0 && !ticket_crypt_init(&k, iv, cipher, mac, enc))
         result = enc ? -1 : 0;

@@ -13,3 +13,15 @@ tests_unit_t_front_gone_SOURCES = tests/unit/t_front_gone.c $(front_rig)
 tests_unit_t_front_gone_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_front_gone_CFLAGS = $(unit_cflags)
 tests_unit_t_front_gone_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_front_tls
+tests_unit_t_front_tls_SOURCES = tests/unit/t_front_tls.c $(front_rig)
+tests_unit_t_front_tls_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_front_tls_CFLAGS = $(unit_cflags)
+tests_unit_t_front_tls_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_front_net
+tests_unit_t_front_net_SOURCES = tests/unit/t_front_net.c $(front_rig)
+tests_unit_t_front_net_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_front_net_CFLAGS = $(unit_cflags)
+tests_unit_t_front_net_LDADD = $(unit_libs)

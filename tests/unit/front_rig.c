@@ -16,13 +16,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Until account/ has it. */
-void key_unref(const void *k);
-__attribute__((weak)) void key_unref(const void *k)
-{
-    (void)k;
-}
-
 /* ---- the scripted stages ------------------------------------------------ */
 
 static struct rig *rig_of(struct exchange *x)
