@@ -1,6 +1,12 @@
-# Unit tests of area 'upstream'. One program a module:
-# check_PROGRAMS += tests/unit/t_NAME
-# tests_unit_t_NAME_SOURCES = tests/unit/t_NAME.c
-# tests_unit_t_NAME_CPPFLAGS = $(unit_cppflags)
-# tests_unit_t_NAME_CFLAGS = $(unit_cflags)
-# tests_unit_t_NAME_LDADD = $(unit_libs)
+# Unit tests of area 'upstream'. One program a module.
+upstream_fixture = \
+    tests/lib/rawserver.c \
+    tests/lib/rawserver.h \
+    tests/lib/upfix.c \
+    tests/lib/upfix.h
+
+check_PROGRAMS += tests/unit/t_xfer
+tests_unit_t_xfer_SOURCES = tests/unit/t_xfer.c $(upstream_fixture)
+tests_unit_t_xfer_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_xfer_CFLAGS = $(unit_cflags)
+tests_unit_t_xfer_LDADD = $(unit_libs)
