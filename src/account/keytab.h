@@ -54,7 +54,7 @@ enum key_verdict keytab_check(struct keytab *tab, struct str secret,
                               int64_t now_wall_ms, const struct key **key_out);
 
 /* The key everybody is when no authentication is asked for: id
- * "key_anonymous", name "anonymous", no limits. Counted. */
+ * "anonymous", name "anonymous", no limits. Counted. */
 const struct key *keytab_anonymous(struct keytab *tab);
 
 /* The key whose id, name or secret is <ref>, counted, or NULL. */

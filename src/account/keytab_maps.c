@@ -141,7 +141,7 @@ static void init_locks(struct keytab *tab)
 enum err keytab_open(struct ledger *ledger, struct keytab **tab_out,
                      struct buf *why)
 {
-    const struct key nobody = {.id = STR("key_anonymous"),
+    const struct key nobody = {.id = STR("anonymous"),
                                .spec = {.name = STR("anonymous")}};
     struct ledger_db *db = ledger_database(ledger);
     struct keytab *tab = calloc(1, sizeof(*tab));

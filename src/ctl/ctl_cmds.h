@@ -34,7 +34,8 @@ struct ctl_cmd {
     const char *positional[2];  /* members of positional arguments */
     const struct ctl_opt *opts; /* ended by a NULL flag; or NULL */
     ctl_show_fn *show;
-    const char *help; /* one line */
+    const char *help;     /* one line */
+    const char *required; /* flag of an option that must be given */
 };
 
 /* All commands, ended by a NULL name, grouped by noun. */

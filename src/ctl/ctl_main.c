@@ -196,6 +196,8 @@ static json_t *read_args(const struct ctl_cmd *c, int argc, char **argv)
     }
     if (ok && taken < 2 && c->positional[taken])
         ok = bad("missing", c->positional[taken]);
+    if (ok && c->required && !json_object_get(args, c->required + 2))
+        ok = bad("missing", c->required);
     if (ok)
         return args;
     json_decref(args);

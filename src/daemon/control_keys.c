@@ -139,6 +139,21 @@ static int64_t now_ms(void)
     return (int64_t)clock_wall_ms();
 }
 
+/* A team that a key names for the first time is made, without bounds. */
+static bool team_ensure(struct daemon *d, struct str name, struct buf *why)
+{
+    const struct key_spec spec = {.name = name};
+    const struct team *t;
+
+    if (name.len == 0)
+        return true;
+    t = keytab_find_team(d->keys, name);
+    if (!t && keytab_team_create(d->keys, &spec, now_ms(), &t, why) != ERR_OK)
+        return false;
+    team_unref(t);
+    return true;
+}
+
 /* ---- keys -------------------------------------------------------------- */
 
 json_t *control_key_create(struct daemon *d, const json_t *args,
@@ -151,7 +166,8 @@ json_t *control_key_create(struct daemon *d, const json_t *args,
     enum err e = ERR_BAD_PARAM;
     unsigned fields;
 
-    if (a && args_key_spec(args, NULL, a, &spec, &fields, why))
+    if (a && args_key_spec(args, NULL, a, &spec, &fields, why) &&
+        team_ensure(d, spec.team, why))
         e = keytab_create(d->keys, &spec, now_ms(), secret, &k, why);
     arena_free(a);
     return secret_answer(e, k, secret);
@@ -200,7 +216,8 @@ json_t *control_key_update(struct daemon *d, const json_t *args,
     struct str ref;
 
     if (a && args_need(args, "id", &ref, why) &&
-        args_key_spec(args, "id", a, &spec, &fields, why))
+        args_key_spec(args, "id", a, &spec, &fields, why) &&
+        team_ensure(d, spec.team, why))
         e = keytab_update(d->keys, ref, fields, &spec, &k, why);
     arena_free(a);
     return key_answer(e, k);
@@ -211,10 +228,12 @@ static json_t *key_block(struct daemon *d, const json_t *args, bool blocked,
 {
     const struct key *k = NULL;
     struct str ref;
+    enum err e;
 
     if (!args_need(args, "id", &ref, why))
         return NULL;
-    return key_answer(keytab_block(d->keys, ref, blocked, &k, why), k);
+    e = keytab_block(d->keys, ref, blocked, &k, why);
+    return key_answer(e, k);
 }
 
 json_t *control_key_block(struct daemon *d, const json_t *args, struct buf *why)

@@ -92,6 +92,10 @@ static void exchange_enter(struct exchange *x, enum stage to)
               stage_name(to));
     TAILQ_REMOVE(&x->w->by_stage[x->stage], x, link);
     x->stage = to;
+    /* The loop's cached time is as old as the turn; what we add ourselves is
+     * measured against the real one. */
+    if (to == STAGE_SERVE || to == STAGE_SETTLE)
+        clock_update();
     x->stage_us[to] = (int64_t)clock_mono_us();
     x->stage_data = NULL;
     TAILQ_INSERT_TAIL(&x->w->by_stage[to], x, link);

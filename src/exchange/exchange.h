@@ -111,7 +111,7 @@ struct recall {
 struct work {
     const struct conf_route *route; /* borrowed from x->conf; may be NULL */
     struct target *target;          /* process table; NULL before the choice */
-    struct str target_name;         /* arena: "upstream/model" for logs */
+    struct str target_name;         /* conf text: the upstream's name */
     struct str label;               /* conf text: model label for metrics */
     struct str upstream_model;      /* arena: model name sent upstream */
     bool renamed;                   /* replies must carry ask->model again */

@@ -49,14 +49,33 @@ static enum body_kind body_kind(const struct exchange *x)
     return BODY_OPAQUE;
 }
 
+/* Operations that no provider serves without a model. Others (images,
+ * moderations, responses from a stored prompt) may leave it out and then go to
+ * the passthrough upstream. */
+static bool model_is_required(const struct endpoint_row *row)
+{
+    switch (row->kind) {
+    case ENDPOINT_CHAT:
+    case ENDPOINT_COMPLETIONS:
+    case ENDPOINT_EMBEDDINGS:
+    case ENDPOINT_MESSAGES:
+    case ENDPOINT_COUNT_TOKENS:
+    case ENDPOINT_SPEECH:
+    case ENDPOINT_TRANSCRIPTIONS:
+    case ENDPOINT_TRANSLATIONS:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static enum verdict model_check(struct exchange *x)
 {
     const struct endpoint_row *row = x->in->ep.row;
     struct ask *ask = x->ask;
 
     if (ask->model.len == 0) {
-        if (row->model_in == ENDPOINT_MODEL_NOWHERE ||
-            (row->flags & ENDPOINT_PASS) != 0)
+        if (!model_is_required(row))
             return VERDICT_GO;
         return exchange_fail_param(x, ERR_BAD_PARAM, "model",
                                    "You must provide a model parameter.");

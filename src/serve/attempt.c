@@ -312,10 +312,6 @@ static enum err attempt_body(struct attempt *a, struct xfer_spec *spec)
 static void attempt_note(struct exchange *x, const struct choice *c)
 {
     struct work *work = x->work;
-    char *name = c->model.len > 0
-                     ? arena_printf(x->arena, "%.*s/%.*s", STR_ARG(c->up->name),
-                                    STR_ARG(c->model))
-                     : NULL;
 
     work->route = c->route;
     work->target = c->target;
@@ -323,7 +319,7 @@ static void attempt_note(struct exchange *x, const struct choice *c)
     work->upstream_model = c->model;
     work->renamed = c->model.len > 0 && !str_eq(c->model, x->ask->model);
     work->passthrough = c->passthrough;
-    work->target_name = name ? str_from(name) : c->up->name;
+    work->target_name = c->up->name;
     work->attempts++;
 }
 

@@ -52,15 +52,6 @@ static uint16_t flags_of(const struct exchange *x)
     return flags;
 }
 
-static struct str upstream_name(const struct exchange *x)
-{
-    struct str s = x->work->target_name;
-
-    if (x->work->upstream_model.len > 0 && s.len > x->work->upstream_model.len)
-        s.len -= x->work->upstream_model.len + 1;
-    return s;
-}
-
 static void row_fill(const struct exchange *x, struct usage_row *row)
 {
     int64_t now_us = (int64_t)clock_mono_us();
@@ -72,7 +63,7 @@ static void row_fill(const struct exchange *x, struct usage_row *row)
         .team = x->who->team,
         .endpoint = str_from(x->in->ep.row ? x->in->ep.row->name : "bad"),
         .model = x->ask->model,
-        .target = upstream_name(x),
+        .target = x->work->target_name,
         .target_model = x->work->upstream_model,
         .reason = reason_of(x),
         .status = status_of(x),

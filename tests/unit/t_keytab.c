@@ -354,7 +354,7 @@ static void anonymous_is_nobody_with_all_rights(void **state)
     struct fixture *f = *state;
     const struct key *k = keytab_anonymous(f->tab);
 
-    assert_memory_equal(k->id.p, "key_anonymous", 13);
+    assert_memory_equal(k->id.p, "anonymous", 9);
     assert_true(key_may_use(k, STR("anything")));
     key_unref(k);
 }
