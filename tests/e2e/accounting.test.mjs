@@ -235,9 +235,13 @@ describe('accounting', GATE_ONLY, () => {
       sum(before, name, want);
     assert.equal(delta('tollgate_tokens_total', { kind: 'output' }), 10);
     assert.equal(delta('tollgate_tokens_total', { kind: 'input' }), 8);
-    assert.equal(delta('tollgate_request_seconds_count'), 2);
-    assert.ok(delta('tollgate_time_to_first_token_seconds_count') >= 1);
-    assert.equal(delta('tollgate_overhead_seconds_count'), 2);
+    const mine = { target: 'up', model: 'demo' };
+    assert.equal(delta('tollgate_request_seconds_count', mine), 2);
+    assert.ok(
+      delta('tollgate_time_to_first_token_seconds_count', mine) >= 1);
+    assert.equal(delta('tollgate_overhead_seconds_count', mine), 2);
+    assert.ok(delta('tollgate_overhead_seconds_sum', mine) > 0,
+      'our own time is measured');
     assert.ok(sum(after2, 'tollgate_loop_lag_seconds') >= 0);
   });
 
@@ -262,16 +266,41 @@ describe('accounting', GATE_ONLY, () => {
 
   test('metrics: labels come from the config, never from requests',
     async () => {
-      const before = (await metrics()).length;
-      for (let i = 0; i < 30; i++) {
-        const r = await rig.fetch('/v1/chat/completions',
-          { json: { ...ask('x'), model: `made-up-${i}` } });
-        await r.text();
-        await (await rig.fetch(`/v1/agents/${i}`)).text();
+      const ask30 = async (word) => {
+        for (let i = 0; i < 30; i++) {
+          await (await rig.fetch('/v1/chat/completions',
+            { json: { ...ask('x'), model: `${word}-${i}` } })).text();
+          await (await rig.fetch(`/v1/agents/${word}-${i}`)).text();
+        }
+        return metrics();
+      };
+      const first = await ask30('made-up');
+      const second = await ask30('invented');
+      assert.doesNotMatch(JSON.stringify(second), /made-up|invented/);
+      assert.equal(second.length, first.length, 'no new series');
+    });
+
+  test('metrics: each family is one group, told before its samples',
+    async () => {
+      const text = await (await fetch(`${rig.origin}/metrics`)).text();
+      const types = new Map();
+      const order = [];
+      for (const l of text.split('\n').filter(Boolean)) {
+        const type = /^# TYPE (\w+) (\w+)$/.exec(l);
+        if (type) {
+          assert.ok(!types.has(type[1]), `${type[1]} is told twice`);
+          types.set(type[1], type[2]);
+        }
+        if (l.startsWith('#')) continue;
+        const name = /^\w+/.exec(l)[0];
+        const family = types.has(name) ? name
+          : name.replace(/_(bucket|sum|count)$/, '');
+        assert.ok(types.has(family), `${name} has no TYPE before it`);
+        if (order.at(-1) !== family) order.push(family);
       }
-      const now = await metrics();
-      assert.ok(!JSON.stringify(now).includes('made-up'));
-      assert.ok(now.length - before < 60, 'series do not explode');
+      assert.equal(new Set(order).size, order.length,
+        `families are torn apart: ${order.filter((f, i) =>
+          order.indexOf(f) !== i)}`);
     });
 
   test('no prompt, completion, key or query in any log, file or metric',
@@ -327,8 +356,7 @@ describe('metrics on an address of their own', GATE_ONLY, () => {
     try {
       const main = await fetch(`${own.origin}/metrics`);
       assert.notEqual(main.status, 200);
-      const status = await own.gate.must(['status']);
-      const there = status.metrics?.address ?? status.metrics;
+      const there = own.gate.addresses.at(-1);
       const r = await fetch(`http://${there}/metrics`);
       assert.equal(r.status, 200);
       parseMetrics(await r.text());

@@ -107,7 +107,7 @@ describe('tollctl', GATE_ONLY, () => {
     assert.equal(r.code, 0);
     const secret = /sk-tg-[\w-]+/.exec(r.stdout)[0];
     rig.gate.secrets.push(secret);
-    assert.match(r.stdout, /key_\w+/);
+    assert.match(r.stdout + r.stderr, /key_\w+/);
     assert.doesNotMatch((await plain('key', 'show', 'human')).stdout,
       /sk-tg-[\w-]{20}/);
   });

@@ -41,6 +41,7 @@ EXTRA_DIST += \
     tests/e2e/package-lock.json \
     tests/e2e/package.json \
     tests/e2e/passthrough.test.mjs \
+    tests/e2e/routing.test.mjs \
     tests/e2e/run.sh \
     tests/e2e/tls.test.mjs
 
