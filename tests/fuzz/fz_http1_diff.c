@@ -141,9 +141,10 @@ static bool is_known_refusal(const char *who, const struct oracle *o,
 }
 
 /* HTTP/1.0 lives on only by a keep-alive, which the oracles overlook after an
- * empty member of the list (RFC 9110 section 5.6.1 wants it read). Nobody can
- * hide a message in that: it is one who closes too early. */
-static bool has_empty_member_in_1_0(const struct reading *r)
+ * empty member of the list and after a tab (RFC 9110 sections 5.6.1 and 5.6.3
+ * want it read). Nobody can hide a message in that: it is they who close too
+ * early. */
+static bool has_odd_list_in_1_0(const struct reading *r)
 {
     for (size_t i = 0; i < r->head.count && r->head.minor == 0; i++) {
         const struct http1_header *f = &r->head.headers[i];
@@ -152,7 +153,8 @@ static bool has_empty_member_in_1_0(const struct reading *r)
         if (!str_ieq(f->name, STR("connection")))
             continue;
         while (str_split(&list, ',', &member)) {
-            if (str_trim(member).len == 0)
+            if (str_trim(member).len == 0 ||
+                str_find_char(member, '\t') < member.len)
                 return true;
         }
     }
@@ -188,7 +190,7 @@ static void compare(const char *who, oracle_fn *ask, const struct reading *r,
         die(who, "body", ours, &o);
     /* We may close where another would go on (they overlook a "close" after an
      * empty member), never the reverse. */
-    if (ours->complete && ours->keep && !o.keep && !has_empty_member_in_1_0(r))
+    if (ours->complete && ours->keep && !o.keep && !has_odd_list_in_1_0(r))
         die(who, "keep-alive", ours, &o);
     free(o.body);
 }
