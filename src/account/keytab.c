@@ -6,10 +6,9 @@
  *
  * so that nothing is seen that a crash could take back, and lookups wait for
  * a few stores at most, never for the disk. */
-#include "account/keytab_priv.h"
-
 #include <stdlib.h>
 
+#include "account/keytab_priv.h"
 #include "base/digest.h"
 #include "store/writer.h"
 

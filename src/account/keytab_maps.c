@@ -1,10 +1,9 @@
 /* keytab_maps.c - The maps of the key table: linking, exchanging and loading
  * what stands in them. An entry leaves every map before its key is exchanged,
  * since the maps point into the key. */
-#include "account/keytab_priv.h"
-
 #include <stdlib.h>
 
+#include "account/keytab_priv.h"
 #include "base/panic.h"
 
 struct team_entry *keytab_team_entry(struct keytab *tab, struct str name)

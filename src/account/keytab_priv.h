@@ -25,6 +25,7 @@ struct team_entry {
     size_t n_keys;           /* keys in it */
 };
 
+/* The table of keys; see keytab.h. */
 struct keytab {
     struct ledger *ledger;   /* borrowed */
     pthread_mutex_t change;  /* one change at a time; outermost */

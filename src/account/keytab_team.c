@@ -1,7 +1,7 @@
 /* keytab_team.c - Teams: found, listed and changed. */
-#include "account/keytab_priv.h"
-
 #include <stdlib.h>
+
+#include "account/keytab_priv.h"
 
 const struct team *keytab_find_team(struct keytab *tab, struct str name)
 {

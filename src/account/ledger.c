@@ -1,14 +1,13 @@
 /* ledger.c - Opening and closing the ledger, and the worker's side: a row
  * goes to the worker's journal with one write, or into its ring when that
  * fails. Must never block a worker on a sync, nor lose a row in silence. */
-#include "account/ledger_priv.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "account/ledger_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"

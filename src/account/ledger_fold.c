@@ -3,13 +3,12 @@
  * one transaction stand the rows, their counters and how far each file is
  * folded, so a row enters once whatever dies when. Files are deleted only
  * after the transaction that emptied them is durable. */
-#include "account/ledger_priv.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "account/ledger_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"

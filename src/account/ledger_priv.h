@@ -50,6 +50,7 @@ struct gone_id {
     uint8_t id[JOURNAL_ID_LEN];
 };
 
+/* The ledger; see ledger.h. */
 struct ledger {
     struct ledger_opts opts;
     char *dir;         /* STATE/ledger, owned */

@@ -1,12 +1,11 @@
 /* ledger_query.c - Questions to the ledger. Whole days are answered from the
  * counters, the days that an end of the range cuts from their rows. Reads in
  * short transactions, so that the writer can reuse pages and grow the map. */
-#include "account/ledger_priv.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "account/ledger_priv.h"
 #include "store/child.h"
 
 static enum err nothing(struct txn *t, struct wjob *job)

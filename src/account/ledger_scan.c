@@ -1,13 +1,13 @@
 /* ledger_scan.c - What an earlier process left in STATE/journal: its files,
  * and where their folding stood. */
-#include "account/ledger_priv.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "account/ledger_priv.h"
 
 enum err ledger_sync_dir(const char *dir)
 {

@@ -3,16 +3,16 @@
  * reference frees everything at once. */
 #include "conf/conf.h"
 
-#include "base/arena.h"
-#include "base/panic.h"
-#include "conf/conf_bind.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/arena.h"
+#include "base/panic.h"
+#include "conf/conf_bind.h"
 
 #define FILE_MAX  (4UL * 1024 * 1024)
 #define CONF_MAX  (512UL * 1024 * 1024)

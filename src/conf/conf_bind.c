@@ -4,11 +4,11 @@
  * blow a small file up. */
 #include "conf/conf_bind.h"
 
-#include "base/panic.h"
-#include "conf/conf_parse.h"
-
 #include <inttypes.h>
 #include <stdio.h>
+
+#include "base/panic.h"
+#include "conf/conf_parse.h"
 
 #define VISITS_MAX  200000
 #define SUGGEST_MAX 200

@@ -1,13 +1,13 @@
 /* conf_check.c - What no single key can tell: names that must exist or be
  * unique, values that must fit each other, settings that are legal but likely
  * not meant. Also fills the fields that are derived from others. */
-#include "conf/conf_bind.h"
-#include "conf/conf_parse.h"
-
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "conf/conf_bind.h"
+#include "conf/conf_parse.h"
 
 /* What every check needs. */
 struct check {

@@ -1,11 +1,11 @@
 /* conf_net.c - Addresses and URLs. What is accepted here goes to bind() and to
  * libcurl as it is, so hosts, ports and paths are checked byte by byte; a URL
  * with a user or password is refused without being repeated in a message. */
-#include "conf/conf_parse.h"
-
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <sys/un.h>
+
+#include "conf/conf_parse.h"
 
 #define HOST_MAX 253
 

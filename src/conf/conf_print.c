@@ -1,10 +1,10 @@
 /* conf_print.c - The snapshot as a file, the option table as text, and what
  * differs between two snapshots; all three walk the table. Only the comparison
  * looks at secrets, in memory that it wipes. */
+#include <sys/socket.h>
+
 #include "base/arena.h"
 #include "conf/conf_put.h"
-
-#include <sys/socket.h>
 
 #define DIFF_BYTES (8UL * 1024 * 1024)
 #define KEYS_BYTES (64UL * 1024 * 1024)

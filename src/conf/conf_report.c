@@ -1,10 +1,10 @@
 /* conf_report.c - Collects mistakes and warnings, bounded, in file order.
  * Counting never fails: a mistake that finds no memory for its sentence is
  * still counted, so the file is still refused. */
-#include "conf/conf_yaml.h"
-
 #include <stdarg.h>
 #include <stdio.h>
+
+#include "conf/conf_yaml.h"
 
 #define REPORT_MAX   200
 #define REPORT_BYTES (1024 * 1024)

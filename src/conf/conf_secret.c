@@ -1,13 +1,13 @@
 /* conf_secret.c - Where secrets come from: the environment, a file, or the
  * configuration itself. No message here ever repeats a value, and copies on
  * the stack are wiped. */
-#include "conf/conf_bind.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "conf/conf_bind.h"
 
 #define SECRET_MAX 16384
 

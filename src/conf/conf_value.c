@@ -1,10 +1,10 @@
 /* conf_value.c - One value of a row: from its node into the snapshot. A
  * mistake is told once, where it stands, and leaves the default. */
-#include "conf/conf_bind.h"
-#include "conf/conf_parse.h"
-
 #include <inttypes.h>
 #include <stdio.h>
+
+#include "conf/conf_bind.h"
+#include "conf/conf_parse.h"
 
 #define GLOB_STARS_MAX 8
 #define TEXT_LEN_MAX   1024

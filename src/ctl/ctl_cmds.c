@@ -1,10 +1,10 @@
 /* ctl_cmds.c - The table of commands and how answers look to a person. */
 #include "ctl/ctl_cmds.h"
 
-#include "ctl/ctl_io.h"
-
 #include <stdio.h>
 #include <string.h>
+
+#include "ctl/ctl_io.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

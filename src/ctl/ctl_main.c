@@ -2,15 +2,16 @@
  * words into a JSON object, asks the daemon and shows the answer.
  *
  *   0 done, 1 refused, 2 usage, 3 daemon not reachable */
-#include "conf/conf.h"
 #include "config.h"
-#include "ctl/ctl_cmds.h"
-#include "ctl/ctl_io.h"
-#include "ctl/ctl_top.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "conf/conf.h"
+#include "ctl/ctl_cmds.h"
+#include "ctl/ctl_io.h"
+#include "ctl/ctl_top.h"
 
 /* Options of the tool itself. */
 struct tool {

@@ -23,7 +23,8 @@ struct frame {
 static void add_bucket(struct frame *f, const char *line, double v)
 {
     const char *le = strstr(line, "le=\"");
-    double bound = le && strncmp(le + 4, "+Inf", 4) != 0 ? atof(le + 4) : 1e18;
+    double bound =
+        le && strncmp(le + 4, "+Inf", 4) != 0 ? strtod(le + 4, NULL) : 1e18;
     size_t i = 0;
 
     while (i < f->n_bounds && f->bounds[i] != bound)
@@ -49,7 +50,7 @@ static void add_requests(struct frame *f, const char *line, double v)
     const char *status = strstr(line, "status=\"");
 
     f->requests += v;
-    if (status && atoi(status + 8) >= 400)
+    if (status && strtol(status + 8, NULL, 10) >= 400)
         f->errors += v;
 }
 
@@ -66,7 +67,7 @@ static void add_tokens(struct frame *f, const char *line, double v)
 static void add_line(struct frame *f, const char *line)
 {
     const char *space = strrchr(line, ' ');
-    double v = space ? atof(space + 1) : 0;
+    double v = space ? strtod(space + 1, NULL) : 0;
 
     if (line_is(line, "tollgate_requests_total"))
         add_requests(f, line, v);

@@ -4,7 +4,9 @@
  *   log, sockets (ports are taken before anything is changed on disk), ledger,
  *   keys, throttle, targets, resolver, discovery, workers, control socket
  */
-#include "daemon/daemon.h"
+#include <event2/event.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "account/keytab.h"
 #include "account/ledger.h"
@@ -13,14 +15,11 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/control.h"
+#include "daemon/daemon.h"
 #include "daemon/local.h"
 #include "front/front.h"
 #include "serve/target.h"
 #include "upstream/upstream.h"
-
-#include <event2/event.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 static void raise_fd_limit(const struct conf *c)
 {

@@ -3,10 +3,6 @@
  * same user, so a plain line buffer with a bound will do. */
 #include "daemon/control.h"
 
-#include "base/log.h"
-#include "conf/conf.h"
-#include "daemon/daemon.h"
-
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -18,6 +14,10 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
 
 #define LINE_BYTES_MAX (1024u * 1024)
 #define PEERS_MAX      64

@@ -1,13 +1,13 @@
 /* control_args.c - See control_args.h. */
 #include "daemon/control_args.h"
 
-#include "account/keytab.h"
-#include "base/clock.h"
-#include "base/log.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
+
+#include "account/keytab.h"
+#include "base/clock.h"
+#include "base/log.h"
 
 json_t *control_fail(struct buf *why, const char *fmt, ...)
 {

@@ -1,19 +1,19 @@
 /* control_cmds.c - The table of admin commands, and those about the daemon
  * itself. */
-#include "daemon/control.h"
+#include "config.h"
+
+#include <unistd.h>
 
 #include "account/ledger.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
-#include "config.h"
+#include "daemon/control.h"
 #include "daemon/control_info.h"
 #include "daemon/control_keys.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
 #include "front/front.h"
-
-#include <unistd.h>
 
 static json_t *listen_list(const struct daemon *d)
 {

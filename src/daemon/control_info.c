@@ -1,6 +1,10 @@
 /* control_info.c - See control_info.h. Reads only, but for target drain. */
 #include "daemon/control_info.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "account/keytab.h"
 #include "account/ledger.h"
 #include "base/clock.h"
@@ -11,10 +15,6 @@
 #include "daemon/status.h"
 #include "serve/route.h"
 #include "serve/target.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define EXPORT_ROWS_MAX 100000 /* rows of one answer */
 

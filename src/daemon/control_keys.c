@@ -2,14 +2,14 @@
  * change is on disk and the next request sees it. */
 #include "daemon/control_keys.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "account/keytab.h"
 #include "base/clock.h"
 #include "daemon/control_args.h"
 #include "daemon/daemon.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define SPEC_BYTES_MAX (256 * 1024)
 

@@ -2,6 +2,8 @@
  * them calls an upstream. */
 #include "daemon/local.h"
 
+#include <sys/socket.h>
+
 #include "account/key.h"
 #include "account/ledger.h"
 #include "base/clock.h"
@@ -11,9 +13,6 @@
 #include "exchange/exchange.h"
 #include "serve/route.h"
 #include "wire/jsplice.h"
-
-#include <stdlib.h>
-#include <sys/socket.h>
 
 #define LOCAL_BODY_MAX (16u * 1024 * 1024)
 #define JSON           STR("application/json")
@@ -108,12 +107,18 @@ static void answer_metrics(struct exchange *x)
 
 /* ---- models ------------------------------------------------------------ */
 
+/* A name already listed. */
+struct seen {
+    struct seen *next; /* arena */
+    struct str name;   /* arena */
+};
+
 /* A list in the making. */
 struct model_list {
     struct exchange *x;
     struct buf *out;
-    struct str *seen; /* owned: names already listed, borrowed slices */
-    size_t n_seen, room;
+    struct seen *seen; /* arena */
+    size_t n_seen;
     struct str only; /* list just this one; empty = all */
     struct str first, last;
     bool anthropic;
@@ -122,21 +127,21 @@ struct model_list {
 
 static bool seen_before(struct model_list *l, struct str model)
 {
-    for (size_t i = 0; i < l->n_seen; i++)
-        if (str_eq(l->seen[i], model))
-            return true;
-    if (l->n_seen == l->room) {
-        size_t room = l->room ? l->room * 2 : 64;
-        struct str *p = realloc(l->seen, room * sizeof(*p));
+    struct seen *fresh;
 
-        if (!p) {
-            l->full = true;
+    for (const struct seen *s = l->seen; s; s = s->next)
+        if (str_eq(s->name, model))
             return true;
-        }
-        l->seen = p;
-        l->room = room;
+    fresh = arena_alloc(l->x->arena, sizeof(*fresh));
+    if (fresh)
+        fresh->name = arena_dup(l->x->arena, model);
+    if (!fresh || !fresh->name.p) {
+        l->full = true;
+        return true;
     }
-    l->seen[l->n_seen++] = arena_dup(l->x->arena, model);
+    fresh->next = l->seen;
+    l->seen = fresh;
+    l->n_seen++;
     return false;
 }
 
@@ -183,7 +188,7 @@ static void list_model(struct str model, struct str owner, void *arg)
         l->full = true;
     if (put_model(l, model, owner) != ERR_OK)
         l->full = true;
-    l->last = l->seen[l->n_seen - 1];
+    l->last = l->seen->name;
     if (l->n_seen == 1)
         l->first = l->last;
 }
@@ -224,7 +229,6 @@ static void answer_models(struct exchange *x)
         e = put_ids(&l);
     if (e == ERR_OK)
         e = buf_put(l.out, "}\n", 2);
-    free(l.seen);
     if (e != ERR_OK || l.full)
         (void)exchange_fail(x, ERR_NOMEM, NULL);
     else
@@ -247,7 +251,6 @@ static void answer_model(struct exchange *x)
         if (l.n_seen == 0 && route_serves(x->conf, x->w->svc->discover, id))
             list_model(id, STR("tollgate"), &l);
     }
-    free(l.seen);
     if (l.full)
         (void)exchange_fail(x, ERR_NOMEM, NULL);
     else if (l.n_seen == 0)

@@ -2,12 +2,7 @@
  * foreground and logs to stderr; a service manager does the rest.
  *
  *   0 good, 1 run-time failure, 2 usage, 78 bad config */
-#include "base/log.h"
-#include "conf/conf.h"
 #include "config.h"
-#include "daemon/daemon.h"
-#include "daemon/reload.h"
-#include "daemon/signals.h"
 
 #include <curl/curl.h>
 #include <event2/event.h>
@@ -18,6 +13,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "daemon/reload.h"
+#include "daemon/signals.h"
 
 enum { EXIT_OK = 0, EXIT_RUN = 1, EXIT_USAGE = 2, EXIT_CONF = 78 };
 

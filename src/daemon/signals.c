@@ -1,10 +1,6 @@
 /* signals.c - What the outside says, and the watchdog over the workers. */
 #include "daemon/signals.h"
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "daemon/daemon.h"
-
 #include <event2/event.h>
 #include <signal.h>
 #include <stddef.h>
@@ -14,6 +10,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
 
 #define TICK_MS       50
 #define STUCK_MS      5000 /* a worker silent that long is reported */

@@ -1,6 +1,10 @@
 /* status.c - See status.h. */
 #include "daemon/status.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include "account/ledger.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -8,10 +12,6 @@
 #include "daemon/daemon.h"
 #include "serve/target.h"
 #include "settle/metrics.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-#include <unistd.h>
 
 uint64_t status_resident_bytes(void)
 {

@@ -2,6 +2,10 @@
  * that no other thread ever touches it but for the mailbox and the counters. */
 #include "daemon/worker.h"
 
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "account/ledger.h"
 #include "base/chunkq.h"
 #include "base/clock.h"
@@ -13,10 +17,6 @@
 #include "front/front.h"
 #include "settle/series.h"
 #include "upstream/upstream.h"
-
-#include <event2/event.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define TICK_MS     100
 #define CHUNKS_KEPT 1024 /* free chunks a worker keeps: 4 MiB */

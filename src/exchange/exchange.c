@@ -3,16 +3,16 @@
  * exchange is freed; it must never know what a stage does. */
 #include "exchange/exchange.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "account/key.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/panic.h"
 #include "conf/conf.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 static const char *const stage_names[STAGE_COUNT] = {
     "front", "admit", "prompt", "recall", "serve", "relay", "settle", "done",

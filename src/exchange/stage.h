@@ -52,6 +52,7 @@ struct stage_row {
     uint32_t next;           /* bit per stage that may follow */
 };
 
+/* The bit of stage <s> in stage_row.next. */
 #define STAGE_BIT(s) (1u << (s))
 
 #endif

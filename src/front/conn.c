@@ -2,14 +2,6 @@
  * which, when its time is over, and how it ends. */
 #include "front/conn.h"
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "base/panic.h"
-#include "conf/conf.h"
-#include "front/listener.h"
-#include "front/net.h"
-#include "front/tls.h"
-
 #include <arpa/inet.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -17,6 +9,14 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "conf/conf.h"
+#include "front/listener.h"
+#include "front/net.h"
+#include "front/tls.h"
 
 #define US_PER_MS     1000
 #define HANDSHAKE_MS  10000

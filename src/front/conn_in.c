@@ -3,13 +3,12 @@
  * notices that the client has left. Only what cannot be used yet is copied, so
  * an idle connection holds no buffer. Decides what may be read when, and that
  * nothing is parsed behind bytes that were refused. */
-#include "front/conn.h"
+#include <errno.h>
 
 #include "base/clock.h"
 #include "conf/conf.h"
+#include "front/conn.h"
 #include "front/tls.h"
-
-#include <errno.h>
 
 /* Reads of one connection in one turn; then others are served. */
 #define READS_PER_TURN 4

@@ -2,15 +2,14 @@
  * send, writes it once at the end of the turn, tells the producer when there
  * is room again, and goes on to the next request. Decides how many bytes may
  * wait for a slow reader: less for each, the more all of them hold. */
-#include "front/conn.h"
+#include <errno.h>
+#include <sys/uio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "front/conn.h"
 #include "front/net.h"
 #include "front/tls.h"
-
-#include <errno.h>
-#include <sys/uio.h>
 
 /* Bytes that may wait for one client, and for all of them together. */
 #define HIGH_MOST_BYTES  (256 * 1024)

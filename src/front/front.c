@@ -3,6 +3,10 @@
  * when the work that a loop turn left behind is done: at its end, once. */
 #include "front/front.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -11,10 +15,6 @@
 #include "front/cors.h"
 #include "front/listener.h"
 #include "front/net.h"
-
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 /* Longest reply head. */
 #define HEAD_BYTES (256 * 1024)

@@ -4,16 +4,16 @@
  * the connection limit reads a 503. Log lines about it come once a second. */
 #include "front/listener.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "front/conn.h"
 #include "front/net.h"
 #include "front/tls.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define ACCEPT_BATCH  64
 #define PAUSE_MS      100

@@ -4,12 +4,6 @@
  * SO_REUSEPORT that spreads connections over workers would let it. */
 #include "front/net.h"
 
-#include "base/log.h"
-#include "base/panic.h"
-#include "conf/conf.h"
-#include "exchange/stats.h"
-#include "front/tls.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +14,12 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "conf/conf.h"
+#include "exchange/stats.h"
+#include "front/tls.h"
 
 #define NET_BACKLOG 4096
 

@@ -6,11 +6,6 @@
  * with the key before are still opened, and renewed. */
 #include "front/tls.h"
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "base/str.h"
-#include "conf/conf.h"
-
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -20,6 +15,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "conf/conf.h"
 
 #define TICKET_KEY_LIFE_US (3600ull * 1000 * 1000)
 #define TICKET_NAME_BYTES  16

@@ -3,9 +3,9 @@
  * our log agree on a request. */
 #include "relay/heads.h"
 
-#include "exchange/exchange.h"
-
 #include <stdio.h>
+
+#include "exchange/exchange.h"
 
 #define ADD(h, x, name, value)                                                 \
     headers_add(&(h)->headers, (x)->arena, STR(name), (value))

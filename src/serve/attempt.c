@@ -10,6 +10,8 @@
  * While a reply is collected nothing has been sent to the client. */
 #include "serve/attempt.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
@@ -18,8 +20,6 @@
 #include "serve/target.h"
 #include "upstream/upstream.h"
 #include "wire/jscan.h"
-
-#include <stdlib.h>
 
 #define REPLY_COLLECT_MAX (64u * 1024 * 1024) /* bytes of a collected reply */
 #define KEY_REST_MS       60000 /* a key that was refused rests this long */

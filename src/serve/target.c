@@ -5,13 +5,13 @@
  * guards its last_error (leaf). */
 #include "serve/target.h"
 
-#include "base/clock.h"
-#include "base/log.h"
-
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
 
 struct target {
     struct target *next; /* owned by the table; never unlinked */

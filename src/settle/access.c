@@ -2,13 +2,13 @@
  * its longest texts, never its shape. */
 #include "settle/access.h"
 
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "exchange/exchange.h"
 #include "store/row.h"
 #include "wire/jsplice.h"
-
-#include <inttypes.h>
 
 #define LINE_MAX_BYTES 8192
 #define TEXT_MAX_BYTES 512 /* of one free text, before escaping */

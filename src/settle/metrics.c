@@ -2,11 +2,11 @@
  * label into one table of this call, so that each series appears once. */
 #include "settle/metrics.h"
 
-#include "settle/series.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "settle/series.h"
 
 static const struct {
     const char *name;

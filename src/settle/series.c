@@ -2,12 +2,12 @@
  * is free whenever a request takes it. */
 #include "settle/series.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "exchange/exchange.h"
 #include "store/row.h"
-
-#include <stdio.h>
-#include <stdlib.h>
 
 #define LABEL_MAX 128 /* bytes of one label */
 

@@ -3,11 +3,11 @@
 #ifndef TG_SETTLE_SERIES_H
 #define TG_SETTLE_SERIES_H
 
+#include "base/map.h"
 #include "base/str.h"
 #include "exchange/stats.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
 struct exchange;
 struct usage_row;

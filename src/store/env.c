@@ -7,8 +7,6 @@
  *   of? -> walk in a child -> LMDB opens it -> stale readers -> tables
  *
  * Must never use MDB_WRITEMAP: with it a full disk is a SIGBUS. */
-#include "store/env_priv.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/panic.h"
+#include "store/env_priv.h"
 
 /* Reader slots: threads that read at once, and a few child processes. */
 #define READERS 126

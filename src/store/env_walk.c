@@ -1,14 +1,13 @@
 /* env_walk.c - Looking at an LMDB file from a child process: the only way to
  * touch one that may be damaged, since LMDB trusts its pages and a bad one
  * ends the process. Must never run in the parent. */
-#include "store/env_priv.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "store/child.h"
+#include "store/env_priv.h"
 
 /* LMDB's list of free pages and its list of tables. */
 #define DBI_FREE 0

@@ -27,12 +27,14 @@ enum ldb_table {
 
 struct ledger_db;
 
-/* Open the ledger's environment in <dir>. Failures as env_open(). */
+/* Where the database lies and how large it may grow. */
 struct ldb_opts {
     const char *dir;
     size_t map_bytes;
     size_t map_bytes_max;
 };
+
+/* Open the ledger's environment in <opts>->dir. Failures as env_open(). */
 enum err ldb_open(const struct ldb_opts *opts, struct ledger_db **db_out,
                   struct buf *why) MUST_CHECK;
 

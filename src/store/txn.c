@@ -1,10 +1,9 @@
 /* txn.c - Transactions and cursors over LMDB, and what its codes mean here.
  * Must never let an MDB_val outlive its transaction in our own state. */
-#include "store/env_priv.h"
-
 #include <errno.h>
 
 #include "base/panic.h"
+#include "store/env_priv.h"
 
 enum err env_error(struct env *env, int rc)
 {

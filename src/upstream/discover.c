@@ -2,8 +2,6 @@
  * for now and then by one worker, parsed by a thread of the resolver (a long
  * list would hold the loop up), kept in one table that any thread may read.
  * A failure keeps the last list. */
-#include "upstream/upstream.h"
-
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <jansson.h>
@@ -23,6 +21,7 @@
 #include "exchange/sink.h"
 #include "exchange/worker.h"
 #include "upstream/resolve.h"
+#include "upstream/upstream.h"
 
 /* Bounds of an answer. */
 #define BODY_BYTES (4 * 1024 * 1024)

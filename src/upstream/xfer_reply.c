@@ -2,14 +2,13 @@
  * means. libcurl forgives much: two lengths, a length beside chunks, folded
  * lines, any number of interim heads. Whoever forgives that can be made to see
  * another reply than the next reader does, so it is refused here. */
-#include "upstream/xfer.h"
-
 #include <stdio.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/panic.h"
 #include "exchange/worker.h"
+#include "upstream/xfer.h"
 #include "wire/http1.h"
 
 /* --- the head ----------------------------------------------------------- */

@@ -2,9 +2,9 @@
  * are decided when the result is given out, when all edits are known. */
 #include "wire/jsplice.h"
 
-#include "wire/jtext.h"
-
 #include <stdio.h>
+
+#include "wire/jtext.h"
 
 void jsplice_init(struct jsplice *s, struct str text, struct arena *arena)
 {

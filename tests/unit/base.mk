@@ -31,6 +31,12 @@ tests_unit_t_log_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_log_CFLAGS = $(unit_cflags)
 tests_unit_t_log_LDADD = $(unit_libs)
 
+check_PROGRAMS += tests/unit/t_log_line
+tests_unit_t_log_line_SOURCES = tests/unit/t_log_line.c
+tests_unit_t_log_line_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_log_line_CFLAGS = $(unit_cflags)
+tests_unit_t_log_line_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/t_mbox
 tests_unit_t_mbox_SOURCES = tests/unit/t_mbox.c
 tests_unit_t_mbox_CPPFLAGS = $(unit_cppflags)

@@ -414,9 +414,10 @@ static char *repeat(const char *head, const char *part, size_t n,
     char *at;
 
     assert_non_null(p);
-    at = stpcpy(p, head);
-    for (size_t i = 0; i < n; i++)
-        at = stpcpy(at, part);
+    memcpy(p, head, strlen(head));
+    at = p + strlen(head);
+    for (size_t i = 0; i < n; i++, at += len)
+        memcpy(at, part, len);
     memcpy(at, tail, strlen(tail) + 1);
     return p;
 }

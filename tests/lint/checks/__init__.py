@@ -1,0 +1,1 @@
+"""The checks of `make lint`, one file each; see ../lint.py."""
