@@ -5,6 +5,7 @@
 #include "conf/conf.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -275,10 +276,22 @@ struct rig *rig_new(const char *yaml, const char *listen)
     return r;
 }
 
+void rig_remove_folder(const char *dir)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *e;
+
+    assert_non_null(d);
+    while ((e = readdir(d)) != NULL) {
+        if (e->d_name[0] != '.')
+            assert_int_equal(unlinkat(dirfd(d), e->d_name, 0), 0);
+    }
+    closedir(d);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 void rig_free(struct rig *r)
 {
-    char command[96];
-
     front_close(r->front);
     front_net_close(r->net);
     assert_int_equal(r->w.exchanges, 0);
@@ -290,8 +303,7 @@ void rig_free(struct rig *r)
     conf_unref(r->w.conf);
     buf_fini(&r->pulled);
     free(r->w.scratch);
-    snprintf(command, sizeof(command), "rm -rf %s", r->dir);
-    assert_int_equal(system(command), 0);
+    rig_remove_folder(r->dir);
     free(r);
 }
 

@@ -64,6 +64,9 @@ struct rig *rig_new(const char *yaml, const char *listen);
 /* Stop and free all, checking that nothing is left behind. */
 void rig_free(struct rig *r);
 
+/* Remove the folder <dir> and the plain files in it. */
+void rig_remove_folder(const char *dir);
+
 /* A snapshot like the rig's, from other text. */
 struct conf *rig_conf(struct rig *r, const char *yaml, const char *listen);
 

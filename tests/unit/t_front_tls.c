@@ -80,10 +80,9 @@ static int folder_make(void **state)
 static int folder_remove(void **state)
 {
     struct folder *f = *state;
-    char command[96];
 
-    snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-    return system(command);
+    rig_remove_folder(f->dir);
+    return 0;
 }
 
 /* Go on with the client's handshake: 1 done, 0 going on, -1 refused. */
@@ -101,13 +100,16 @@ static int shake(struct cli *c)
 static bool tls_open(struct cli *c, struct rig *r, SSL_CTX *ctx,
                      const char *name)
 {
+    char sni[64];
     int done = 0;
 
+    snprintf(sni, sizeof(sni), "%s", name ? name : "");
     cli_open(c, r, 0);
     c->ssl = SSL_new(ctx);
     SSL_set_fd(c->ssl, c->fd);
     if (name)
-        SSL_set_tlsext_host_name(c->ssl, name);
+        SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME,
+                 TLSEXT_NAMETYPE_host_name, sni);
     for (int i = 0; i < 20000 && done == 0; i++) {
         done = shake(c);
         rig_turn(r);
