@@ -69,25 +69,10 @@ void xfer_arm(struct xfer *xf)
         xf->armed_us = at;
 }
 
-/* Uploads that libcurl makes on its own show their progress only here. */
-static void xfer_note_upload(struct xfer *xf)
-{
-    curl_off_t now = 0;
-
-    if (xf->state != XFER_ASK || !xf->easy || xf->body_kind == XFER_BODY_NONE)
-        return;
-    if (curl_easy_getinfo(xf->easy, CURLINFO_SIZE_UPLOAD_T, &now) == CURLE_OK &&
-        now > xf->upload_seen) {
-        xf->upload_seen = now;
-        xf->last_us = clock_mono_us();
-    }
-}
-
 void xfer_check_deadline(struct xfer *xf)
 {
     const char *text = NULL;
 
-    xfer_note_upload(xf);
     if (xfer_deadline(xf, &text) <= clock_mono_us()) {
         xfer_fail(xf, ERR_UP_TIMEOUT, text);
         xfer_end(xf);

@@ -87,7 +87,7 @@ struct xfer {
     struct str body;        /* borrowed */
     int64_t length;         /* of a streamed body, or -1 */
     uint64_t uploaded;      /* streamed bytes given to libcurl */
-    curl_off_t upload_seen; /* CURLINFO_SIZE_UPLOAD_T at the last look */
+    curl_off_t upload_seen; /* bytes of a large body that were sent */
     struct conf_timeouts timeouts;
     uint64_t connect_by_us;
     uint64_t end_by_us;        /* UINT64_MAX: none */

@@ -62,6 +62,22 @@ static int on_request(void *arg, char *there, char *here, int port_there,
     return CURL_PREREQFUNC_OK;
 }
 
+/* CURLOPT_XFERINFOFUNCTION, for large bodies: the wait for the first byte
+ * begins when all of the body is sent. */
+static int on_progress(void *arg, curl_off_t down_total, curl_off_t down,
+                       curl_off_t up_total, curl_off_t up)
+{
+    struct xfer *xf = arg;
+
+    (void)down_total; /* the data callback knows better */
+    (void)down;       /* likewise */
+    (void)up_total;   /* known */
+    if (up > xf->upload_seen)
+        xf->last_us = clock_mono_us();
+    xf->upload_seen = up;
+    return 0;
+}
+
 /* CURLOPT_READFUNCTION: body bytes out of the exchange's stream. */
 static size_t on_read(char *to, size_t size, size_t n, void *arg)
 {
@@ -272,9 +288,13 @@ static bool set_body_bytes(struct xfer *xf)
     SET(CURLOPT_POST, 1L);
     SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)xf->body.len);
     SET(CURLOPT_POSTFIELDS, xf->body.len > 0 ? xf->body.p : "");
-    if (xf->body.len >= XFER_SMALL_BODY)
-        SET(CURLOPT_UPLOAD_BUFFERSIZE,
-            xf->body.len >= SEND_LARGE_MIN ? SEND_LARGE : SEND_SMALL);
+    if (xf->body.len < XFER_SMALL_BODY)
+        return ok;
+    SET(CURLOPT_UPLOAD_BUFFERSIZE,
+        xf->body.len >= SEND_LARGE_MIN ? SEND_LARGE : SEND_SMALL);
+    SET(CURLOPT_XFERINFOFUNCTION, on_progress);
+    SET(CURLOPT_XFERINFODATA, xf);
+    SET(CURLOPT_NOPROGRESS, 0L);
     return ok;
 }
 

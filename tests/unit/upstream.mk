@@ -10,3 +10,21 @@ tests_unit_t_xfer_SOURCES = tests/unit/t_xfer.c $(upstream_fixture)
 tests_unit_t_xfer_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_xfer_CFLAGS = $(unit_cflags)
 tests_unit_t_xfer_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_xfer_body
+tests_unit_t_xfer_body_SOURCES = tests/unit/t_xfer_body.c $(upstream_fixture)
+tests_unit_t_xfer_body_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_xfer_body_CFLAGS = $(unit_cflags)
+tests_unit_t_xfer_body_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_xfer_faults
+tests_unit_t_xfer_faults_SOURCES = tests/unit/t_xfer_faults.c $(upstream_fixture)
+tests_unit_t_xfer_faults_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_xfer_faults_CFLAGS = $(unit_cflags)
+tests_unit_t_xfer_faults_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_xfer_time
+tests_unit_t_xfer_time_SOURCES = tests/unit/t_xfer_time.c $(upstream_fixture)
+tests_unit_t_xfer_time_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_xfer_time_CFLAGS = $(unit_cflags)
+tests_unit_t_xfer_time_LDADD = $(unit_libs)
