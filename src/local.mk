@@ -15,3 +15,22 @@ include src/store/local.mk
 include src/wire/local.mk
 include src/conf/local.mk
 include src/base/local.mk
+
+# Who may include whom; read by `make lint`.
+EXTRA_DIST += \
+    src/account/includes.allow \
+    src/admit/includes.allow \
+    src/base/includes.allow \
+    src/conf/includes.allow \
+    src/ctl/includes.allow \
+    src/daemon/includes.allow \
+    src/exchange/includes.allow \
+    src/front/includes.allow \
+    src/prompt/includes.allow \
+    src/recall/includes.allow \
+    src/relay/includes.allow \
+    src/serve/includes.allow \
+    src/settle/includes.allow \
+    src/store/includes.allow \
+    src/upstream/includes.allow \
+    src/wire/includes.allow

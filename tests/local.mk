@@ -20,3 +20,6 @@ include tests/fuzz/local.mk
 include tests/e2e/local.mk
 include tests/bench/local.mk
 include tests/lint/local.mk
+
+# Whole folders of data, whatever they hold.
+EXTRA_DIST += tests/fuzz/corpus tests/lib

@@ -1,1 +1,24 @@
-# tests/lint
+# tests/lint: `make lint` checks the rules of the house and the documents.
+PHONY_TARGETS += lint
+
+EXTRA_DIST += \
+    tests/lint/boot_files \
+    tests/lint/checks/__init__.py \
+    tests/lint/checks/calls.py \
+    tests/lint/checks/format.py \
+    tests/lint/checks/headers.py \
+    tests/lint/checks/includes.py \
+    tests/lint/checks/owners.py \
+    tests/lint/checks/shape.py \
+    tests/lint/checks/tree.py \
+    tests/lint/checks/waits.py \
+    tests/lint/checks/words.py \
+    tests/lint/exceptions \
+    tests/lint/lint.py \
+    tests/lint/selftest.py
+
+lint: lint-conf-doc
+	$(AM_V_at)$(PYTHON) $(top_srcdir)/tests/lint/lint.py
+	$(AM_V_at)$(PYTHON) $(top_srcdir)/tests/lint/selftest.py
+	$(AM_V_at)if command -v mandoc >/dev/null; then \
+	    cd $(top_srcdir) && mandoc -Tlint -Wwarning $(dist_man_MANS); fi

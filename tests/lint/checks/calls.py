@@ -13,8 +13,6 @@ ALWAYS = {
     "strncpy": "use snprintf or memcpy",
     "strtok": "use str_split",
     "gets": "use fgets or read",
-    "system": "use posix_spawn",
-    "popen": "use posix_spawn",
     "alloca": "use an array of fixed size or the arena",
     "gmtime": "use gmtime_r",
     "localtime": "use gmtime_r; all times are UTC",
@@ -30,6 +28,8 @@ ALWAYS = {
     "longjmp": "return an enum err",
 }
 SOURCE = {  # in src/ only
+    "system": "use posix_spawn",
+    "popen": "use posix_spawn",
     "atoi": "use str_to_u64, which tells of errors",
     "atol": "use str_to_u64, which tells of errors",
     "atoll": "use str_to_u64, which tells of errors",

@@ -45,9 +45,11 @@ def order(src, folder):
         yield Problem(src.path, rest[0][0], "include-order", rest[0][2],
                       "own header is not the first include; put "
                       '"%s" on top' % own)
+    # A file that is one part of a module begins with the module's header.
+    first = rest[0][2] if rest else None
     ours_seen = False
     for line, kind, name in rest:
-        if kind == '"' and name != own:
+        if kind == '"' and name != first:
             ours_seen = True
         elif kind == "<" and ours_seen:
             yield Problem(src.path, line, "include-order", name,

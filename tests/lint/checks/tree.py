@@ -154,14 +154,12 @@ class Tree:
         self._sources = {}
 
     def _list(self):
-        try:
-            out = subprocess.run(
+        paths = self._walk()
+        if os.path.exists(os.path.join(self.root, ".git")):
+            paths = subprocess.run(
                 ["git", "-C", self.root, "ls-files", "-co",
                  "--exclude-standard"],
-                check=True, capture_output=True, text=True).stdout
-            paths = out.split("\n")
-        except (OSError, subprocess.CalledProcessError):
-            paths = self._walk()
+                check=True, capture_output=True, text=True).stdout.split("\n")
         return [p for p in paths
                 if p and os.path.isfile(os.path.join(self.root, p))]
 
