@@ -16,10 +16,10 @@
 /* Seconds between two looks for readers that died. */
 #define READER_CHECK_S 60
 
-/* Rows deleted in one transaction, and transactions a second, when rows have
- * grown too old or too many. */
-#define PRUNE_STEP  1000
-#define PRUNE_STEPS 32
+/* When rows have grown too old or too many: rows deleted in one transaction,
+ * and how long a tick may go on with that, since jobs wait meanwhile. */
+#define PRUNE_STEP 4000
+#define PRUNE_MS   150
 
 static enum err copy_list(struct ledger *l)
 {
@@ -409,15 +409,15 @@ static enum err prune_once(struct ledger *l, unsigned *n_out)
 static void fold_tick(void *owner)
 {
     struct ledger *l = owner;
-    unsigned n = PRUNE_STEP;
+    const uint64_t until = clock_now_us() + PRUNE_MS * 1000;
+    unsigned n;
 
-    for (unsigned i = 0; i < PRUNE_STEPS && n == PRUNE_STEP; i++) {
-        const enum err err = prune_once(l, &n);
-
-        if (err != ERR_OK)
+    do {
+        n = 0;
+        if (prune_once(l, &n) != ERR_OK)
             break; /* nothing to delete, or a failure the next commit tells */
         atomic_fetch_add(&l->pruned, n);
-    }
+    } while (n == PRUNE_STEP && clock_now_us() < until);
     if (++l->ticks % READER_CHECK_S == 0) {
         const unsigned dead = env_drop_stale_readers(ldb_env(l->db));
 

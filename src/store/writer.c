@@ -332,7 +332,7 @@ static void set_defaults(struct writer *w, const struct writer_opts *opts)
     if (w->opts.group_ms == 0)
         w->opts.group_ms = 20;
     if (w->opts.pull_max == 0)
-        w->opts.pull_max = 1024;
+        w->opts.pull_max = 4096;
     w->last = &w->first;
     if (pthread_mutex_init(&w->lock, NULL) != 0)
         PANIC("pthread_mutex_init failed");

@@ -74,7 +74,7 @@ struct writer_opts {
     void *owner;
     const char *name;  /* of the thread; borrowed */
     uint32_t group_ms; /* default 20 */
-    unsigned pull_max; /* records a transaction; default 1024 */
+    unsigned pull_max; /* records a transaction; default 4096 */
 };
 
 /* Counters, racy but never torn. */
