@@ -9,6 +9,7 @@
  * Must never use MDB_WRITEMAP: with it a full disk is a SIGBUS. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -25,6 +26,10 @@
 /* Bytes that LMDB's lock file needs at most for them; it is mapped for
  * writing, so its blocks must exist before. */
 #define LOCK_FILE_BYTES 16384
+
+/* How often and how long to wait for the child of a dead holder, 3 s. */
+#define LOCK_TRIES   300
+#define LOCK_WAIT_US 10000
 
 /* What the file "format" says; the number changes when an older program
  * must not touch what a newer one wrote. */
@@ -84,12 +89,16 @@ static enum err prepare_dir(struct env *env, struct buf *why)
     return ERR_OK;
 }
 
-static void say_who_holds(const struct env *env, int fd, struct buf *why)
+/* The process id in the lock file, 0 when there is none. */
+static long read_holder(int fd)
 {
     char pid[16] = "";
-    const ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
-    const long who = n > 0 ? strtol(pid, NULL, 10) : 0;
 
+    return pread(fd, pid, sizeof(pid) - 1, 0) > 0 ? strtol(pid, NULL, 10) : 0;
+}
+
+static void say_who_holds(const struct env *env, long who, struct buf *why)
+{
     if (who == (long)getpid())
         env_say(why, "%s %s is open already in this process (%s/lock)",
                 env->opts.what, env->path, env->dir);
@@ -100,19 +109,37 @@ static void say_who_holds(const struct env *env, int fd, struct buf *why)
                 env->dir, who);
 }
 
+/* Take the flock. When its holder was killed while it walked the file, its
+ * child may hold the lock for the moment it takes to die, too: that is worth
+ * waiting for. */
+static bool lock_file(int fd, long *who_out)
+{
+    for (unsigned i = 0;; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        *who_out = read_holder(fd);
+        const bool is_dead =
+            *who_out > 0 && kill((pid_t)*who_out, 0) != 0 && errno == ESRCH;
+        if (!is_dead || i == LOCK_TRIES)
+            return false;
+        usleep(LOCK_WAIT_US);
+    }
+}
+
 /* A flock on a description of its own also refuses a second open in this
  * very process, which LMDB would not notice. */
 static enum err take_lock(struct env *env, struct buf *why)
 {
     char pid[16];
+    long who = 0;
     const int fd = file_in(env, "lock", O_RDWR | O_CREAT);
 
     if (fd < 0) {
         env_say(why, "%s/lock cannot be opened: %s", env->dir, strerror(errno));
         return ERR_IO;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        say_who_holds(env, fd, why);
+    if (!lock_file(fd, &who)) {
+        say_who_holds(env, who, why);
         close(fd);
         return ERR_EXISTS;
     }

@@ -12,3 +12,4 @@ src_store_libstore_a_SOURCES = \
     src/store/txn.c \
     src/store/verify.c \
     src/store/writer.c src/store/writer.h
+EXTRA_DIST += doc/store-format.md

@@ -18,10 +18,18 @@ tests_unit_t_journal_CFLAGS = $(unit_cflags)
 tests_unit_t_journal_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/t_ledger
-tests_unit_t_ledger_SOURCES = tests/unit/t_ledger.c tests/unit/state_dir.h
+tests_unit_t_ledger_SOURCES = tests/unit/t_ledger.c tests/unit/state_dir.h \
+    tests/unit/ledger_fixture.h
 tests_unit_t_ledger_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_ledger_CFLAGS = $(unit_cflags)
 tests_unit_t_ledger_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_ledger_crash
+tests_unit_t_ledger_crash_SOURCES = tests/unit/t_ledger_crash.c tests/unit/state_dir.h \
+    tests/unit/ledger_fixture.h
+tests_unit_t_ledger_crash_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_ledger_crash_CFLAGS = $(unit_cflags)
+tests_unit_t_ledger_crash_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/t_keytab
 tests_unit_t_keytab_SOURCES = tests/unit/t_keytab.c tests/unit/state_dir.h
