@@ -89,6 +89,7 @@ static enum err fold_leftovers(struct ledger *l, struct writer_opts *wo,
     if (err != ERR_OK)
         return err;
     err = writer_drain_now(wo);
+    wo->ops->round_over(l); /* deletes what is folded */
     atomic_store(&l->replayed, atomic_load(&l->folded));
     if (atomic_load(&l->replayed) > 0)
         log_note(LOG_LEDGER, "rows found in journals: n=%llu twice=%llu",
