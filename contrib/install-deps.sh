@@ -11,9 +11,11 @@ build="gcc make autoconf automake pkg-config ca-certificates \
     libevent-dev libssl-dev libcurl4-openssl-dev liblmdb-dev libjansson-dev \
     libyaml-dev libxxhash-dev uthash-dev"
 # Unit tests, a second compiler with sanitizers and libFuzzer, the checks of
-# `make lint`, and what the end-to-end tests start.
+# `make lint`, what the end-to-end tests start, and two other HTTP parsers for
+# the fuzz target that compares with them.
 check="git libcmocka-dev clang-14 clang libclang-rt-14-dev llvm-14 \
-    clang-format-14 python3 mandoc curl openssl xz-utils"
+    clang-format-14 python3 mandoc curl openssl xz-utils \
+    libhttp-parser-dev node-llhttp"
 # Node comes from elsewhere on many machines: taken as it is.
 command -v node >/dev/null && command -v npm >/dev/null ||
     check="$check nodejs npm"

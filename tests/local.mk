@@ -21,5 +21,5 @@ include tests/e2e/local.mk
 include tests/bench/local.mk
 include tests/lint/local.mk
 
-# Whole folders of data, whatever they hold.
-EXTRA_DIST += tests/fuzz/corpus tests/lib
+# A whole folder, whatever it holds.
+EXTRA_DIST += tests/lib

@@ -1,6 +1,4 @@
 # Fuzz targets of area 'json'; what must be refused stands in the unit tests.
-EXTRA_DIST += tests/fuzz/jscan.dict tests/fuzz/jsplice.dict \
-    tests/fuzz/multipart.dict tests/fuzz/sse.dict tests/fuzz/usage.dict
 
 noinst_PROGRAMS += tests/fuzz/fz_jscan
 FUZZ_TARGETS += tests/fuzz/fz_jscan

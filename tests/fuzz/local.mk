@@ -3,7 +3,17 @@
 # run in the smoke. Seeds stand in corpus/NAME, dictionaries beside the
 # targets; see run.sh.
 FUZZ_TARGETS =
-EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/http.dict tests/fuzz/corpus
+EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/corpus
+# Here and not in the fragments: what a conditional hides is not distributed.
+EXTRA_DIST += \
+    tests/fuzz/budget_spec.dict \
+    tests/fuzz/conf.dict \
+    tests/fuzz/http.dict \
+    tests/fuzz/jscan.dict \
+    tests/fuzz/jsplice.dict \
+    tests/fuzz/multipart.dict \
+    tests/fuzz/sse.dict \
+    tests/fuzz/usage.dict
 
 if FUZZING
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer

@@ -1,5 +1,4 @@
 # Fuzz targets of area 'store'; what must be refused stands in the unit tests.
-EXTRA_DIST += tests/fuzz/budget_spec.dict
 
 noinst_PROGRAMS += tests/fuzz/fz_budget_spec
 FUZZ_TARGETS += tests/fuzz/fz_budget_spec

@@ -13,6 +13,7 @@ EXTRA_DIST += \
     tests/lint/checks/tree.py \
     tests/lint/checks/waits.py \
     tests/lint/checks/words.py \
+    tests/lint/dist.sh \
     tests/lint/exceptions \
     tests/lint/lint.py \
     tests/lint/selftest.py
