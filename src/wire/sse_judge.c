@@ -73,6 +73,9 @@ static const struct type_row transcript_types[] = {
     {{0}, MEANS_NOTHING},
 };
 
+/* Chunks of chat have no types. */
+static const struct type_row no_types[] = {{{0}, MEANS_NOTHING}};
+
 static const struct type_row *types_of(enum endpoint_end kind)
 {
     switch (kind) {
@@ -90,7 +93,7 @@ static const struct type_row *types_of(enum endpoint_end kind)
     case ENDPOINT_END_CHAT:
         break;
     }
-    return NULL;
+    return no_types;
 }
 
 void sse_judge_init(struct sse_judge *j, enum endpoint_end kind,

@@ -64,7 +64,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < 2; i++) {
         CHECK(feed(&b, type, body,
                    i == 0 ? 1 : 2U + data[0] + 256U * data[1]) == e);
-        CHECK(a.state == b.state && a.found == b.found && a.at == b.at);
+        CHECK(a.state == b.state && a.found == b.found);
+        /* how far a failing feed got is nobody's business */
+        CHECK(e != ERR_OK || a.at == b.at);
         CHECK(!a.found || (a.value_at == b.value_at &&
                            str_eq(multipart_model(&a), multipart_model(&b))));
     }

@@ -279,8 +279,8 @@ static void test_response_refusals(void **state)
         "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
         "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"
-        "Transfer-Encoding: chunked\r\n\r\n",
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"
+         "Transfer-Encoding: chunked\r\n\r\n"),
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 101 OK\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -216,8 +216,8 @@ static void keys_that_only_fold_to_known_ones_are_refused(void **state)
     static const char *const rows[] = {
         "{\"Model\":1}",
         "{\"model\":1,\"MODEL\":2}",
-        "{\"max_to\xE2\x84\xAA"
-        "ens\":1}",
+        ("{\"max_to\xE2\x84\xAA"
+         "ens\":1}"),
         "{\"max_token\\u017f\":1}",
         "{\"stream_options\":{\"Include_Usage\":true}}",
     };
