@@ -171,7 +171,6 @@ static void give_head(struct xfer *xf, const struct http1_head *from)
     }
     if (from->status == 101) {
         t->phase = TUNNEL_RAW;
-        stats_inc(xf->pool->w->stats, STAT_TUNNELS);
     } else {
         t->phase = TUNNEL_REPLY;
         xfer_reply_filter(&head->headers);

@@ -47,6 +47,10 @@ static int on_request(void *arg, char *there, char *here, int port_there,
     (void)here;       /* likewise */
     (void)port_there; /* likewise */
     (void)port_here;  /* likewise */
+    if (xf->fed)
+        xf->fed->fed_gen = xf->feed_gen;
+    if (xf->tunnel)
+        return CURL_PREREQFUNC_OK; /* connected; tunnel.c sends the request */
     if (xf->asked > 0 && !xf->safe && xfer_sent_now(xf)) {
         xfer_fail(xf, ERR_UP_RESET,
                   "a kept-alive connection was closed before the answer");
@@ -56,8 +60,6 @@ static int on_request(void *arg, char *there, char *here, int port_there,
                                             &xf->sent_before) != CURLE_OK)
         xf->sent_before = -1;
     xf->asked++;
-    if (xf->fed)
-        xf->fed->fed_gen = xf->feed_gen;
     xfer_enter(xf, XFER_ASK);
     return CURL_PREREQFUNC_OK;
 }

@@ -179,6 +179,13 @@ struct str raw_read(struct rawconn *c, size_t n)
     return conn_take(c, c->in_len < n ? c->in_len : n);
 }
 
+struct str raw_some(struct rawconn *c)
+{
+    if (c->in_len == 0 && !conn_more(c))
+        return (struct str){NULL, 0};
+    return conn_take(c, c->in_len);
+}
+
 size_t raw_drain(struct rawconn *c)
 {
     size_t all = c->in_len, n;

@@ -59,6 +59,9 @@ struct str raw_request(struct rawconn *c);
  * gives and takes them. */
 struct str raw_read(struct rawconn *c, size_t n);
 
+/* Take what has come; waits for at least one byte. Empty at the end. */
+struct str raw_some(struct rawconn *c);
+
 /* Read and forget until the peer closes; gives the number of bytes. */
 size_t raw_drain(struct rawconn *c);
 

@@ -28,3 +28,27 @@ tests_unit_t_xfer_time_SOURCES = tests/unit/t_xfer_time.c $(upstream_fixture)
 tests_unit_t_xfer_time_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_xfer_time_CFLAGS = $(unit_cflags)
 tests_unit_t_xfer_time_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_provider
+tests_unit_t_provider_SOURCES = tests/unit/t_provider.c
+tests_unit_t_provider_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_provider_CFLAGS = $(unit_cflags)
+tests_unit_t_provider_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_resolve
+tests_unit_t_resolve_SOURCES = tests/unit/t_resolve.c
+tests_unit_t_resolve_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_resolve_CFLAGS = $(unit_cflags)
+tests_unit_t_resolve_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_tunnel
+tests_unit_t_tunnel_SOURCES = tests/unit/t_tunnel.c $(upstream_fixture)
+tests_unit_t_tunnel_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_tunnel_CFLAGS = $(unit_cflags)
+tests_unit_t_tunnel_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_discover
+tests_unit_t_discover_SOURCES = tests/unit/t_discover.c $(upstream_fixture)
+tests_unit_t_discover_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_discover_CFLAGS = $(unit_cflags)
+tests_unit_t_discover_LDADD = $(unit_libs)
