@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -83,7 +84,7 @@ static const struct fault faults[] = {
 
 static void do_fault(struct rawconn *c, void *arg)
 {
-    const struct fault *f = *(const struct fault **)arg;
+    const struct fault *f = atomic_load((_Atomic(const struct fault *) *)arg);
 
     if (raw_request(c).len == 0)
         return;
@@ -97,18 +98,19 @@ static void do_fault(struct rawconn *c, void *arg)
 
 static void each_fault_has_its_name(void **state)
 {
-    const struct fault *f;
+    _Atomic(const struct fault *) now = NULL;
     struct rawserver s;
     struct upfix fx;
 
     (void)state;
-    rawserver_start(&s, do_fault, &f, NULL);
+    rawserver_start(&s, do_fault, &now, NULL);
     upfix_init(&fx, NULL, s.port, false);
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         struct xfer_spec spec = upfix_spec(&fx, "POST", "/x", "{}");
+        const struct fault *f = &faults[i];
         struct seen seen;
 
-        f = &faults[i];
+        atomic_store(&now, f);
         seen_init(&seen);
         upfix_run(&fx, &spec, &seen);
         if (seen.err != f->err || seen.heads != f->heads || !seen.sent)
@@ -206,7 +208,9 @@ static void post_is_never_sent_again(void **state)
         assert_true(seen.sent);
         assert_non_null(strstr(seen.text, "kept-alive"));
         assert_int_equal(s.requests, 2);
+        pthread_mutex_lock(&s.lock);
         assert_string_equal(s.log, "executed\n");
+        pthread_mutex_unlock(&s.lock);
         /* The pool is as good as before. */
         seen_fini(&seen);
         seen_init(&seen);
