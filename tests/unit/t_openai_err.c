@@ -15,7 +15,8 @@ static struct buf out;
 static void check_out(const char *want)
 {
     if (!str_eq(buf_str(&out), str_from(want)))
-        print_error("got  %.*s\nwant %s\n", STR_ARG(buf_str(&out)), want);
+        print_error("got  %.*s\nwant %s\n", STR_ARG(buf_str(&out)),
+                    want ? want : "nothing");
     assert_true(str_eq(buf_str(&out), str_from(want)));
     buf_clear(&out);
 }
