@@ -7,7 +7,7 @@ set -eu
 
 # The compiler, autotools, and the libraries of configure.ac. uthash, jansson
 # and the rest come from Debian; nothing is fetched from elsewhere.
-build="gcc make autoconf automake pkg-config ca-certificates \
+build="gcc libc6-dev make autoconf automake pkg-config ca-certificates \
     libevent-dev libssl-dev libcurl4-openssl-dev liblmdb-dev libjansson-dev \
     libyaml-dev libxxhash-dev uthash-dev"
 # Unit tests, a second compiler with sanitizers and libFuzzer, the checks of
