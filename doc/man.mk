@@ -1,5 +1,8 @@
 # Man pages and the sample configuration.
-dist_man_MANS += doc/man/tollgate.yaml.5
+dist_man_MANS += \
+    doc/man/tollctl.8 \
+    doc/man/tollgate.8 \
+    doc/man/tollgate.yaml.5
 
 confsampledir = $(pkgdatadir)
 dist_confsample_DATA = etc/tollgate.yaml etc/tollgate-minimal.yaml

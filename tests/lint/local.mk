@@ -13,12 +13,14 @@ EXTRA_DIST += \
     tests/lint/checks/tree.py \
     tests/lint/checks/waits.py \
     tests/lint/checks/words.py \
+    tests/lint/ctl_doc.sh \
     tests/lint/dist.sh \
     tests/lint/exceptions \
     tests/lint/lint.py \
     tests/lint/selftest.py
 
-lint: lint-conf-doc
+lint: lint-conf-doc tollctl$(EXEEXT)
+	$(AM_V_at)$(SHELL) $(top_srcdir)/tests/lint/ctl_doc.sh ./tollctl$(EXEEXT)
 	$(AM_V_at)$(PYTHON) $(top_srcdir)/tests/lint/lint.py
 	$(AM_V_at)$(PYTHON) $(top_srcdir)/tests/lint/selftest.py
 	$(AM_V_at)if command -v mandoc >/dev/null; then \
