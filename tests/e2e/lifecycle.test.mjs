@@ -121,7 +121,7 @@ describe('start', GATE_ONLY, () => {
       assert.equal(gate.addresses.length, 2);
       for (const a of gate.addresses) {
         assert.doesNotMatch(a, /:0$/);
-        assert.ok(gate.log.includes(a), gate.log);
+        await until(`${a} in the log`, () => gate.log.includes(a));
       }
     } finally {
       await gate.stop();

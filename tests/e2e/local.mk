@@ -43,7 +43,8 @@ EXTRA_DIST += \
     tests/e2e/passthrough.test.mjs \
     tests/e2e/routing.test.mjs \
     tests/e2e/run.sh \
-    tests/e2e/tls.test.mjs
+    tests/e2e/tls.test.mjs \
+    tests/e2e/valgrind.supp
 
 check-e2e: $(bin_PROGRAMS)
 	TOLLGATE_BUILD="$(abs_top_builddir)" \

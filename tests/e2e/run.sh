@@ -3,7 +3,11 @@
 # runs the files given, or all of them.
 #
 #   TOLLGATE_BUILD    folder of the tollgate and tollctl programs
-#   TOLLGATE_WRAPPER  command put before tollgate, e.g. "valgrind -q"
+#   TOLLGATE_WRAPPER  command put before tollgate, e.g. "valgrind -q
+#                     --error-exitcode=97 --leak-check=full
+#                     --errors-for-leak-kinds=definite
+#                     --suppressions=/path/of/tests/e2e/valgrind.supp"
+#   E2E_DEADLINE_MS   how long a condition may take to come true (20000)
 #   E2E_DIRECT=1      clients talk straight to the scripted provider
 #   E2E_CONCURRENCY   test files at once (2)
 #   E2E_REPORTER      how results are shown (spec)

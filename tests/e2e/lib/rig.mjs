@@ -2,10 +2,17 @@
 // E2E_DIRECT=1 there is no daemon and clients talk to the provider, which
 // shows that a suite's expectations are the clients' own.
 
-import { UPSTREAM_KEY, startTollgate } from './tollgate.mjs';
-import { startUpstream } from './upstream.mjs';
+import { after } from 'node:test';
+
+import { UPSTREAM_KEY, killStrays, startTollgate } from './tollgate.mjs';
+import { Upstream, startUpstream } from './upstream.mjs';
 
 export const DIRECT = process.env.E2E_DIRECT === '1';
+
+after(async () => {
+  await killStrays();
+  for (const up of Upstream.live) await up.close();
+});
 
 /** For tests of what only tollgate does. */
 export const GATE_ONLY = { skip: DIRECT && 'needs tollgate' };

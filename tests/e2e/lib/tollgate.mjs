@@ -18,6 +18,30 @@ const WRAPPER = (process.env.TOLLGATE_WRAPPER ?? '').split(' ').filter(Boolean);
 const SANITIZER_REPORT =
   /ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:/;
 
+/** Daemons that run now: none may outlive the tests of its file. */
+const live = new Set();
+
+/** Kills what a failed test left running. */
+export async function killStrays() {
+  for (const gate of live) {
+    await gate.kill9();
+    gate.remove();
+  }
+}
+
+let factor;
+
+/** How much more memory the programs take for being checked as they run. */
+export function memoryFactor() {
+  if (factor === undefined) {
+    const code = fs.readFileSync(program('tollgate'));
+    factor = WRAPPER.length > 0 ? 20
+      : code.includes('__tsan_init') ? 10
+        : code.includes('__asan_init') ? 3 : 1;
+  }
+  return factor;
+}
+
 /** The provider's key in every test; it must never reach a client or a log. */
 export const UPSTREAM_KEY = 'sk-upstream-canary-7f3a9c51e2';
 
@@ -90,17 +114,23 @@ export class Tollgate {
     });
     capture(this.child.stdout, (s) => (this.log += s));
     capture(this.child.stderr, (s) => (this.log += s));
+    live.add(this);
     this.exited = new Promise((resolve) => {
       this.child.on('error', (e) => resolve({ code: null, error: e }));
       this.child.on('close', (code, signal) => resolve({ code, signal }));
-    }).then((exit) => (this.exit = exit));
+    }).then((exit) => {
+      live.delete(this);
+      this.exit = exit;
+      return exit;
+    });
     await until('tollgate listens on its control socket', () =>
       this.exit ? true : canConnect(this.socketFile));
     if (this.exit)
       throw new Error(
-        `tollgate ended at once: ${JSON.stringify(this.exit)}\n${this.log}`);
+        `tollgate ended at once: ${JSON.stringify(this.exit)}\n` +
+        tail(this.log));
     const status = await until('tollctl status answers', async () => {
-      if (this.exit) throw new Error(`tollgate ended: ${this.log}`);
+      if (this.exit) throw new Error(`tollgate ended: ${tail(this.log)}`);
       const r = await this.ctl(['status']);
       return r.code === 0 ? r.json : undefined;
     });

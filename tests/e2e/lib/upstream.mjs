@@ -125,6 +125,9 @@ class Script {
 }
 
 export class Upstream extends EventEmitter {
+  /** Providers that listen now. */
+  static live = new Set();
+
   constructor(options = {}) {
     super();
     this.setMaxListeners(200);
@@ -161,6 +164,7 @@ export class Upstream extends EventEmitter {
     this.server.listen(
       unix ? { path: unix } : { host, port: this.port ?? port });
     await once(this.server, 'listening');
+    Upstream.live.add(this);
     if (!unix) this.port = this.server.address().port;
     return this;
   }
@@ -176,6 +180,7 @@ export class Upstream extends EventEmitter {
 
   /** Connections are refused until listen() is called again. */
   async refuse() {
+    Upstream.live.delete(this);
     const closed = once(this.server, 'close');
     this.server.close();
     for (const s of this.sockets) s.destroy();
