@@ -140,23 +140,21 @@ static bool is_known_refusal(const char *who, const struct oracle *o,
     return false;
 }
 
-/* HTTP/1.0 lives on only by a keep-alive, which the oracles overlook after an
- * empty member of the list and after a tab (RFC 9110 sections 5.6.1 and 5.6.3
- * want it read). Nobody can hide a message in that: it is they who close too
- * early. */
-static bool has_odd_list_in_1_0(const struct reading *r)
+/* HTTP/1.0 lives on only by a keep-alive, and http_parser overlooks one that
+ * is not the first of its list: after an empty member, after a tab, after a
+ * member that begins like an option it knows ("c,keep-alive"). Nobody can hide
+ * a message in that: it is http_parser that closes too early. llhttp reads
+ * such lists as we do, and is held to it. */
+static bool is_overlooked(const char *who, const struct reading *r)
 {
-    for (size_t i = 0; i < r->head.count && r->head.minor == 0; i++) {
+    if (strcmp(who, "http_parser") != 0 || r->head.minor != 0)
+        return false;
+    for (size_t i = 0; i < r->head.count; i++) {
         const struct http1_header *f = &r->head.headers[i];
-        struct str list = f->value, member;
 
-        if (!str_ieq(f->name, STR("connection")))
-            continue;
-        while (str_split(&list, ',', &member)) {
-            if (str_trim(member).len == 0 ||
-                str_find_char(member, '\t') < member.len)
-                return true;
-        }
+        if (str_ieq(f->name, STR("connection")) &&
+            str_find_char(f->value, ',') < f->value.len)
+            return true;
     }
     return false;
 }
@@ -188,9 +186,9 @@ static void compare(const char *who, oracle_fn *ask, const struct reading *r,
     if (o.body_len != ours->body_len ||
         memcmp(o.body, ours->body, o.body_len) != 0)
         die(who, "body", ours, &o);
-    /* We may close where another would go on (they overlook a "close" after an
-     * empty member), never the reverse. */
-    if (ours->complete && ours->keep && !o.keep && !has_odd_list_in_1_0(r))
+    /* We may close where another would go on (http_parser overlooks a "close"
+     * as it does a keep-alive), never the reverse. */
+    if (ours->complete && ours->keep && !o.keep && !is_overlooked(who, r))
         die(who, "keep-alive", ours, &o);
     free(o.body);
 }
