@@ -2,6 +2,8 @@
  * so it is found 16 bytes (SSE2) or 8 bytes (any machine) at a time. */
 #include "wire/jtext.h"
 
+#include <endian.h>
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -137,11 +139,18 @@ static const char *check_escape(const char **p, const char *end)
 }
 
 /* Whether a sequence of three bytes stands at <p> whose first byte sets no
- * further rule: most of what is not Latin. */
+ * further rule: most of what is not Latin. A fourth byte must be there to be
+ * read along. */
 static inline bool is_plain_triple(const char *p, const char *end)
 {
-    return end - p >= 3 && (U8(p[0]) & 0xF0) == 0xE0 && U8(p[0]) != 0xE0 &&
-           U8(p[0]) != 0xED && is_tail(p[1]) && is_tail(p[2]);
+    uint32_t v;
+
+    if (end - p < 4)
+        return false;
+    memcpy(&v, p, sizeof(v));
+    v = le32toh(v);
+    return (v & 0xC0C0F0) == 0x8080E0 && (v & 0xFF) != 0xE0 &&
+           (v & 0xFF) != 0xED;
 }
 
 /* Pass the characters beyond ASCII at *p; NULL when all are UTF-8. */
