@@ -514,7 +514,8 @@ export const startUpstream = (options) => new Upstream(options).listen();
 export { Plan, sha256 };
 
 function argumentsOf(argv) {
-  const o = { host: '127.0.0.1', port: 8080, gapMs: 25 };
+  const o = { host: '127.0.0.1', port: 8080, gapMs: 25,
+    keepBytes: 16 * 1024 * 1024 };
   for (let i = 0; i < argv.length; i++) {
     if (argv[i] === '--host') o.host = argv[++i];
     else if (argv[i] === '--port') o.port = Number(argv[++i]);
@@ -538,7 +539,7 @@ async function main() {
   const up = await startUpstream(options);
   up.on('over', () => {
     // a demo may run for days: keep no history
-    if (up.requests.length > 1000) up.requests.splice(0, 500);
+    if (up.requests.length > 40) up.requests.splice(0, 20);
   });
   process.stdout.write(
     options.printPort ? `${up.port}\n` : `serving ${up.baseUrl}\n`);
