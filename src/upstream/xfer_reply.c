@@ -248,13 +248,29 @@ static const struct verdict_row *verdict_find(CURLcode code)
     return &ours;
 }
 
+/* libcurl's words, where they may be told. */
+static const char *verdict_detail(const struct xfer *xf, CURLcode code)
+{
+    long answer = 0;
+    char *text;
+
+    if (!xf->proxied)
+        return xf->detail[0] != '\0' ? xf->detail : curl_easy_strerror(code);
+    /* A proxy's URL may hold a password, and libcurl likes to quote it. */
+    if (xf->asked > 0 ||
+        curl_easy_getinfo(xf->easy, CURLINFO_HTTP_CONNECTCODE, &answer) !=
+            CURLE_OK ||
+        answer < 300)
+        return curl_easy_strerror(code);
+    text = arena_printf(xf->arena, "CONNECT was answered %ld", answer);
+    return text ? text : curl_easy_strerror(code);
+}
+
 void xfer_judge(struct xfer *xf, CURLcode code)
 {
+    static const struct verdict_row no_proxy = {CURLE_OK, ERR_UP_UNAVAILABLE,
+                                                "the proxy failed"};
     const struct verdict_row *row = verdict_find(code);
-    /* A proxy's URL may hold a password, and libcurl likes to quote it. */
-    const char *detail = xf->proxied || xf->detail[0] == '\0'
-                             ? curl_easy_strerror(code)
-                             : xf->detail;
     const char *text;
     bool late = xf->state == XFER_BODY;
 
@@ -265,8 +281,11 @@ void xfer_judge(struct xfer *xf, CURLcode code)
             xfer_fail(xf, ERR_UP_BAD, "the reply has no head");
         return;
     }
+    if (xf->proxied && xf->asked == 0 && row->err == ERR_UP_RESET)
+        row = &no_proxy;
     text = arena_printf(xf->arena, "%s: %s",
-                        late ? "the reply broke off" : row->text, detail);
+                        late ? "the reply broke off" : row->text,
+                        verdict_detail(xf, code));
     xfer_fail(xf, late && row->err != ERR_NOMEM ? ERR_UP_INCOMPLETE : row->err,
               text ? text : row->text);
 }

@@ -52,3 +52,9 @@ tests_unit_t_discover_SOURCES = tests/unit/t_discover.c $(upstream_fixture)
 tests_unit_t_discover_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_discover_CFLAGS = $(unit_cflags)
 tests_unit_t_discover_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_proxy
+tests_unit_t_proxy_SOURCES = tests/unit/t_proxy.c $(upstream_fixture)
+tests_unit_t_proxy_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_proxy_CFLAGS = $(unit_cflags)
+tests_unit_t_proxy_LDADD = $(unit_libs)
