@@ -73,6 +73,7 @@ static struct state {
     struct round round;   /* the thread's */
     pthread_mutex_t lock; /* guards <change>; nothing is locked inside */
     struct change change;
+    _Atomic bool has_change;
 } st = {.log.file = {.fd = STDERR_FILENO},
         .access.file = {.fd = -1},
         .wake_fd = -1,
@@ -231,7 +232,10 @@ static void apply_change(void)
 {
     struct change c;
 
+    if (!atomic_load(&st.has_change))
+        return;
     pthread_mutex_lock(&st.lock);
+    atomic_store(&st.has_change, false);
     c = st.change;
     st.change = (struct change){.log.fd = -1, .access.fd = -1};
     pthread_mutex_unlock(&st.lock);
@@ -264,11 +268,9 @@ static bool pump(int wait_ms)
         p[i + 1] = (struct pollfd){.fd = -1, .events = POLLOUT};
         if (ring_is_empty(sinks[i]->ring))
             continue;
-        if (sinks[i]->file.fd == -1)
-            apply_change(); /* it came with the first line */
         p[i + 1].fd = sinks[i]->file.fd;
         if (p[i + 1].fd == -1)
-            has_written |= log_sink_write(sinks[i]);
+            has_written |= log_sink_write(sinks[i], &st.has_change);
     }
     if (poll(p, 3, has_written ? 0 : wait_ms) <= 0)
         return has_written;
@@ -276,7 +278,7 @@ static bool pump(int wait_ms)
         BUG_ON(errno != EAGAIN && errno != EINTR);
     for (int i = 0; i < 2; i++) {
         if (p[i + 1].revents)
-            has_written |= log_sink_write(sinks[i]);
+            has_written |= log_sink_write(sinks[i], &st.has_change);
     }
     return has_written;
 }
@@ -379,6 +381,7 @@ static void adopt(const struct log_settings *s, const struct change *c)
         log_file_close(&st.change.access);
     }
     st.change = *c;
+    atomic_store(&st.has_change, true);
     pthread_mutex_unlock(&st.lock);
     log_level_set(s->level);
     atomic_store(&st.json, s->json);
@@ -474,6 +477,7 @@ void log_reopen(void)
 {
     pthread_mutex_lock(&st.lock);
     st.change.reopen = true;
+    atomic_store(&st.has_change, true);
     pthread_mutex_unlock(&st.lock);
     if (atomic_load(&st.is_running))
         wake();

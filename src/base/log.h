@@ -79,8 +79,9 @@ static inline bool log_is_on(enum log_level level)
 enum err log_start(const struct log_settings *s) MUST_CHECK;
 
 /* Change level, format and sinks while running, as a reload does; the rings'
- * size stays. Lines not yet written go to the new sinks. ERR_IO as
- * log_start(), then nothing has changed. Any thread. */
+ * size stays. No line that the caller emits afterwards goes to the old sinks;
+ * those not yet written go to the new ones, too. ERR_IO as log_start(), then
+ * nothing has changed. Any thread. */
 enum err log_configure(const struct log_settings *s) MUST_CHECK;
 
 /* Write out what waits, for at most stop_wait_ms, and end the log thread; the

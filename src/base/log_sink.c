@@ -82,14 +82,14 @@ static void refuse(struct log_sink *s, int n)
     atomic_fetch_add_explicit(&s->dropped, lines, memory_order_relaxed);
 }
 
-bool log_sink_write(struct log_sink *s)
+bool log_sink_write(struct log_sink *s, _Atomic bool *is_old)
 {
     struct iovec iov[MAX_IOV + 1];
     int first = s->is_torn ? 0 : 1;
     int n = ring_peek(s->ring, iov + 1, MAX_IOV);
     ssize_t done;
 
-    if (n == 0)
+    if (n == 0 || atomic_load(is_old))
         return false;
     if (s->file.fd == -1) {
         refuse(s, n);

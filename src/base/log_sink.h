@@ -33,9 +33,11 @@ void log_file_close(struct log_file *f);
 
 /* Write the oldest lines with one call, some 4 KiB to anything but a regular
  * file. The caller has seen that the file is ready. Lines that the file
- * refuses, and all where there is none, are dropped and counted. False when no
- * line is finished or the file was not ready after all. */
-bool log_sink_write(struct log_sink *s);
+ * refuses, and all where there is none, are dropped and counted. <is_old>,
+ * which whoever replaces the file sets first, is looked at after the lines are
+ * chosen: so none that was pushed later goes to the old file. False when no
+ * line is finished, the file is old, or it was not ready after all. */
+bool log_sink_write(struct log_sink *s, _Atomic bool *is_old);
 
 /* Write one line at once, without the ring; waits for a stalled reader for at
  * most 200 ms. False when it could not be written. */
