@@ -32,10 +32,16 @@
 /* Longest "host:port" and its NUL; libcurl takes names of 255 bytes. */
 #define POOL_HOST_KEY 264
 
-/* A socket that libcurl watches. */
+/* A socket of libcurl. It stays known, and registered for reading, while its
+ * connection is idle: most requests come on a connection that was used just
+ * before, and need no system call to watch it again. */
 struct pool_sock {
+    UT_hash_handle hh;
     struct event ev;
-    struct upstream_pool *pool;
+    struct upstream_pool *pool; /* borrowed */
+    int fd;
+    short want;   /* EV_READ, EV_WRITE: what libcurl waits for; 0 = idle */
+    short loaded; /* what <ev> is registered for; 0 = it is not */
 };
 
 /* --- work put off ------------------------------------------------------- */
@@ -154,6 +160,13 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
     struct pool_sock *s = arg;
 
+    if (s->want == 0) {
+        /* The peer closed an idle connection; libcurl sees that when it wants
+         * to use it again. */
+        event_del(&s->ev);
+        s->loaded = 0;
+        return;
+    }
     pool_act(s->pool, fd,
              ((what & EV_READ) ? CURL_CSELECT_IN : 0) |
                  ((what & EV_WRITE) ? CURL_CSELECT_OUT : 0));
@@ -186,44 +199,90 @@ static int on_multi_timer(CURLM *multi, long after_ms, void *arg)
     return event_add(&p->timer, &tv) == 0 ? 0 : -1;
 }
 
+/* --- sockets ------------------------------------------------------------ */
+
+static struct pool_sock *sock_find(struct upstream_pool *p, int fd)
+{
+    struct pool_sock *s = NULL;
+
+    HASH_FIND_INT(p->by_fd, &fd, s);
+    return s;
+}
+
+static struct pool_sock *sock_new(struct upstream_pool *p, int fd)
+{
+    struct pool_sock *s = slab_get(&p->socks);
+
+    if (!s)
+        return NULL;
+    s->pool = p;
+    s->fd = fd;
+    HASH_ADD_INT(p->by_fd, fd, s);
+    if (MAP_ADDED(s))
+        return s;
+    slab_put(&p->socks, s);
+    return NULL;
+}
+
+/* Have the loop watch <s> for s->want; false when it cannot. */
+static bool sock_load(struct pool_sock *s)
+{
+    if (s->loaded == s->want)
+        return true;
+    if (s->loaded != 0)
+        event_del(&s->ev);
+    s->loaded = 0;
+    event_assign(&s->ev, s->pool->w->base, s->fd, (short)(s->want | EV_PERSIST),
+                 on_socket, s);
+    if (event_add(&s->ev, NULL) != 0)
+        return false;
+    s->loaded = s->want;
+    return true;
+}
+
+/* Forget <s>. May run inside its own event's callback: libevent does not touch
+ * a persistent event without a timeout after its callback. */
+static void sock_drop(struct upstream_pool *p, struct pool_sock *s)
+{
+    if (s->loaded != 0)
+        event_del(&s->ev);
+    HASH_DEL(p->by_fd, s);
+    slab_put(&p->socks, s);
+}
+
 /* CURLMOPT_SOCKETFUNCTION */
 static int on_multi_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
                            void *sock)
 {
     struct upstream_pool *p = arg;
-    struct pool_sock *s = sock;
-    short want = EV_PERSIST;
+    struct pool_sock *s = sock_find(p, fd);
+    char *xf = NULL;
 
-    (void)easy; /* sockets may serve several */
+    (void)sock; /* forgotten by libcurl while a connection is idle */
     if (what == CURL_POLL_REMOVE) {
-        if (s) {
-            event_del(&s->ev);
-            curl_multi_assign(p->multi, fd, NULL);
-            slab_put(&p->socks, s);
-        }
+        if (s)
+            s->want = 0;
+        /* Registered for writing it would wake the loop for nothing. */
+        if (s && (s->loaded & EV_WRITE))
+            sock_drop(p, s);
+        if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &xf) == CURLE_OK && xf)
+            xfer_socket_closed((struct xfer *)(void *)xf);
         return 0;
     }
-    if (what & CURL_POLL_IN)
-        want |= EV_READ;
-    if (what & CURL_POLL_OUT)
-        want |= EV_WRITE;
-    if (s) {
-        event_del(&s->ev);
-    } else {
-        s = slab_get(&p->socks);
-        if (!s)
-            return -1;
-        s->pool = p;
-        curl_multi_assign(p->multi, fd, s);
-    }
-    event_assign(&s->ev, p->w->base, fd, want, on_socket, s);
-    return event_add(&s->ev, NULL) == 0 ? 0 : -1;
+    if (!s)
+        s = sock_new(p, fd);
+    if (!s)
+        return -1;
+    s->want = (short)(((what & CURL_POLL_IN) ? EV_READ : 0) |
+                      ((what & CURL_POLL_OUT) ? EV_WRITE : 0));
+    return sock_load(s) ? 0 : -1;
 }
 
 curl_socket_t pool_open_socket(void *arg, curlsocktype purpose,
                                struct curl_sockaddr *addr)
 {
     struct upstream_pool *p = arg;
+    struct pool_sock *old;
     int on = 1;
     int fd;
 
@@ -233,10 +292,25 @@ curl_socket_t pool_open_socket(void *arg, curlsocktype purpose,
                 addr->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
+    /* libcurl closes some sockets that never were connected without a word:
+     * the kernel has forgotten the old one of this number, the loop has not. */
+    old = sock_find(p, fd);
+    if (old)
+        sock_drop(p, old);
     /* Best effort: a connection without keepalive probes works, too. */
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     stats_inc(p->w->stats, STAT_UP_CONNECTS);
     return fd;
+}
+
+int pool_close_socket(void *arg, curl_socket_t fd)
+{
+    struct upstream_pool *p = arg;
+    struct pool_sock *s = sock_find(p, fd);
+
+    if (s)
+        sock_drop(p, s);
+    return close(fd);
 }
 
 /* --- answers of the resolver -------------------------------------------- */

@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 struct arena;
+struct pool_sock;
 struct worker;
 struct xfer;
 
@@ -55,6 +56,7 @@ struct upstream_pool {
     bool listening;              /* <answers_ev> was added */
     bool freeing;                /* upstream_pool_free() is at work */
     struct pool_host *hosts;     /* owned */
+    struct pool_sock *by_fd;     /* owned; sockets the loop knows */
     CURL *spare[POOL_SPARE_MAX]; /* owned */
     unsigned n_spare;
 };
@@ -84,5 +86,8 @@ struct pool_host *pool_host_get(struct upstream_pool *p, struct str host,
 /* libcurl's CURLOPT_OPENSOCKETFUNCTION; <arg> is the pool. */
 curl_socket_t pool_open_socket(void *arg, curlsocktype purpose,
                                struct curl_sockaddr *addr);
+
+/* libcurl's CURLOPT_CLOSESOCKETFUNCTION; <arg> is the pool. */
+int pool_close_socket(void *arg, curl_socket_t fd);
 
 #endif

@@ -198,7 +198,7 @@ static void xfer_add(struct xfer *xf)
 
     /* Our own timer fires first; libcurl's ends what it alone can see. */
     if (curl_easy_setopt(xf->easy, CURLOPT_CONNECTTIMEOUT_MS,
-                         (long)left_ms + 1000L) != CURLE_OK) {
+                         (long)left_ms + 50L) != CURLE_OK) {
         xfer_fail(xf, ERR_NOMEM, "no memory for a transfer");
         xfer_end(xf);
         return;
@@ -233,6 +233,28 @@ static void xfer_unpause(struct xfer *xf)
     pool_leave(p);
 }
 
+void xfer_socket_closed(struct xfer *xf)
+{
+    if (xf->state == XFER_CONNECT)
+        xfer_put_off(xf, XFER_TODO_KICK);
+}
+
+/* When an address refuses, libcurl picks the next one of its family but opens
+ * no socket before some timer runs out, which may take seconds. A change of
+ * what is paused, back and forth, makes it look at the transfer now. */
+static void xfer_kick(struct xfer *xf)
+{
+    struct upstream_pool *p = xf->pool;
+
+    if (xf->state != XFER_CONNECT || !xf->in_multi)
+        return;
+    pool_enter(p);
+    if (curl_easy_pause(xf->easy, CURLPAUSE_SEND) == CURLE_OK &&
+        curl_easy_pause(xf->easy, CURLPAUSE_CONT) != CURLE_OK)
+        log_warn(LOG_UPSTREAM, "a connection attempt is slow to move on");
+    pool_leave(p);
+}
+
 void xfer_work(struct xfer *xf)
 {
     unsigned todo = xf->todo;
@@ -244,6 +266,8 @@ void xfer_work(struct xfer *xf)
         xfer_end(xf);
     } else if (todo & XFER_TODO_ADD) {
         xfer_add(xf);
+    } else if (todo & XFER_TODO_KICK) {
+        xfer_kick(xf);
     } else if (xf->tunnel) {
         tunnel_work(xf, (todo & XFER_TODO_RESUME) != 0);
     } else {

@@ -35,6 +35,7 @@ enum xfer_todo {
     XFER_TODO_UPLOAD = 4, /* there are more body bytes to send */
     XFER_TODO_END = 8,    /* <fail> says why */
     XFER_TODO_DROP = 16,  /* cancelled */
+    XFER_TODO_KICK = 32,  /* its connection attempt failed, on to the next */
 };
 
 /* Bounds on the head of a reply. */
@@ -106,6 +107,9 @@ struct xfer {
 
 /* Do what the todo bits of <xf> say; outside libcurl. May free <xf>. */
 void xfer_work(struct xfer *xf);
+
+/* A socket of <xf> was closed. */
+void xfer_socket_closed(struct xfer *xf);
 
 /* libcurl is done with <xf>. May free <xf>. */
 void xfer_done(struct xfer *xf, CURLcode code);

@@ -14,7 +14,7 @@
 
 /* Receive buffers: a transfer holds one while it is active. Streams come in
  * small events, and there may be many of them. */
-#define RECEIVE_STREAM 8192L
+#define RECEIVE_STREAM 4096L
 #define RECEIVE_PLAIN  16384L
 
 /* Send buffers of bodies that libcurl does not copy behind the head. */
@@ -139,6 +139,8 @@ static bool set_basics(struct xfer *xf)
     SET(CURLOPT_MAXLIFETIME_CONN, LIFE_MAX_S);
     SET(CURLOPT_OPENSOCKETFUNCTION, pool_open_socket);
     SET(CURLOPT_OPENSOCKETDATA, xf->pool);
+    SET(CURLOPT_CLOSESOCKETFUNCTION, pool_close_socket);
+    SET(CURLOPT_CLOSESOCKETDATA, xf->pool);
     SET(CURLOPT_PREREQFUNCTION, on_request);
     SET(CURLOPT_PREREQDATA, xf);
     SET(CURLOPT_HEADERFUNCTION, xfer_on_header);

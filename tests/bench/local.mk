@@ -7,3 +7,14 @@ CLEANFILES += $(EXTRA_PROGRAMS)
 PHONY_TARGETS += bench-http1
 bench-http1: tests/bench/b_http1$(EXEEXT)
 	tests/bench/b_http1
+
+EXTRA_PROGRAMS += tests/bench/b_upstream
+tests_bench_b_upstream_SOURCES = tests/bench/b_upstream.c \
+    tests/lib/rawserver.c tests/lib/rawserver.h tests/lib/upfix.c \
+    tests/lib/upfix.h
+tests_bench_b_upstream_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_bench_b_upstream_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+PHONY_TARGETS += bench-upstream
+bench-upstream: tests/bench/b_upstream$(EXEEXT)
+	tests/bench/b_upstream

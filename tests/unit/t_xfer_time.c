@@ -2,6 +2,7 @@
  * from inside calls, names that are looked up. */
 #include "lib/upfix.h"
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -516,6 +517,64 @@ static void slow_name_delays_nobody_else(void **state)
     rawserver_stop(&s);
 }
 
+/* --- several addresses -------------------------------------------------- */
+
+/* Resolves to 127.0.0.2, then 127.0.0.1. */
+static int two_addresses(const char *host, const char *service,
+                         const struct addrinfo *hints, struct addrinfo **out)
+{
+    struct addrinfo *second = NULL;
+    int rc = getaddrinfo("127.0.0.2", service, hints, out);
+
+    (void)host;
+    if (rc == 0)
+        rc = getaddrinfo("127.0.0.1", service, hints, &second);
+    if (rc == 0)
+        (*out)->ai_next = second;
+    return rc;
+}
+
+static void refused_address_leads_to_the_next(void **state)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    struct rawserver s;
+    struct upfix f;
+    struct seen seen;
+    struct xfer_spec spec;
+    int fds[8], n = 0;
+
+    (void)state;
+    rawserver_start(&s, answer_all, NULL, NULL);
+    /* The first address takes no connection until its listener is gone: the
+     * refusal comes when libcurl already waits for the socket. */
+    at.sin_port = htons(s.port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    fds[n++] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fds[0], (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(fds[0], 0), 0);
+    while (n < 8) {
+        fds[n] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(fds[n++], (struct sockaddr *)&at, sizeof(at));
+    }
+    upfix_init(&f, "good.test", s.port, false);
+    resolver_set_lookup(f.resolver, two_addresses);
+    spec = upfix_spec(&f, "POST", "/x", "{}");
+    seen_init(&seen);
+    upfix_start(&f, &spec, &seen);
+    while (f.stats.counter[STAT_UP_CONNECTS] == 0)
+        upfix_turn(&f);
+    upfix_turn(&f);
+    while (n > 0)
+        close(fds[--n]);
+    upfix_wait(&f, &seen);
+    assert_string_equal(seen.text, "");
+    assert_int_equal(seen.err, ERR_OK);
+    assert_int_equal(f.stats.counter[STAT_UP_CONNECTS], 2);
+    seen_fini(&seen);
+    upfix_fini(&f);
+    rawserver_stop(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +591,7 @@ int main(void)
         cmocka_unit_test(names_are_looked_up_once),
         cmocka_unit_test(unknown_name_is_unavailable),
         cmocka_unit_test(slow_name_delays_nobody_else),
+        cmocka_unit_test(refused_address_leads_to_the_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
