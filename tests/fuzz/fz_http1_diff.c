@@ -140,20 +140,33 @@ static bool is_known_refusal(const char *who, const struct oracle *o,
     return false;
 }
 
-/* HTTP/1.0 lives on only by a keep-alive, and http_parser overlooks one that
- * is not the first of its list: after an empty member, after a tab, after a
- * member that begins like an option it knows ("c,keep-alive"). Nobody can hide
- * a message in that: it is http_parser that closes too early. llhttp reads
- * such lists as we do, and is held to it. */
+/* The value of <f> with the blanks after it, which end at its CR. */
+static struct str raw_value(const struct http1_header *f)
+{
+    struct str v = f->value;
+
+    while (v.p[v.len] != '\r')
+        v.len++;
+    return v;
+}
+
+/* HTTP/1.0 lives on only by a keep-alive, which both oracles overlook at
+ * times: both of them one with a tab after it, and http_parser also one that
+ * is not the first of its list (after an empty member, after a tab, after a
+ * member that begins like an option it knows, as in "c,keep-alive"). Nobody
+ * can hide a message in that: it is they who close too early. */
 static bool is_overlooked(const char *who, const struct reading *r)
 {
-    if (strcmp(who, "http_parser") != 0 || r->head.minor != 0)
-        return false;
-    for (size_t i = 0; i < r->head.count; i++) {
-        const struct http1_header *f = &r->head.headers[i];
+    bool any_list = strcmp(who, "http_parser") == 0;
 
-        if (str_ieq(f->name, STR("connection")) &&
-            str_find_char(f->value, ',') < f->value.len)
+    for (size_t i = 0; i < r->head.count && r->head.minor == 0; i++) {
+        const struct http1_header *f = &r->head.headers[i];
+        struct str v = raw_value(f);
+
+        if (!str_ieq(f->name, STR("connection")))
+            continue;
+        if (str_find_char(v, '\t') < v.len ||
+            (any_list && str_find_char(v, ',') < v.len))
             return true;
     }
     return false;
