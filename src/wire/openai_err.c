@@ -72,7 +72,8 @@ static bool match_secret(const struct secret_row *r, struct str s,
 {
     size_t keep = r->head.len, n;
 
-    if (s.len < keep || strncasecmp(s.p, r->head.p, keep) != 0)
+    if (s.len < keep || ((s.p[0] ^ r->head.p[0]) & ~0x20) != 0 ||
+        strncasecmp(s.p, r->head.p, keep) != 0)
         return false;
     if (!r->value_of) {
         n = token_len(s);

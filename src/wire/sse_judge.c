@@ -3,6 +3,10 @@
  * them is scanned, and only what the scan finds counts. */
 #include "wire/sse.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 /* Types of events that matter, and how. */
 enum meaning {
     MEANS_NOTHING = 0,
@@ -103,25 +107,54 @@ void sse_judge_init(struct sse_judge *j, enum endpoint_end kind,
     j->choices = kind == ENDPOINT_END_CHAT && choices > 1 ? choices : 1;
 }
 
-/* What follows the first <word>, a name in quotes, that is the key of some
- * member of <data>, at any depth: the slice from its value on. Within JSON a
- * quote without a backslash before it is a string's end or begin, so a name in
- * quotes before a colon is a key. */
-static struct str after_key(struct str data, struct str word)
+/* Names of members that may matter. */
+enum news {
+    NEWS_FINISH = 1,
+    NEWS_USAGE = 2,
+    NEWS_ERROR = 4,
+    NEWS_NULL_USAGE = 8, /* usage, but null */
+};
+
+static const struct {
+    struct str word; /* without its first quote */
+    enum news news;
+} news_words[] = {
+    {{"finish_reason\"", 14}, NEWS_FINISH},
+    {{"usage\"", 6}, NEWS_USAGE},
+    {{"error\"", 6}, NEWS_ERROR},
+};
+
+/* Whether one of the words begins so: most names do not. */
+static inline bool starts_word(char c)
 {
-    while (data.len > 0) {
-        const char *hit = memmem(data.p, data.len, word.p, word.len);
-        if (!hit)
-            break;
-        bool escaped = hit > data.p && hit[-1] == '\\';
-        data = str_skip(data, (size_t)(hit - data.p) + word.len);
-        struct str rest = data;
-        while (rest.len > 0 && strchr(" \t\r\n", rest.p[0]) && rest.p[0])
-            rest = str_skip(rest, 1);
-        if (!escaped && rest.len > 0 && rest.p[0] == ':')
-            return str_skip(rest, 1);
+    return c == 'f' || c == 'u' || c == 'e';
+}
+
+/* <s> without leading white space of JSON. */
+static struct str skip_space(struct str s)
+{
+    while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\n' || s.p[0] == '\r' ||
+                         s.p[0] == '\t'))
+        s = str_skip(s, 1);
+    return s;
+}
+
+/* What the name after a quote tells, where it is that of a member. Within
+ * JSON a quote without a backslash before it is a string's end or begin, so a
+ * name in quotes before a colon is a key, at some depth. */
+static unsigned news_of(struct str rest)
+{
+    for (size_t i = 0; i < sizeof(news_words) / sizeof(news_words[0]); i++) {
+        if (!str_starts(rest, news_words[i].word))
+            continue;
+        rest = skip_space(str_skip(rest, news_words[i].word.len));
+        if (rest.len == 0 || rest.p[0] != ':')
+            return 0;
+        if (!str_starts(skip_space(str_skip(rest, 1)), STR("null")))
+            return news_words[i].news;
+        return news_words[i].news == NEWS_USAGE ? NEWS_NULL_USAGE : 0;
     }
-    return (struct str){0};
+    return 0;
 }
 
 /* Whether a name might be written with escapes: letters are \u004x to
@@ -129,30 +162,56 @@ static struct str after_key(struct str data, struct str word)
 static bool may_hide_names(struct str data)
 {
     while (data.len > 5) {
-        const char *hit = memmem(data.p, data.len - 1, "\\u00", 4);
+        const char *hit = memchr(data.p, '\\', data.len - 5);
         if (!hit)
             return false;
-        if (hit[4] >= '4' && hit[4] <= '7')
+        if (memcmp(hit, "\\u00", 4) == 0 && hit[4] >= '4' && hit[4] <= '7')
             return true;
-        data = str_skip(data, (size_t)(hit - data.p) + 4);
+        data = str_skip(data, (size_t)(hit - data.p) + 1);
     }
     return false;
 }
 
-/* Whether some member of that name has a value that is not null. */
-static bool may_have(struct str data, struct str word)
+/* The first quote from <p> before the first letter of one of the words, or
+ * <end>. */
+static const char *find_word(const char *p, const char *end)
 {
-    struct str rest = after_key(data, word);
+#if defined(__SSE2__)
+    const __m128i quote = _mm_set1_epi8('"'), f = _mm_set1_epi8('f');
+    const __m128i u = _mm_set1_epi8('u'), e = _mm_set1_epi8('e');
 
-    while (rest.len > 0) {
-        struct str value = rest;
-        while (value.len > 0 && strchr(" \t\r\n", value.p[0]) && value.p[0])
-            value = str_skip(value, 1);
-        if (!str_starts(value, STR("null")))
-            return true;
-        rest = after_key(value, word);
+    for (; end - p >= 17; p += 16) {
+        const void *here = p, *next = p + 1;
+        __m128i v = _mm_loadu_si128((const __m128i *)here);
+        __m128i w = _mm_loadu_si128((const __m128i *)next);
+        __m128i letter = _mm_or_si128(
+            _mm_or_si128(_mm_cmpeq_epi8(w, f), _mm_cmpeq_epi8(w, u)),
+            _mm_cmpeq_epi8(w, e));
+        unsigned mask = (unsigned)_mm_movemask_epi8(
+            _mm_and_si128(_mm_cmpeq_epi8(v, quote), letter));
+        if (mask != 0)
+            return p + __builtin_ctz(mask);
     }
-    return may_hide_names(data);
+#endif
+    while (p < end && (*p != '"' || p + 1 == end || !starts_word(p[1])))
+        p++;
+    return p;
+}
+
+/* Which members with a value that is not null <data> may have, at any depth,
+ * as enum news bits: one walk over its quotes. */
+static unsigned find_news(struct str data)
+{
+    const char *end = data.p + data.len;
+    unsigned news = 0;
+
+    if (may_hide_names(data))
+        return NEWS_FINISH | NEWS_USAGE | NEWS_ERROR;
+    for (const char *p = find_word(data.p, end); p < end;
+         p = find_word(p + 1, end))
+        if (p == data.p || p[-1] != '\\')
+            news |= news_of(str_of(p + 1, (size_t)(end - p - 1)));
+    return news;
 }
 
 /* Scan the data of the event into j->scan. */
@@ -267,12 +326,11 @@ static void judge_chat(struct sse_judge *j, const struct sse_event *e,
         v->done = v->ends = true;
         return;
     }
-    if (j->content && !named_error &&
-        !may_have(data, STR("\"finish_reason\"")) &&
-        !may_have(data, STR("\"usage\"")) &&
-        !may_have(data, STR("\"error\""))) {
-        v->usage_null = after_key(data, STR("\"usage\"")).len > 0;
-        return;
+    if (j->content && !named_error) {
+        unsigned news = find_news(data);
+        v->usage_null = (news & NEWS_NULL_USAGE) != 0;
+        if ((news & ~(unsigned)NEWS_NULL_USAGE) == 0)
+            return;
     }
     if (scan_event(j, data, v)) {
         judge_choices(j, v);
@@ -357,7 +415,7 @@ static void judge_typed(struct sse_judge *j, const struct sse_event *e,
         j->content = true;
         return;
     }
-    if (str_eq(e->name, STR("error")) || may_have(e->data, STR("\"error\"")))
+    if (str_eq(e->name, STR("error")) || (find_news(e->data) & NEWS_ERROR) != 0)
         v->error = str_eq(e->name, STR("error")) ||
                    (scan_event(j, e->data, v) && has_error(&j->scan));
     if (means == MEANS_NOTHING && !v->error)
@@ -378,10 +436,11 @@ static void judge_other(struct sse_judge *j, const struct sse_event *e,
     v->done = is_done(e->data);
     v->first = !j->content && !v->done;
     j->content = true;
-    if (may_have(e->data, STR("\"error\"")) && scan_event(j, e->data, v))
-        v->error = has_error(&j->scan);
-    if (may_have(e->data, STR("\"usage\"")) && scan_event(j, e->data, v))
-        v->usage = j->scan.m[JREP_USAGE].type == JT_OBJECT;
+    if ((find_news(e->data) & (NEWS_ERROR | NEWS_USAGE)) == 0 ||
+        !scan_event(j, e->data, v))
+        return;
+    v->error = has_error(&j->scan);
+    v->usage = j->scan.m[JREP_USAGE].type == JT_OBJECT;
 }
 
 void sse_judge_event(struct sse_judge *j, const struct sse_event *event,
