@@ -71,6 +71,7 @@ static bool start_services(struct daemon *d)
     d->resolver = resolver_new();
     if (!d->throttle || !d->targets || !d->resolver)
         return false;
+    resolver_refresh_trust(d->resolver);
     d->discover = discover_new(d->resolver);
     if (!d->discover)
         return false;

@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 #include "front/front.h"
 #include "serve/target.h"
+#include "upstream/upstream.h"
 
 static enum log_level level_of(const struct conf *c)
 {
@@ -76,6 +77,7 @@ static bool apply(struct daemon *d, struct conf *fresh, struct buf *report)
     conf_unref(d->conf);
     d->conf = conf_ref(fresh);
     d->reloads++;
+    resolver_refresh_trust(d->resolver);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_tell(d->workers[i], WORKER_CONF, fresh);
     return true;

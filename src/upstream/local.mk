@@ -12,6 +12,8 @@ src_upstream_libupstream_a_SOURCES = \
     src/upstream/provider.h \
     src/upstream/resolve.c \
     src/upstream/resolve.h \
+    src/upstream/trust.c \
+    src/upstream/trust.h \
     src/upstream/tunnel.c \
     src/upstream/tunnel.h \
     src/upstream/upstream.h \

@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "exchange/worker.h"
+#include "upstream/trust.h"
 #include "upstream/upstream.h"
 #include "upstream/xfer.h"
 
@@ -313,6 +315,26 @@ int pool_close_socket(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
+/* --- certificates ------------------------------------------------------- */
+
+CURLcode pool_set_trust(CURL *easy, void *ctx, void *arg)
+{
+    struct upstream_pool *p = arg;
+    struct trust *t = resolver_trust(p->resolver);
+
+    (void)easy; /* all of them trust the same */
+    if (!p->trust || p->trust_gen != trust_gen(t)) {
+        X509_STORE *fresh = trust_store_new(t, &p->trust_gen);
+
+        if (!fresh)
+            return CURLE_OUT_OF_MEMORY;
+        X509_STORE_free(p->trust);
+        p->trust = fresh;
+    }
+    SSL_CTX_set1_cert_store(ctx, p->trust);
+    return CURLE_OK;
+}
+
 /* --- answers of the resolver -------------------------------------------- */
 
 static void on_answer(struct mbox_msg *m, void *arg)
@@ -476,6 +498,7 @@ static void pool_free_curl(struct upstream_pool *p)
         curl_multi_cleanup(p->multi);
     if (p->share)
         curl_share_cleanup(p->share);
+    X509_STORE_free(p->trust);
 }
 
 void upstream_pool_free(struct upstream_pool *p)

@@ -19,6 +19,7 @@
 struct arena;
 struct pool_sock;
 struct worker;
+struct x509_store_st;
 struct xfer;
 
 TAILQ_HEAD(xfer_list, xfer);
@@ -41,6 +42,8 @@ struct upstream_pool {
     struct resolver *resolver;   /* borrowed */
     CURLM *multi;                /* owned */
     CURLSH *share;               /* owned; TLS sessions of all handles */
+    struct x509_store_st *trust; /* owned; the system\'s, or NULL */
+    uint64_t trust_gen;          /* trust_gen() of <trust> */
     struct event timer;          /* libcurl's one timer */
     struct event later;          /* work put off */
     struct event answers_ev;     /* <answers> has some */
@@ -82,6 +85,10 @@ void pool_easy_give(struct upstream_pool *p, CURL *easy);
 /* The record of "host:port", made if need be; NULL without memory. */
 struct pool_host *pool_host_get(struct upstream_pool *p, struct str host,
                                 uint16_t port);
+
+/* libcurl's CURLOPT_SSL_CTX_FUNCTION for upstreams that the authorities of the
+ * system vouch for; <arg> is the pool. */
+CURLcode pool_set_trust(CURL *easy, void *ctx, void *arg);
 
 /* libcurl's CURLOPT_OPENSOCKETFUNCTION; <arg> is the pool. */
 curl_socket_t pool_open_socket(void *arg, curlsocktype purpose,

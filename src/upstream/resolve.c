@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/thr.h"
+#include "upstream/trust.h"
 #include "upstream/upstream.h"
 
 /* Bound of one entry or answer; names are at most 253 bytes. */
@@ -51,7 +52,8 @@ struct entry {
 /* The resolver. <lock> guards everything below it; it is the only lock held
  * while it is held, but for those of malloc. */
 struct resolver {
-    struct arena *mem; /* owned; holds this */
+    struct arena *mem;   /* owned; holds this */
+    struct trust *trust; /* owned */
     int (*lookup)(const char *, const char *, const struct addrinfo *,
                   struct addrinfo **);
     pthread_mutex_t lock;
@@ -417,6 +419,11 @@ struct resolver *resolver_new(void)
         arena_free(mem);
         return NULL;
     }
+    r->trust = trust_new();
+    if (!r->trust) {
+        arena_free(mem);
+        return NULL;
+    }
     r->mem = mem;
     r->lookup = getaddrinfo;
     pthread_mutex_init(&r->lock, NULL);
@@ -424,6 +431,16 @@ struct resolver *resolver_new(void)
     pthread_cond_init(&r->left, NULL);
     TAILQ_INIT(&r->jobs);
     return r;
+}
+
+struct trust *resolver_trust(struct resolver *r)
+{
+    return r->trust;
+}
+
+void resolver_refresh_trust(struct resolver *r)
+{
+    trust_refresh(r->trust, r);
 }
 
 void resolver_set_lookup(struct resolver *r,
@@ -472,6 +489,7 @@ void resolver_free(struct resolver *r)
         addrs_unref(e->addrs);
         arena_free(e->mem);
     }
+    trust_free(r->trust);
     pthread_cond_destroy(&r->left);
     pthread_cond_destroy(&r->work);
     pthread_mutex_destroy(&r->lock);

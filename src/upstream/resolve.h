@@ -16,6 +16,7 @@
 
 struct arena;
 struct resolver;
+struct trust;
 
 /* How old, in ms, an answer may get: fresh enough to be used as it is; still
  * used while it is fetched anew; still used when fetching it fails. And how
@@ -76,6 +77,9 @@ struct resolver_job {
 /* Have <job> run soon, by a thread of <r>. When no thread can be started it
  * runs at once, here. It is the caller's again when run() begins. */
 void resolver_submit(struct resolver *r, struct resolver_job *job);
+
+/* The certificate authorities of the system; borrowed from <r>. */
+struct trust *resolver_trust(struct resolver *r);
 
 /* Tests: look names up by <fn> instead of getaddrinfo(), whose results it
  * must give. Before the first lookup. */

@@ -36,6 +36,11 @@ enum err upstream_boot(void) MUST_CHECK;
  * memory. */
 struct resolver *resolver_new(void);
 
+/* Have the certificate authorities of the system read by a thread of <r>: at
+ * the start, so that no worker has to, and at a reload, for they may have
+ * changed. */
+void resolver_refresh_trust(struct resolver *r);
+
 /* Stop the threads and free <r>; after every pool. Waits for a lookup under
  * way for at most a second. NULL is fine. */
 void resolver_free(struct resolver *r);

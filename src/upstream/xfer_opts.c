@@ -28,6 +28,9 @@
 #define IDLE_MAX_S 30L
 #define LIFE_MAX_S 600L
 
+/* How long libcurl may keep the parsed file of an own CA. */
+#define CA_CACHE_S 3600L
+
 /* Set an option; the first failure sticks in <ok>. */
 #define SET(opt, value)                                                        \
     ((ok) = (ok) && curl_easy_setopt(c, (opt), (value)) == CURLE_OK)
@@ -201,15 +204,20 @@ static bool set_tls(struct xfer *xf)
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, tls->verify ? 1L : 0L);
     SET(CURLOPT_SSL_VERIFYHOST, tls->verify ? 2L : 0L);
-    /* libcurl keeps a parsed CA file for the whole pool, but no directory. */
-    if (tls->ca.len > 0 && stat(tls->ca.p, &st) == 0 && S_ISDIR(st.st_mode)) {
+    SET(CURLOPT_CAPATH, NULL);
+    if (tls->ca.len == 0) {
+        SET(CURLOPT_CAINFO, NULL);
+        SET(CURLOPT_SSL_CTX_FUNCTION, pool_set_trust);
+        SET(CURLOPT_SSL_CTX_DATA, xf->pool);
+    } else if (stat(tls->ca.p, &st) == 0 && S_ISDIR(st.st_mode)) {
         SET(CURLOPT_CAINFO, NULL);
         SET(CURLOPT_CAPATH, tls->ca.p);
-        return ok;
-    }
-    SET(CURLOPT_CAPATH, NULL);
-    if (tls->ca.len > 0)
+    } else {
         SET(CURLOPT_CAINFO, tls->ca.p);
+    }
+    /* Each connection sets its store up anew: libcurl would keep one parsed
+     * file for the pool, and confuse ours with it. */
+    SET(CURLOPT_CA_CACHE_TIMEOUT, tls->ca.len == 0 ? 0L : CA_CACHE_S);
     return ok;
 }
 

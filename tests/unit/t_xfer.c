@@ -3,6 +3,7 @@
 #include "lib/upfix.h"
 
 #include <openssl/ssl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,9 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "upstream/resolve.h"
+#include "upstream/trust.h"
 
 #define OK_REPLY                                                               \
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"                    \
@@ -400,6 +404,46 @@ static void tls_with_own_ca_and_name(void **state)
     SSL_CTX_free(ctx);
 }
 
+static void authorities_of_the_system_are_read_anew(void **state)
+{
+    char *ca;
+    SSL_CTX *ctx = raw_tls_make("localhost", &ca);
+    struct rawserver s;
+    struct upfix f;
+    struct seen seen;
+    struct xfer_spec spec;
+    struct trust *t;
+    uint64_t gen;
+
+    (void)state;
+    rawserver_start(&s, answer_all, NULL, ctx);
+    upfix_init(&f, "localhost", s.port, true);
+    t = resolver_trust(f.resolver);
+    spec = upfix_spec(&f, "POST", "/x", "{}");
+    assert_int_equal(trust_gen(t), 0);
+    exchange_once(&f, &s, &spec, &seen);
+    assert_int_equal(seen.err, ERR_UP_TLS);
+    seen_fini(&seen);
+    gen = trust_gen(t);
+    assert_int_not_equal(gen, 0);
+    setenv("SSL_CERT_FILE", ca, 1);
+    resolver_refresh_trust(f.resolver);
+    while (trust_gen(t) == gen)
+        sched_yield();
+    for (int i = 0; i < 2; i++) {
+        exchange_once(&f, &s, &spec, &seen);
+        assert_string_equal(seen.text, "");
+        assert_int_equal(seen.err, ERR_OK);
+        seen_fini(&seen);
+    }
+    unsetenv("SSL_CERT_FILE");
+    upfix_fini(&f);
+    rawserver_stop(&s);
+    unlink(ca);
+    free(ca);
+    SSL_CTX_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +457,7 @@ int main(void)
         cmocka_unit_test(connections_are_reused),
         cmocka_unit_test(hundred_at_once),
         cmocka_unit_test(tls_with_own_ca_and_name),
+        cmocka_unit_test(authorities_of_the_system_are_read_anew),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
