@@ -407,11 +407,14 @@ CURL *pool_easy_take(struct upstream_pool *p)
 
 void pool_easy_give(struct upstream_pool *p, CURL *easy)
 {
-    if (p->n_spare == POOL_SPARE_MAX || p->freeing) {
+    curl_easy_reset(easy);
+    /* A handle that shared its connection with others (HTTP/2) keeps its
+     * receive buffer, and then refuses to have the size of it set. */
+    if (p->n_spare == POOL_SPARE_MAX || p->freeing ||
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1024L) != CURLE_OK) {
         curl_easy_cleanup(easy);
         return;
     }
-    curl_easy_reset(easy);
     p->spare[p->n_spare++] = easy;
 }
 

@@ -373,6 +373,7 @@ static void tls_with_own_ca_and_name(void **state)
     (void)state;
     rawserver_start(&s, answer_all, NULL, ctx);
     upfix_init(&f, "localhost", s.port, true);
+    f.up.timeouts.connect_ms = 60000; /* the bundle is read within, once */
     spec = upfix_spec(&f, "POST", "/x", "{}");
     /* An unknown CA. */
     exchange_once(&f, &s, &spec, &seen);
@@ -418,6 +419,7 @@ static void authorities_of_the_system_are_read_anew(void **state)
     (void)state;
     rawserver_start(&s, answer_all, NULL, ctx);
     upfix_init(&f, "localhost", s.port, true);
+    f.up.timeouts.connect_ms = 60000; /* the bundle is read within, once */
     t = resolver_trust(f.resolver);
     spec = upfix_spec(&f, "POST", "/x", "{}");
     assert_int_equal(trust_gen(t), 0);
