@@ -42,7 +42,7 @@ static const struct ctl_opt rotate_opts[] = {
 static const struct ctl_opt usage_opts[] = {
     {"--key", "key", CTL_OPT_TEXT, "ID"},
     {"--team", "team", CTL_OPT_TEXT, "TEAM"},
-    {"--by", "by", CTL_OPT_TEXT, "key|team|model|day|target"},
+    {"--by", "by", CTL_OPT_CHOICE, "key|team|model|day|target"},
     {"--since", "since", CTL_OPT_TEXT, "7d|DATE"},
     {"--until", "until", CTL_OPT_TEXT, "1d|DATE"},
     {NULL, NULL, CTL_OPT_TEXT, NULL},
@@ -121,25 +121,36 @@ static void show_teams(const json_t *data)
               "no teams");
 }
 
+/* The first column is what the sums are grouped by, if they are. */
+static size_t usage_group(const json_t *row, struct ctl_column *columns)
+{
+    static const struct ctl_column groups[] = {
+        {"KEY", "key", false},   {"NAME", "name", false},
+        {"TEAM", "team", false}, {"MODEL", "model", false},
+        {"DAY", "day", false},   {"TARGET", "target", false},
+    };
+    size_t n = 0;
+
+    for (size_t i = 0; i < COUNT(groups); i++)
+        if (json_object_get(row, groups[i].member))
+            columns[n++] = groups[i];
+    return n;
+}
+
 static void show_usage(const json_t *data)
 {
-    static const struct ctl_column columns[] = {
-        {"GROUP", "group", false},         {"NAME", "name", false},
+    static const struct ctl_column sums[] = {
         {"REQUESTS", "requests", true},    {"ERRORS", "errors", true},
         {"INPUT", "input_tokens", true},   {"CACHED", "cached_tokens", true},
         {"OUTPUT", "output_tokens", true}, {"COST USD", "cost_usd", true},
     };
     const json_t *rows = json_object_get(data, "data");
-    bool named = json_object_get(json_array_get(rows, 0), "name") != NULL;
-    bool grouped = json_string_length(
-                       json_object_get(json_array_get(rows, 0), "group")) > 0;
-    struct ctl_column shown[COUNT(columns)];
-    size_t n = 0;
+    struct ctl_column columns[COUNT(sums) + 6];
+    size_t n = usage_group(json_array_get(rows, 0), columns);
 
-    for (size_t i = 0; i < COUNT(columns); i++)
-        if ((i != 0 || grouped) && (i != 1 || named))
-            shown[n++] = columns[i];
-    ctl_table(rows, shown, n, "no usage in this span");
+    for (size_t i = 0; i < COUNT(sums); i++)
+        columns[n++] = sums[i];
+    ctl_table(rows, columns, n, "no usage in this span");
 }
 
 static void show_targets(const json_t *data)

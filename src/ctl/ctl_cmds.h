@@ -14,6 +14,7 @@ enum ctl_opt_kind {
     CTL_OPT_LIST,     /* "--models a,b" -> array */
     CTL_OPT_MORE,     /* "--budget X" again and again -> array */
     CTL_OPT_PAIR,     /* "--metadata k=v" again and again -> object */
+    CTL_OPT_CHOICE,   /* one of the words of <value>, "a|b" -> string */
     CTL_OPT_FLAG,     /* "--soft" -> true */
 };
 

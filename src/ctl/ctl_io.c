@@ -208,7 +208,9 @@ static void put_object(const json_t *v, char *out, size_t room)
 
 void ctl_text(const json_t *v, char *out, size_t room)
 {
-    if (json_is_string(v))
+    if (json_is_string(v) && json_string_length(v) == 0)
+        snprintf(out, room, "-");
+    else if (json_is_string(v))
         put_string(json_string_value(v), out, room);
     else if (json_is_integer(v))
         put_grouped(json_integer_value(v), out, room);

@@ -136,11 +136,30 @@ static bool put_number(json_t *args, const struct ctl_opt *o, const char *text)
     return true;
 }
 
+static bool put_choice(json_t *args, const struct ctl_opt *o, const char *text)
+{
+    size_t len = strlen(text);
+    const char *at = o->value;
+
+    while (at && len > 0) {
+        if (strncmp(at, text, len) == 0 && (at[len] == '|' || !at[len])) {
+            json_object_set_new(args, o->member, json_string(text));
+            return true;
+        }
+        at = strchr(at, '|');
+        at = at ? at + 1 : NULL;
+    }
+    fprintf(stderr, "tollctl: %s takes one of %s\n", o->flag, o->value);
+    return false;
+}
+
 static bool put_opt(json_t *args, const struct ctl_opt *o, const char *text)
 {
     switch (o->kind) {
     case CTL_OPT_NUMBER:
         return put_number(args, o, text);
+    case CTL_OPT_CHOICE:
+        return put_choice(args, o, text);
     case CTL_OPT_LIST:
         put_list(args, o->member, text);
         return true;

@@ -50,7 +50,7 @@ static unsigned worker_count(const struct conf *c)
 static bool start_ledger(struct daemon *d)
 {
     struct ledger_opts opts = {.state_dir = d->conf->state_dir.p,
-                               .workers = d->n_workers};
+                               .workers = worker_count(d->conf)};
     struct buf why;
     enum err e;
 
@@ -88,13 +88,12 @@ static bool start_services(struct daemon *d)
 
 static bool start_workers(struct daemon *d)
 {
-    unsigned n = d->n_workers;
+    unsigned n = worker_count(d->conf);
 
-    d->n_workers = 0;
     for (unsigned i = 0; i < n; i++) {
         if (worker_start(d, i, &d->workers[i]) != ERR_OK)
             return false;
-        d->n_workers++;
+        d->n_workers++; /* only those that run are told and joined */
     }
     return true;
 }
@@ -117,11 +116,11 @@ bool daemon_start(struct daemon *d)
     clock_update();
     d->start_mono_ms = clock_mono_ms();
     d->start_wall_ms = clock_wall_ms();
-    d->n_workers = worker_count(d->conf);
+    d->n_listen = d->conf->n_listen;
     raise_fd_limit(d->conf);
     if (upstream_boot() != ERR_OK)
         return false;
-    if (front_net_open(d->conf, d->n_workers, &d->net) != ERR_OK)
+    if (front_net_open(d->conf, worker_count(d->conf), &d->net) != ERR_OK)
         return false;
     if (!start_ledger(d) || !start_services(d) || !start_workers(d))
         return false;

@@ -20,11 +20,22 @@ static json_t *listen_list(const struct daemon *d)
     json_t *list = json_array();
     char text[FRONT_ADDRESS_BYTES];
 
-    for (size_t i = 0; i < front_net_count(d->net); i++) {
+    for (size_t i = 0; i < d->n_listen; i++) {
         front_net_address(d->net, i, text);
         json_array_append_new(list, json_pack("{s:s}", "address", text));
     }
     return list;
+}
+
+/* The metrics address stands behind those of `listen`. */
+static json_t *metrics_address(const struct daemon *d)
+{
+    char text[FRONT_ADDRESS_BYTES];
+
+    if (front_net_count(d->net) <= d->n_listen)
+        return json_null();
+    front_net_address(d->net, d->n_listen, text);
+    return json_string(text);
 }
 
 static const char *state_name(const struct daemon *d)
@@ -54,7 +65,8 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
     }
     clock_format_rfc3339(d->start_wall_ms, since);
     return json_pack(
-        "{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o}",
+        "{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, "
+        "s:o}",
         "version", PACKAGE_VERSION, "state", state_name(d), "pid",
         (json_int_t)getpid(), "started", since, "uptime_seconds",
         (json_int_t)((clock_now_us() / 1000 - d->start_mono_ms) / 1000),
@@ -62,7 +74,8 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
         "in_flight", (json_int_t)in_flight, "reloads", (json_int_t)d->reloads,
         "resident_bytes", (json_int_t)status_resident_bytes(), "config",
         d->conf->file.len > 0 ? d->conf->file.p : "(built in)", "state_dir",
-        d->conf->state_dir.p, "listen", listen_list(d));
+        d->conf->state_dir.p, "listen", listen_list(d), "metrics",
+        metrics_address(d));
 }
 
 static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)

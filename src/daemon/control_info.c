@@ -49,16 +49,18 @@ static json_t *usd_json(int64_t nusd)
 
 /* ---- usage ------------------------------------------------------------- */
 
+/* Members that name a group. */
+static const char *const usage_by_names[USAGE_BY_COUNT] = {
+    "none", "key", "team", "model", "day", "target",
+};
+
 static bool usage_by(struct str name, enum usage_by *out)
 {
-    static const char *const names[USAGE_BY_COUNT] = {"none",  "key", "team",
-                                                      "model", "day", "target"};
-
     *out = USAGE_BY_NONE;
     if (name.len == 0)
         return true;
-    for (int i = 0; i < USAGE_BY_COUNT; i++) {
-        if (str_eq(name, str_from(names[i]))) {
+    for (int i = 1; i < USAGE_BY_COUNT; i++) {
+        if (str_eq(name, str_from(usage_by_names[i]))) {
             *out = (enum usage_by)i;
             return true;
         }
@@ -70,13 +72,15 @@ static json_t *sum_json(struct daemon *d, const struct usage_sum *s,
                         enum usage_by by)
 {
     json_t *o = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "group", s->name,
-        "requests", (json_int_t)s->requests, "errors", (json_int_t)s->errors,
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "requests",
+        (json_int_t)s->requests, "errors", (json_int_t)s->errors,
         "input_tokens", (json_int_t)row_input_tokens(s->tok), "cached_tokens",
         (json_int_t)s->tok[ROW_TOK_CACHE_READ], "output_tokens",
         (json_int_t)row_output_tokens(s->tok), "ms_total",
         (json_int_t)s->ms_total, "cost_usd", usd_json(s->cost_nusd));
 
+    if (by != USAGE_BY_NONE)
+        json_object_set_new(o, usage_by_names[by], json_string(s->name));
     if (by == USAGE_BY_KEY) {
         const struct key *k = keytab_find(d->keys, str_from(s->name));
 

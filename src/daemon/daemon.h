@@ -33,12 +33,13 @@ enum daemon_state {
 
 /* Everything of the process. */
 struct daemon {
-    const char *conf_arg;         /* -c as given, or NULL; borrowed from argv */
-    struct conf *conf;            /* counted: the newest snapshot */
-    struct event_base *base;      /* owned: the main thread's loop */
-    struct front_net *net;        /* owned: listening sockets */
-    struct ledger *ledger;        /* owned */
-    struct keytab *keys;          /* owned */
+    const char *conf_arg;    /* -c as given, or NULL; borrowed from argv */
+    struct conf *conf;       /* counted: the newest snapshot */
+    struct event_base *base; /* owned: the main thread's loop */
+    struct front_net *net;   /* owned: listening sockets */
+    size_t n_listen;         /* addresses of `listen`, as bound at the start */
+    struct ledger *ledger;   /* owned */
+    struct keytab *keys;     /* owned */
     struct throttle *throttle;    /* owned */
     struct resolver *resolver;    /* owned */
     struct discover *discover;    /* owned */

@@ -2,6 +2,7 @@
 #include "daemon/status.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -26,28 +27,34 @@ uint64_t status_resident_bytes(void)
     return n == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-static enum err put_target(struct buf *out, const struct target_view *v)
+/* One family: a line for each target. */
+static enum err put_family(struct daemon *d, struct buf *out, const char *name,
+                           const char *type, size_t offset)
 {
-    return buf_printf(out,
-                      "tollgate_target_in_flight{target=\"%.*s\"} %" PRIu64
-                      "\ntollgate_target_attempts_total{target=\"%.*s\"} "
-                      "%" PRIu64
-                      "\ntollgate_target_failures_total{target=\"%.*s\"} "
-                      "%" PRIu64 "\n",
-                      STR_ARG(v->name), v->in_flight, STR_ARG(v->name),
-                      v->requests, STR_ARG(v->name), v->failures);
+    struct target_view v;
+    enum err e = buf_printf(out, "# TYPE tollgate_%s %s\n", name, type);
+
+    for (unsigned i = 0; e == ERR_OK && target_view(d->targets, i, &v); i++) {
+        uint64_t value;
+
+        memcpy(&value, (const char *)&v + offset, sizeof(value));
+        e = buf_printf(out, "tollgate_%s{target=\"%.*s\"} %" PRIu64 "\n",
+                       name, STR_ARG(v.name), value);
+    }
+    return e;
 }
 
 static enum err put_targets(struct daemon *d, struct buf *out)
 {
-    struct target_view v;
-    enum err e =
-        buf_printf(out, "# TYPE tollgate_target_in_flight gauge\n"
-                        "# TYPE tollgate_target_attempts_total counter\n"
-                        "# TYPE tollgate_target_failures_total counter\n");
+    enum err e = put_family(d, out, "target_in_flight", "gauge",
+                            offsetof(struct target_view, in_flight));
 
-    for (unsigned i = 0; e == ERR_OK && target_view(d->targets, i, &v); i++)
-        e = put_target(out, &v);
+    if (e == ERR_OK)
+        e = put_family(d, out, "target_attempts_total", "counter",
+                       offsetof(struct target_view, requests));
+    if (e == ERR_OK)
+        e = put_family(d, out, "target_failures_total", "counter",
+                       offsetof(struct target_view, failures));
     return e;
 }
 

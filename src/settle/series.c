@@ -111,7 +111,9 @@ void series_count(struct exchange *x, const struct usage_row *row)
     struct str model = x->work->label, target = row->target;
     struct series *s;
 
-    if (!t)
+    /* Probes and scrapes would drown the requests people pay for. */
+    if (!t ||
+        (x->in->ep.row && (x->in->ep.row->flags & ENDPOINT_NEEDS_KEY) == 0))
         return;
     if (model.len == 0)
         model = STR("-");

@@ -287,8 +287,12 @@ static void judge_choices(struct sse_judge *j, struct sse_verdict *v)
     struct jiter it;
     bool any = false;
 
-    if (choices->type != JT_ARRAY)
+    if (choices->type != JT_ARRAY) {
+        /* Some providers write null where they mean an empty list. */
+        v->usage_only = choices->type == JT_NULL &&
+                        j->scan.m[JREP_USAGE].type == JT_OBJECT;
         return;
+    }
     jiter_init(&it, choices->value);
     while (jiter_next(&it, &choice)) {
         any = true;
