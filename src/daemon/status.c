@@ -38,8 +38,8 @@ static enum err put_family(struct daemon *d, struct buf *out, const char *name,
         uint64_t value;
 
         memcpy(&value, (const char *)&v + offset, sizeof(value));
-        e = buf_printf(out, "tollgate_%s{target=\"%.*s\"} %" PRIu64 "\n",
-                       name, STR_ARG(v.name), value);
+        e = buf_printf(out, "tollgate_%s{target=\"%.*s\"} %" PRIu64 "\n", name,
+                       STR_ARG(v.name), value);
     }
     return e;
 }

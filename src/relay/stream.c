@@ -15,6 +15,8 @@
 #include "exchange/exchange.h"
 #include "relay/heads.h"
 #include "relay/rewrite.h"
+#include "wire/jscan.h"
+#include "wire/jsplice.h"
 #include "wire/openai_err.h"
 
 #define EVENT_MAX (8u * 1024 * 1024) /* bytes of one rewritten event */
@@ -34,6 +36,27 @@ static void queue_bytes(struct stream *s, struct str bytes)
 
 /* ---- events ------------------------------------------------------------ */
 
+/* Pings in mode `chunk` must look like the stream's own chunks: clients take
+ * id, model and created from whichever comes. */
+static void note_shape(struct stream *s, struct str data)
+{
+    struct exchange *x = s->x;
+    struct jmember id = jscan_find(data, "id");
+    struct jmember created = jscan_find(data, "created");
+    struct str model = json_quote(x->arena, x->ask->model);
+    char *text;
+
+    if (id.type != JT_STRING || created.type != JT_NUMBER || !model.p)
+        return;
+    text =
+        arena_printf(x->arena,
+                     "{\"id\":%.*s,\"object\":\"chat.completion.chunk\","
+                     "\"created\":%.*s,\"model\":%.*s,\"choices\":[{"
+                     "\"index\":0,\"delta\":{},\"finish_reason\":null}]}",
+                     STR_ARG(id.value), STR_ARG(created.value), STR_ARG(model));
+    s->noop = str_from(text);
+}
+
 static void note_event(struct stream *s, const struct sse_event *ev,
                        const struct sse_verdict *v)
 {
@@ -44,6 +67,9 @@ static void note_event(struct stream *s, const struct sse_event *ev,
         (void)usage_from_scan(&x->out->usage, &s->judge.scan);
     if (!ev->has_data || v->done)
         return;
+    if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && v->scanned &&
+        s->noop.len == 0 && x->in->ep.row->kind == ENDPOINT_CHAT)
+        note_shape(s, s->judge.scan.text);
     text = rewrite_text_bytes(ev->data);
     x->out->text_bytes += text;
     if (text == 0)
@@ -290,12 +316,8 @@ static void put_ping(struct stream *s)
     buf_init(&b, 1024);
     if (x->in->ep.row->shape == ENDPOINT_SHAPE_ANTHROPIC)
         e = sse_put(&b, STR("ping"), STR("{\"type\": \"ping\"}"));
-    else if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK &&
-             x->in->ep.row->kind == ENDPOINT_CHAT)
-        e = sse_put(&b, STR(""),
-                    STR("{\"id\":\"\",\"object\":\"chat.completion.chunk\","
-                        "\"created\":0,\"model\":\"\",\"choices\":[{\"index\":"
-                        "0,\"delta\":{},\"finish_reason\":null}]}"));
+    else if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && s->noop.len > 0)
+        e = sse_put(&b, STR(""), s->noop);
     else
         e = sse_put_ping(&b);
     if (e == ERR_OK) {

@@ -23,16 +23,17 @@ struct stream {
     struct producer *from;  /* borrowed; NULL once it has ended */
     struct sse_in in;       /* event streams: what is not yet whole */
     struct sse_judge judge; /* event streams: is it complete? */
-    struct buf tail;        /* the final event, held for the end */
-    struct event timer;     /* pings, and the wait for the end */
-    bool timer_on;          /* <timer> was set up */
-    bool events;            /* an event stream whose shape we know */
-    bool tunnel;            /* after a 101 */
-    bool paused;            /* the producer waits for resume() */
-    bool ended;             /* nothing more is taken from the producer */
-    int64_t sent_us;        /* monotonic: last byte queued */
-    int64_t content_us;     /* monotonic: last event with content, or 0 */
-    int64_t tail_us;        /* monotonic: the tail is sent by then; or 0 */
+    struct str noop;    /* arena: an empty chunk of this stream, for pings */
+    struct buf tail;    /* the final event, held for the end */
+    struct event timer; /* pings, and the wait for the end */
+    bool timer_on;      /* <timer> was set up */
+    bool events;        /* an event stream whose shape we know */
+    bool tunnel;        /* after a 101 */
+    bool paused;        /* the producer waits for resume() */
+    bool ended;         /* nothing more is taken from the producer */
+    int64_t sent_us;    /* monotonic: last byte queued */
+    int64_t content_us; /* monotonic: last event with content, or 0 */
+    int64_t tail_us;    /* monotonic: the tail is sent by then; or 0 */
 };
 
 /* Send the head and take the producer over. False: the exchange has failed

@@ -130,6 +130,36 @@ static bool field_crosses(const struct xfer_spec *spec, struct str name)
            !field_is_configured(spec->up, name);
 }
 
+/* Browsers must send their key as a WebSocket subprotocol: that member stays
+ * here, the others cross. */
+static void put_protocols(struct fields *f, struct str name, struct str list)
+{
+    struct str kept = {NULL, 0}, member;
+
+    while (http1_next_member(&list, &member)) {
+        if (str_starts(member, STR("openai-insecure-api-key.")))
+            continue;
+        if (kept.len > 0)
+            kept = provider_join(f->arena, kept, STR(", "));
+        kept = provider_join(f->arena, kept, member);
+        if (!kept.p) {
+            f->failed = true;
+            return;
+        }
+    }
+    if (kept.len > 0)
+        fields_put(f, name, kept);
+}
+
+static void put_client_field(struct fields *f, struct str name,
+                             struct str value)
+{
+    if (str_ieq(name, STR("Sec-WebSocket-Protocol")))
+        put_protocols(f, name, value);
+    else
+        fields_put(f, name, value);
+}
+
 static void put_key(struct fields *f, const struct xfer_spec *spec)
 {
     const struct provider *pr = provider_of(spec->up);
@@ -154,7 +184,7 @@ void provider_fields(struct fields *f, const struct xfer_spec *spec,
 
     for (size_t i = 0; head && i < head->count; i++)
         if (field_crosses(spec, head->headers[i].name))
-            fields_put(f, head->headers[i].name, head->headers[i].value);
+            put_client_field(f, head->headers[i].name, head->headers[i].value);
     for (size_t i = 0; i < spec->up->n_headers; i++)
         fields_put(f, spec->up->headers[i].name,
                    secret_reveal(&spec->up->headers[i].value));

@@ -289,8 +289,8 @@ static void judge_choices(struct sse_judge *j, struct sse_verdict *v)
 
     if (choices->type != JT_ARRAY) {
         /* Some providers write null where they mean an empty list. */
-        v->usage_only = choices->type == JT_NULL &&
-                        j->scan.m[JREP_USAGE].type == JT_OBJECT;
+        v->usage_only =
+            choices->type == JT_NULL && j->scan.m[JREP_USAGE].type == JT_OBJECT;
         return;
     }
     jiter_init(&it, choices->value);
