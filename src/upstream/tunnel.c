@@ -348,6 +348,10 @@ static void tunnel_write(struct xfer *xf)
         if (xf->x->client)
             xf->x->client->ops->body_taken(xf->x->client);
     }
+    /* WebSocket knows no half-open connection: a client that has ended has
+     * left, and the upstream must learn it now. */
+    if (t->phase == TUNNEL_RAW && xf->x->in->body_done)
+        tunnel_finish(xf);
 }
 
 /* --- events ------------------------------------------------------------- */
