@@ -175,10 +175,10 @@ uint64_t daemon_lag_us(struct daemon *d)
 
     for (unsigned i = 0; i < d->n_workers; i++) {
         struct stats *s = d->workers[i]->w.stats;
+        uint64_t lag_us = atomic_exchange(&s->loop_lag_us, 0);
 
-        if (s->loop_lag_us > worst)
-            worst = s->loop_lag_us;
-        s->loop_lag_us = 0;
+        if (lag_us > worst)
+            worst = lag_us;
     }
     return worst;
 }

@@ -60,8 +60,8 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
     (void)args;
     (void)why;
     for (unsigned i = 0; i < d->n_workers; i++) {
-        conns += d->workers[i]->w.stats->conns;
-        in_flight += d->workers[i]->w.stats->in_flight;
+        conns += stat_level(&d->workers[i]->w.stats->conns);
+        in_flight += stat_level(&d->workers[i]->w.stats->in_flight);
     }
     clock_format_rfc3339(d->start_wall_ms, since);
     return json_pack(

@@ -118,8 +118,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     if (now_us > dw->tick_due_us) {
         uint64_t lag_us = now_us - dw->tick_due_us;
 
-        if (lag_us > dw->w.stats->loop_lag_us)
-            dw->w.stats->loop_lag_us = lag_us;
+        if (lag_us > stat_read(&dw->w.stats->loop_lag_us))
+            atomic_store(&dw->w.stats->loop_lag_us, lag_us);
     }
     dw->tick_due_us = now_us + TICK_MS * 1000;
     atomic_store(&dw->beat_ms, now_us / 1000);

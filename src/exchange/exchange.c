@@ -78,7 +78,7 @@ struct exchange *exchange_new(struct worker *w, struct client *client)
     buf_init(&x->work->body, 0);
     TAILQ_INSERT_TAIL(&w->by_stage[STAGE_FRONT], x, link);
     w->exchanges++;
-    w->stats->in_flight++;
+    stat_shift(&w->stats->in_flight, 1);
     return x;
 }
 
@@ -111,8 +111,8 @@ static void exchange_free(struct exchange *x)
         x->work->release(x);
     TAILQ_REMOVE(&w->by_stage[x->stage], x, link);
     w->exchanges--;
-    w->stats->in_flight--;
-    w->stats->buffered_bytes -= x->in->held_bytes;
+    stat_shift(&w->stats->in_flight, -1);
+    stat_shift(&w->stats->buffered_bytes, -x->in->held_bytes);
     chunkq_fini(&x->in->stream);
     buf_fini(&x->in->body);
     buf_fini(&x->work->body);

@@ -1,11 +1,13 @@
-/* stats.h - Counters and histograms of one worker: written by its thread with
- * plain stores, summed by any thread on read (racy by design: a torn sum is
- * one request off for one scrape). Labels come from the config only. */
+/* stats.h - Counters and histograms of one worker: its thread alone writes
+ * them, so a relaxed load and store do and no bus is locked; any thread sums
+ * them on read (a sum taken meanwhile is one request off for one scrape).
+ * Labels come from the config only. */
 #ifndef TG_EXCHANGE_STATS_H
 #define TG_EXCHANGE_STATS_H
 
 #include "base/str.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* Plain counters: X(enum suffix, metric name, help). A counter exists here
@@ -53,10 +55,36 @@ struct series_table;
 
 /* Durations; bucket i counts those <= 16 us * 2^i. */
 struct hist {
-    uint64_t bucket[HIST_BUCKETS];
-    uint64_t sum_us;
-    uint64_t count;
+    _Atomic uint64_t bucket[HIST_BUCKETS];
+    _Atomic uint64_t sum_us;
+    _Atomic uint64_t count;
 };
+
+/* Add <n> to a number that the calling thread alone writes. */
+static inline void stat_bump(_Atomic uint64_t *v, uint64_t n)
+{
+    atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+/* The same for a gauge, which also goes down. */
+static inline void stat_shift(_Atomic int64_t *v, int64_t by)
+{
+    atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + by,
+                          memory_order_relaxed);
+}
+
+/* Read a number of whichever thread. */
+static inline uint64_t stat_read(const _Atomic uint64_t *v)
+{
+    return atomic_load_explicit(v, memory_order_relaxed);
+}
+
+/* Read a gauge of whichever thread. */
+static inline int64_t stat_level(const _Atomic int64_t *v)
+{
+    return atomic_load_explicit(v, memory_order_relaxed);
+}
 
 /* Upper bound of bucket <i> in us. */
 static inline uint64_t hist_bound_us(unsigned i)
@@ -69,18 +97,18 @@ static inline void hist_observe(struct hist *h, uint64_t us)
 {
     unsigned i = us <= 16 ? 0 : 64 - (unsigned)__builtin_clzll((us - 1) >> 4);
 
-    h->bucket[i < HIST_BUCKETS ? i : HIST_BUCKETS - 1]++;
-    h->sum_us += us;
-    h->count++;
+    stat_bump(&h->bucket[i < HIST_BUCKETS ? i : HIST_BUCKETS - 1], 1);
+    stat_bump(&h->sum_us, us);
+    stat_bump(&h->count, 1);
 }
 
 /* One worker's numbers. */
 struct stats {
-    uint64_t counter[STAT_COUNT];
-    int64_t conns;               /* open client connections */
-    int64_t in_flight;           /* exchanges alive */
-    int64_t buffered_bytes;      /* request bodies held */
-    uint64_t loop_lag_us;        /* worst lag since the last read */
+    _Atomic uint64_t counter[STAT_COUNT];
+    _Atomic int64_t conns;          /* open client connections */
+    _Atomic int64_t in_flight;      /* exchanges alive */
+    _Atomic int64_t buffered_bytes; /* request bodies held */
+    _Atomic uint64_t loop_lag_us;   /* worst lag; a reader sets it to 0 */
     struct hist inter_token;     /* between events of a stream with content */
     struct series_table *series; /* owned; per model, target, status */
 };
@@ -88,13 +116,13 @@ struct stats {
 /* Count one event. */
 static inline void stats_inc(struct stats *s, enum stat_counter c)
 {
-    s->counter[c]++;
+    stat_bump(&s->counter[c], 1);
 }
 
 /* Add <n> to a counter. */
 static inline void stats_add(struct stats *s, enum stat_counter c, uint64_t n)
 {
-    s->counter[c] += n;
+    stat_bump(&s->counter[c], n);
 }
 
 #endif

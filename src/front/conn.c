@@ -90,7 +90,7 @@ static void release(struct conn *c)
     TAILQ_REMOVE(&f->live, c, live);
     TAILQ_INSERT_TAIL(&f->dead, c, live);
     f->n_conns--;
-    f->w->stats->conns--;
+    stat_shift(&f->w->stats->conns, -1);
     if (c->counted)
         atomic_fetch_sub(&f->net->conns, 1);
     else
@@ -527,7 +527,7 @@ void conn_accept(struct listener *l, int fd, const struct sockaddr_storage *sa)
     count_in(c);
     TAILQ_INSERT_TAIL(&f->live, c, live);
     f->n_conns++;
-    f->w->stats->conns++;
+    stat_shift(&f->w->stats->conns, 1);
     if (c->counted) {
         stats_inc(f->w->stats, STAT_CONNS_ACCEPTED);
         conn_arm(c);

@@ -99,8 +99,7 @@ static enum err collect_room(struct conn *c, size_t more)
         return ERR_NOMEM;
     grown = (int64_t)in->body.room - in->held_bytes;
     in->held_bytes += grown;
-    __atomic_store_n(&stats->buffered_bytes, stats->buffered_bytes + grown,
-                     __ATOMIC_RELAXED);
+    stat_shift(&stats->buffered_bytes, grown);
     return ERR_OK;
 }
 

@@ -419,10 +419,10 @@ int64_t net_buffered_bytes(const struct front_net *net)
 
     for (unsigned i = 0; i < net->n_workers; i++) {
         const struct stats *s =
-            atomic_load_explicit(&net->stats[i], memory_order_relaxed);
+            atomic_load_explicit(&net->stats[i], memory_order_acquire);
 
         if (s)
-            sum += __atomic_load_n(&s->buffered_bytes, __ATOMIC_RELAXED);
+            sum += stat_level(&s->buffered_bytes);
     }
     return sum;
 }

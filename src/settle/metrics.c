@@ -43,9 +43,9 @@ enum err metrics_put_one(struct buf *out, const char *name, const char *type,
 static void hist_merge(struct hist *to, const struct hist *from)
 {
     for (unsigned i = 0; i < HIST_BUCKETS; i++)
-        to->bucket[i] += from->bucket[i];
-    to->sum_us += from->sum_us;
-    to->count += from->count;
+        stat_bump(&to->bucket[i], stat_read(&from->bucket[i]));
+    stat_bump(&to->sum_us, stat_read(&from->sum_us));
+    stat_bump(&to->count, stat_read(&from->count));
 }
 
 static void series_merge(struct series *to, const struct series *from)
@@ -214,11 +214,11 @@ static enum err put_hist(struct buf *out, const char *name, struct str labels,
                          const struct hist *h)
 {
     const char *comma = labels.len > 0 ? "," : "";
-    uint64_t below = 0;
+    uint64_t below = 0, count = stat_read(&h->count);
     enum err e = ERR_OK;
 
     for (unsigned i = 0; i + 1 < HIST_BUCKETS && e == ERR_OK; i++) {
-        below += h->bucket[i];
+        below += stat_read(&h->bucket[i]);
         e = buf_printf(
             out, "tollgate_%s_bucket{%.*s%sle=\"%.6g\"} %" PRIu64 "\n", name,
             STR_ARG(labels), comma, (double)hist_bound_us(i) / 1e6, below);
@@ -228,9 +228,9 @@ static enum err put_hist(struct buf *out, const char *name, struct str labels,
                        "tollgate_%s_bucket{%.*s%sle=\"+Inf\"} %" PRIu64 "\n"
                        "tollgate_%s_sum{%.*s} %.6f\n"
                        "tollgate_%s_count{%.*s} %" PRIu64 "\n",
-                       name, STR_ARG(labels), comma, h->count, name,
-                       STR_ARG(labels), (double)h->sum_us / 1e6, name,
-                       STR_ARG(labels), h->count);
+                       name, STR_ARG(labels), comma, count, name,
+                       STR_ARG(labels), (double)stat_read(&h->sum_us) / 1e6,
+                       name, STR_ARG(labels), count);
     return e;
 }
 
@@ -255,7 +255,7 @@ static enum err put_hists(struct buf *out, struct series_table *sum,
     HASH_ITER(hh, sum->map, s, next)
     {
         buf_clear(&labels);
-        if (e == ERR_OK && hist_of(s, which)->count > 0) {
+        if (e == ERR_OK && stat_read(&hist_of(s, which)->count) > 0) {
             e = put_labels(&labels, s);
             if (e == ERR_OK)
                 e = put_hist(out, name, buf_str(&labels), hist_of(s, which));
@@ -293,9 +293,9 @@ static enum err put_gauges(struct stats *const *stats, unsigned n,
     enum err e;
 
     for (unsigned i = 0; i < n; i++) {
-        conns += stats[i]->conns;
-        in_flight += stats[i]->in_flight;
-        buffered += stats[i]->buffered_bytes;
+        conns += stat_level(&stats[i]->conns);
+        in_flight += stat_level(&stats[i]->in_flight);
+        buffered += stat_level(&stats[i]->buffered_bytes);
     }
     e = metrics_put_one(out, "connections", "gauge", "Open client connections",
                         (uint64_t)conns);
@@ -319,7 +319,7 @@ static enum err put_plain(struct stats *const *stats, unsigned n,
         uint64_t sum = 0;
 
         for (unsigned i = 0; i < n; i++)
-            sum += stats[i]->counter[c];
+            sum += stat_read(&stats[i]->counter[c]);
         e = metrics_put_one(out, counters[c].name, "counter", counters[c].help,
                             sum);
     }
