@@ -19,7 +19,9 @@
 #include "wire/jsplice.h"
 #include "wire/openai_err.h"
 
-#define EVENT_MAX (8u * 1024 * 1024) /* bytes of one rewritten event */
+#define EVENT_MAX (8u * 1024 * 1024)  /* bytes of one rewritten event */
+#define MEDIA_MAX (32u * 1024 * 1024) /* of one event that may hold an image   \
+                                       */
 
 static void queue_bytes(struct stream *s, struct str bytes)
 {
@@ -373,6 +375,21 @@ static bool is_event_stream(const struct exchange *x)
            !headers_find(&x->work->head->headers, STR("Content-Encoding"));
 }
 
+/* Images and audio come in base64 within one line; text never comes near the
+ * bounds of sse.h. */
+static size_t event_bound(const struct exchange *x)
+{
+    switch (x->in->ep.row->end) {
+    case ENDPOINT_END_RESPONSES:
+    case ENDPOINT_END_IMAGE:
+    case ENDPOINT_END_SPEECH:
+    case ENDPOINT_END_NONE:
+        return MEDIA_MAX;
+    default:
+        return 0;
+    }
+}
+
 static void stream_init(struct stream *s, struct exchange *x)
 {
     *s = (struct stream){.sink = {&stream_sink},
@@ -384,7 +401,7 @@ static void stream_init(struct stream *s, struct exchange *x)
     buf_init(&s->tail, EVENT_MAX);
     if (!s->events)
         return;
-    sse_in_init(&s->in, 0, 0);
+    sse_in_init(&s->in, event_bound(x), event_bound(x));
     sse_judge_init(&s->judge, x->in->ep.row->end, x->ask->n);
     event_assign(&s->timer, x->w->base, -1, 0, on_timer, s);
     s->timer_on = true;
