@@ -1,8 +1,9 @@
 #!/bin/sh
-# usage: install-deps.sh [--build-only]
+# usage: install-deps.sh [--build-only | --bench]
 # Installs what tollgate needs on Debian 12: to build and run it and, without
-# --build-only, to test it (make check, lint, check-e2e, fuzz-smoke). May be
-# run again at any time; what is there already is left alone.
+# --build-only, to test it (make check, lint, check-e2e, fuzz-smoke); with
+# --bench also what `make bench` compares it with. May be run
+# again at any time; what is there already is left alone.
 set -eu
 
 # The compiler, autotools, and the libraries of configure.ac. uthash, jansson
@@ -16,6 +17,8 @@ build="gcc libc6-dev make autoconf automake pkg-config ca-certificates \
 check="git libcmocka-dev clang-14 clang libclang-rt-14-dev llvm-14 \
     clang-format-14 python3 mandoc curl openssl xz-utils \
     libhttp-parser-dev node-llhttp"
+# Those that `make bench` puts tollgate beside.
+bench="nginx-light haproxy"
 # Node comes from elsewhere on many machines: taken as it is.
 command -v node >/dev/null && command -v npm >/dev/null ||
     check="$check nodejs npm"
@@ -29,6 +32,7 @@ packages="$build $check"
 while [ $# -gt 0 ]; do
     case $1 in
     --build-only) packages=$build ;;
+    --bench) packages="$packages $bench" ;;
     *) usage ;;
     esac
     shift

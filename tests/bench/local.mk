@@ -18,3 +18,15 @@ tests_bench_b_upstream_LDADD = $(TG_LIBS) $(LDADD_DEPS)
 PHONY_TARGETS += bench-upstream
 bench-upstream: tests/bench/b_upstream$(EXEEXT)
 	tests/bench/b_upstream
+
+EXTRA_PROGRAMS += tests/bench/b_provider tests/bench/b_load
+tests_bench_b_provider_SOURCES = tests/bench/b_provider.c
+tests_bench_b_load_SOURCES = tests/bench/b_load.c
+EXTRA_DIST += tests/bench/run.py
+
+# tollgate beside nginx and haproxy, into a page of its own under doc/perf.
+PHONY_TARGETS += bench
+bench: tollgate$(EXEEXT) tollctl$(EXEEXT) \
+    tests/bench/b_provider$(EXEEXT) tests/bench/b_load$(EXEEXT)
+	$(PYTHON) $(top_srcdir)/tests/bench/run.py . \
+	    $(top_srcdir)/doc/perf/gateway-`date -u +%Y-%m-%d`.md
