@@ -2,6 +2,17 @@
 include doc/man.mk
 
 EXTRA_DIST += \
+    doc/architecture.md \
     doc/decisions/0001-record-decisions.md \
+    doc/decisions/0002-auth-before-body.md \
+    doc/decisions/0003-raw-sockets.md \
+    doc/decisions/0004-no-silent-repeat.md \
+    doc/decisions/0005-hold-the-last-event.md \
+    doc/decisions/0006-upstream-auth-is-502.md \
+    doc/decisions/0007-unnamed-models-pass-through.md \
+    doc/decisions/0008-throttle-failures-only.md \
+    doc/decisions/0009-forms-are-held.md \
     doc/hacking.md \
-    doc/principles.md
+    doc/http-api.md \
+    doc/principles.md \
+    doc/threat-model.md

@@ -189,11 +189,11 @@ struct exchange {
     struct local_reply local;      /* filled by services.local */
     struct request *in;            /* front/ */
     struct caller *who;            /* admit/ */
-    struct ask *ask;      /* prompt/ (scan by admit's call into prompt) */
-    struct recall *found; /* recall/ */
-    struct work *work;    /* serve/ */
-    struct reply *out;    /* relay/ */
-    struct bill *bill;    /* settle/ */
+    struct ask *ask;               /* prompt/ */
+    struct recall *found;          /* recall/ */
+    struct work *work;             /* serve/ */
+    struct reply *out;             /* relay/ */
+    struct bill *bill;             /* settle/ */
     void *stage_data; /* arena: private to the current stage; NULL on entry */
 };
 

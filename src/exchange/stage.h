@@ -10,8 +10,8 @@ struct exchange;
 /* Where an exchange stands. */
 enum stage {
     STAGE_FRONT = 0, /* head parsed, endpoint known */
-    STAGE_ADMIT,     /* key checked; waits for the body; model allowed */
-    STAGE_PROMPT,    /* parameters checked, splices planned */
+    STAGE_ADMIT,     /* key judged, from the head alone */
+    STAGE_PROMPT,    /* body taken in; model and parameters judged */
     STAGE_RECALL,    /* something stored may answer */
     STAGE_SERVE,     /* route, attempts, until the first byte is committed */
     STAGE_RELAY,     /* reply on its way to the client */
