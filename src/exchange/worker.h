@@ -38,7 +38,7 @@ struct services {
 };
 
 /* One event loop and its belongings. Only its own thread touches it, but for
- * stats (racy reads by design) and inbox (any thread pushes). */
+ * stats (relaxed reads) and inbox (any thread pushes). */
 struct worker {
     unsigned index;                  /* 0.. */
     struct event_base *base;         /* owned */
