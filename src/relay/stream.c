@@ -20,8 +20,7 @@
 #include "wire/openai_err.h"
 
 #define EVENT_MAX (8u * 1024 * 1024)  /* bytes of one rewritten event */
-#define MEDIA_MAX (32u * 1024 * 1024) /* of one event that may hold an image   \
-                                       */
+#define MEDIA_MAX (32u * 1024 * 1024) /* of one that may hold an image */
 
 static void queue_bytes(struct stream *s, struct str bytes)
 {
