@@ -77,6 +77,14 @@ void thr_join(struct thr *t)
     index_give(t->index);
 }
 
+void thr_leave(struct thr *t)
+{
+    if (!t->running)
+        return;
+    BUG_ON(pthread_detach(t->id) != 0);
+    t->running = false;
+}
+
 unsigned thr_index(void)
 {
     return self ? self->index : 0;

@@ -17,13 +17,13 @@
 /* A thread's body. */
 typedef void thr_fn(void *arg);
 
-/* One thread; the starter owns it until thr_join(). Must not move while the
- * thread runs. */
+/* One thread; the starter owns it until thr_join() or thr_leave(). Must not
+ * move while the thread runs. */
 struct thr {
     pthread_t id;
     char name[THR_NAME_SIZE];
     unsigned index;
-    bool running; /* started and not joined; only the starter looks */
+    bool running; /* started, not joined nor left; only the starter looks */
     thr_fn *fn;
     void *arg; /* borrowed; passed to fn */
 };
@@ -36,6 +36,11 @@ enum err thr_start(struct thr *t, const char *name, thr_fn *fn,
 /* Wait until <t> has returned. Does nothing when it was never started or was
  * joined before. */
 void thr_join(struct thr *t);
+
+/* Give up on <t>, which may never return: the system frees it when it does.
+ * <t> and what it uses must live as long as the process; its index is not
+ * used again. */
+void thr_leave(struct thr *t);
 
 /* Index of the calling thread: unique among the living threads of
  * thr_start(), starting at 1; 0 for the main thread and for threads that a

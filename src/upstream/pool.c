@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 #include <netinet/in.h>
+#include <openssl/crypto.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -426,6 +427,10 @@ enum err upstream_boot(void)
 
     /* OpenSSL writes to sockets without MSG_NOSIGNAL. */
     if (sigaction(SIGPIPE, &ignore, NULL) != 0)
+        return ERR_IO;
+    /* A thread that resolver_free() left behind may be inside OpenSSL when the
+     * process ends, so nothing is taken down under it. */
+    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL) != 1)
         return ERR_IO;
     return curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK ? ERR_OK : ERR_IO;
 }
