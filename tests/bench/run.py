@@ -362,7 +362,17 @@ def targets(gate, nginx):
     return lines
 
 
+def busy_note(load):
+    """What to think of the figures if the machine did other work too."""
+    return (f"The machine did other work (load {load:.2f} on "
+            f"{os.cpu_count()} processors before the start): p99 shows how "
+            "long that kept a processor, for direct too, and judges no "
+            "contender; the ratios are better than the figures.")
+
+
 def report(bench, contenders, began):
+    if began[0] > os.cpu_count() / 4:
+        bench.notes.append(busy_note(began[0]))
     by_name = {c.name: c for c in contenders}
     gate, nginx = by_name["tollgate"], by_name.get("nginx")
     commit = first_line(["git", "-C", os.path.dirname(__file__) or ".",
