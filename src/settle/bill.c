@@ -72,7 +72,10 @@ static enum outcome outcome_of(const struct exchange *x)
 /* Whether tokens are counted for this operation at all. */
 static bool is_metered(const struct exchange *x)
 {
-    return x->in->ep.row->usage != ENDPOINT_USAGE_NONE;
+    enum endpoint_usage u = x->in->ep.row->usage;
+
+    /* Counting tokens generates none and is free at every provider. */
+    return u != ENDPOINT_USAGE_NONE && u != ENDPOINT_USAGE_COUNT;
 }
 
 void bill_compute(struct exchange *x, struct usage_row *row)
