@@ -159,6 +159,8 @@ void daemon_stop(struct daemon *d)
         worker_tell(d->workers[i], WORKER_STOP, NULL);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_join(d->workers[i]);
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_free(d->workers[i]);
     d->n_workers = 0;
     discover_free(d->discover);
     resolver_free(d->resolver);

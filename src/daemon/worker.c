@@ -244,7 +244,7 @@ enum err worker_start(struct daemon *d, unsigned index,
     if (e == ERR_OK)
         e = thr_start(&dw->thr, name, worker_main, dw);
     if (e != ERR_OK) {
-        worker_join(dw);
+        worker_free(dw);
         return e;
     }
     *out = dw;
@@ -262,9 +262,13 @@ static void drop(struct mbox_msg *link, void *arg)
 
 void worker_join(struct daemon_worker *dw)
 {
+    thr_join(&dw->thr);
+}
+
+void worker_free(struct daemon_worker *dw)
+{
     if (!dw)
         return;
-    thr_join(&dw->thr);
     if (dw->w.inbox.fd >= 0)
         mbox_drain(&dw->w.inbox, 0, drop, NULL);
     mbox_fini(&dw->w.inbox);

@@ -40,7 +40,11 @@ enum err worker_start(struct daemon *d, unsigned index,
 void worker_tell(struct daemon_worker *dw, enum worker_order order,
                  struct conf *conf);
 
-/* Wait for the thread's end after WORKER_STOP and free the worker. */
+/* Wait for the thread's end after WORKER_STOP. The worker stays readable:
+ * others still sum its counters. */
 void worker_join(struct daemon_worker *dw);
+
+/* Free a worker; every thread must have been joined. NULL is fine. */
+void worker_free(struct daemon_worker *dw);
 
 #endif
