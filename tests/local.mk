@@ -22,4 +22,10 @@ include tests/bench/local.mk
 include tests/lint/local.mk
 
 # A whole folder, whatever it holds.
-EXTRA_DIST += tests/lib
+EXTRA_DIST += \
+    tests/lib/http1_vectors.json \
+    tests/lib/json_cases.h \
+    tests/lib/rawserver.c \
+    tests/lib/rawserver.h \
+    tests/lib/upfix.c \
+    tests/lib/upfix.h
