@@ -21,7 +21,7 @@ include tests/e2e/local.mk
 include tests/bench/local.mk
 include tests/lint/local.mk
 
-# A whole folder, whatever it holds.
+# Shared by several programs and the end-to-end suites.
 EXTRA_DIST += \
     tests/lib/http1_vectors.json \
     tests/lib/json_cases.h \
