@@ -56,6 +56,21 @@ enum err buf_put_str(struct buf *b, struct str s)
     return buf_put(b, s.p, s.len);
 }
 
+enum err buf_put_i64(struct buf *b, int64_t v)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    do {
+        digits[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (v < 0)
+        digits[--at] = '-';
+    return buf_put(b, digits + at, sizeof(digits) - at);
+}
+
 enum err buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list ap;

@@ -32,6 +32,9 @@ enum err buf_put(struct buf *b, const void *p, size_t len) MUST_CHECK;
 /* Append a slice. */
 enum err buf_put_str(struct buf *b, struct str s) MUST_CHECK;
 
+/* Append <v> in decimal. */
+enum err buf_put_i64(struct buf *b, int64_t v) MUST_CHECK;
+
 /* Append printf-formatted text. */
 enum err buf_printf(struct buf *b, const char *fmt, ...) MUST_CHECK
     __attribute__((format(printf, 2, 3)));

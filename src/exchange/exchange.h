@@ -42,7 +42,7 @@ struct xid {
 };
 
 #define EXCHANGE_MAX_STEPS  4096 /* stage calls; more is a bug of ours */
-#define EXCHANGE_ARENA      2048 /* first block, bytes */
+#define EXCHANGE_ARENA      8128 /* first block: holds a usual request */
 #define EXCHANGE_ARENA_CAP  (1024 * 1024)
 #define EXCHANGE_STREAM_CAP (512 * 1024) /* body bytes not yet taken */
 

@@ -2,21 +2,7 @@
 #include "exchange/sink.h"
 
 #include "base/arena.h"
-
-static bool name_is_token(struct str s)
-{
-    static const char extra[] = "!#$%&'*+-.^_`|~";
-
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                     (c >= 'A' && c <= 'Z');
-
-        if (!alnum && (c == 0 || !strchr(extra, c)))
-            return false;
-    }
-    return s.len > 0;
-}
+#include "wire/http1.h"
 
 static bool value_is_clean(struct str s)
 {
@@ -24,26 +10,47 @@ static bool value_is_clean(struct str s)
            str_find_char(s, '\0') == s.len;
 }
 
-enum err headers_add(struct headers *h, struct arena *a, struct str name,
-                     struct str value)
+static void append(struct headers *h, struct header *f)
 {
-    struct header *f;
-
-    if (!name_is_token(name) || !value_is_clean(value))
-        return ERR_SYNTAX;
-    f = arena_alloc(a, sizeof(*f));
-    if (!f)
-        return ERR_NOMEM;
-    f->name = arena_dup(a, name);
-    f->value = arena_dup(a, str_trim(value));
-    if (!f->name.p || !f->value.p)
-        return ERR_NOMEM;
     if (h->last)
         h->last->next = f;
     else
         h->first = f;
     h->last = f;
     h->count++;
+}
+
+enum err headers_add(struct headers *h, struct arena *a, struct str name,
+                     struct str value)
+{
+    struct header *f;
+    char *text;
+
+    value = str_trim(value);
+    if (!http1_is_token(name) || !value_is_clean(value))
+        return ERR_SYNTAX;
+    f = arena_alloc(a, sizeof(*f) + name.len + value.len);
+    if (!f)
+        return ERR_NOMEM;
+    text = (char *)(f + 1);
+    memcpy(text, name.p, name.len);
+    if (value.len > 0)
+        memcpy(text + name.len, value.p, value.len);
+    f->name = str_of(text, name.len);
+    f->value = str_of(text + name.len, value.len);
+    append(h, f);
+    return ERR_OK;
+}
+
+enum err headers_share(struct headers *h, struct arena *a, struct str name,
+                       const struct header *from)
+{
+    struct header *f = arena_alloc(a, sizeof(*f));
+
+    if (!f)
+        return ERR_NOMEM;
+    *f = (struct header){.name = name, .value = from->value};
+    append(h, f);
     return ERR_OK;
 }
 

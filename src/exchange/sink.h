@@ -31,6 +31,11 @@ struct headers {
 enum err headers_add(struct headers *h, struct arena *a, struct str name,
                      struct str value) MUST_CHECK;
 
+/* Append <from>, a field of another list, under <name>, a token; the bytes of
+ * both are borrowed and must live as long as <a>. ERR_NOMEM. */
+enum err headers_share(struct headers *h, struct arena *a, struct str name,
+                       const struct header *from) MUST_CHECK;
+
 /* The first field called <name> (ASCII case ignored), or NULL. */
 const struct header *headers_find(const struct headers *h, struct str name);
 

@@ -39,8 +39,8 @@ static enum err copy_fields(struct exchange *x, struct reply_head *out)
 
         if (str_ieq(name, STR("x-request-id")))
             name = STR("x-upstream-request-id");
-        e = headers_add(&out->headers, x->arena, name, f->value);
-        if (e == ERR_NOMEM)
+        e = headers_share(&out->headers, x->arena, name, f);
+        if (e != ERR_OK)
             return e;
     }
     return ERR_OK;

@@ -1,8 +1,6 @@
-/* access.c - Formats the line on the stack; a line that does not fit loses
- * its longest texts, never its shape. */
+/* access.c - Formats the line in one piece. Its free texts are cut, so that a
+ * line always fits. */
 #include "settle/access.h"
-
-#include <inttypes.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -10,20 +8,43 @@
 #include "store/row.h"
 #include "wire/jsplice.h"
 
-#define LINE_MAX_BYTES 8192
-#define TEXT_MAX_BYTES 512 /* of one free text, before escaping */
+#define LINE_MAX_BYTES   8192
+#define TEXT_MAX_BYTES   512 /* of one free text, before escaping */
+#define LINE_USUAL_BYTES 1024
 
 static struct str cut(struct str s)
 {
     return s.len > TEXT_MAX_BYTES ? str_of(s.p, TEXT_MAX_BYTES) : s;
 }
 
-/* Appends `"name":"value",`; a full buffer shows in <ok>. */
-static void put_text(struct buf *b, const char *name, struct str value,
-                     bool *ok)
+/* A line on its way; <ok> is false once something did not fit. */
+struct line {
+    struct buf b;
+    bool ok;
+};
+
+/* What stands before the value of <name>. */
+#define NAME(name) STR(",\"" name "\":")
+
+/* Appends <name>, from NAME(), and the text. */
+static void put_text(struct line *l, struct str name, struct str value)
 {
-    *ok = *ok && buf_printf(b, "\"%s\":", name) == ERR_OK &&
-          json_put_str(b, cut(value)) == ERR_OK && buf_put(b, ",", 1) == ERR_OK;
+    l->ok = l->ok && buf_put_str(&l->b, name) == ERR_OK &&
+            json_put_str(&l->b, cut(value)) == ERR_OK;
+}
+
+/* Appends <name>, from NAME(), and the number. */
+static void put_number(struct line *l, struct str name, int64_t value)
+{
+    l->ok = l->ok && buf_put_str(&l->b, name) == ERR_OK &&
+            buf_put_i64(&l->b, value) == ERR_OK;
+}
+
+/* Appends <name>, from NAME(), and the truth. */
+static void put_bool(struct line *l, struct str name, bool value)
+{
+    l->ok = l->ok && buf_put_str(&l->b, name) == ERR_OK &&
+            buf_put_str(&l->b, value ? STR("true") : STR("false")) == ERR_OK;
 }
 
 static const char *source_name(unsigned source)
@@ -34,26 +55,23 @@ static const char *source_name(unsigned source)
     return source < ROW_SOURCE_COUNT ? names[source] : "none";
 }
 
-static bool put_head(struct buf *b, const struct exchange *x,
+static void put_head(struct line *l, const struct exchange *x,
                      const struct usage_row *row)
 {
     char time[CLOCK_RFC3339_SIZE];
-    bool ok = true;
 
     clock_format_rfc3339((uint64_t)x->start_wall_ms, time);
-    ok = buf_put(b, "{", 1) == ERR_OK;
-    put_text(b, "time", str_from(time), &ok);
-    put_text(b, "id", row->id, &ok);
-    put_text(b, "key", row->key_id, &ok);
-    put_text(b, "team", row->team, &ok);
-    put_text(b, "method", x->in->head.method_text, &ok);
-    put_text(b, "path", x->in->head.path, &ok);
-    put_text(b, "model", row->model, &ok);
-    put_text(b, "target", x->work->target_name, &ok);
-    return ok;
+    put_text(l, STR("{\"time\":"), str_from(time));
+    put_text(l, NAME("id"), row->id);
+    put_text(l, NAME("key"), row->key_id);
+    put_text(l, NAME("team"), row->team);
+    put_text(l, NAME("method"), x->in->head.method_text);
+    put_text(l, NAME("path"), x->in->head.path);
+    put_text(l, NAME("model"), row->model);
+    put_text(l, NAME("target"), x->work->target_name);
 }
 
-static bool put_numbers(struct buf *b, const struct exchange *x,
+static void put_numbers(struct line *l, const struct exchange *x,
                         const struct usage_row *row)
 {
     const struct bill *bill = x->bill;
@@ -61,38 +79,33 @@ static bool put_numbers(struct buf *b, const struct exchange *x,
                               ? x->stage_us[STAGE_SERVE] - x->in->head_us
                               : 0;
 
-    return buf_printf(b,
-                      "\"status\":%u,\"stream\":%s,\"attempts\":%u,"
-                      "\"cache\":\"bypass\",\"input_tokens\":%" PRIu64
-                      ",\"cached_tokens\":%" PRIu64
-                      ",\"output_tokens\":%" PRIu64
-                      ",\"usage_source\":\"%s\",\"cost_nusd\":%" PRId64 ",",
-                      row->status, (row->flags & ROW_STREAM) ? "true" : "false",
-                      row->attempts, bill->input_tok, bill->cached_tok,
-                      bill->output_tok, source_name(row->usage_source),
-                      row->cost_nusd) == ERR_OK &&
-           buf_printf(b,
-                      "\"ms_total\":%u,\"ms_first_byte\":%u,\"us_overhead\":"
-                      "%" PRId64 ",\"bytes_in\":%" PRIu64
-                      ",\"bytes_out\":%" PRIu64 ",",
-                      row->ms_total, row->ms_first_byte,
-                      overhead_us < 0 ? 0 : overhead_us, row->bytes_in,
-                      row->bytes_out) == ERR_OK;
+    put_number(l, NAME("status"), row->status);
+    put_bool(l, NAME("stream"), (row->flags & ROW_STREAM) != 0);
+    put_number(l, NAME("attempts"), row->attempts);
+    put_text(l, NAME("cache"), STR("bypass"));
+    put_number(l, NAME("input_tokens"), (int64_t)bill->input_tok);
+    put_number(l, NAME("cached_tokens"), (int64_t)bill->cached_tok);
+    put_number(l, NAME("output_tokens"), (int64_t)bill->output_tok);
+    put_text(l, NAME("usage_source"), str_from(source_name(row->usage_source)));
+    put_number(l, NAME("cost_nusd"), row->cost_nusd);
+    put_number(l, NAME("ms_total"), row->ms_total);
+    put_number(l, NAME("ms_first_byte"), row->ms_first_byte);
+    put_number(l, NAME("us_overhead"), overhead_us < 0 ? 0 : overhead_us);
+    put_number(l, NAME("bytes_in"), (int64_t)row->bytes_in);
+    put_number(l, NAME("bytes_out"), (int64_t)row->bytes_out);
 }
 
 void access_write(const struct exchange *x, const struct usage_row *row)
 {
-    struct buf b;
-    bool ok;
+    struct line l = {.ok = true};
 
-    buf_init(&b, LINE_MAX_BYTES);
-    ok = buf_reserve(&b, 1024) == ERR_OK && put_head(&b, x, row) &&
-         put_numbers(&b, x, row);
-    put_text(&b, "finish", str_from(x->out->usage.finish), &ok);
-    put_text(&b, "reason", row->reason, &ok);
-    if (ok && b.len > 1) {
-        b.p[b.len - 1] = '}';
-        log_access_write(b.p, b.len);
-    }
-    buf_fini(&b);
+    buf_init(&l.b, LINE_MAX_BYTES);
+    l.ok = buf_reserve(&l.b, LINE_USUAL_BYTES) == ERR_OK;
+    put_head(&l, x, row);
+    put_numbers(&l, x, row);
+    put_text(&l, NAME("finish"), str_from(x->out->usage.finish));
+    put_text(&l, NAME("reason"), row->reason);
+    if (l.ok && buf_put(&l.b, "}", 1) == ERR_OK)
+        log_access_write(l.b.p, l.b.len);
+    buf_fini(&l.b);
 }

@@ -3,6 +3,7 @@ noinst_LIBRARIES += src/upstream/libupstream.a
 TG_LIBS += src/upstream/libupstream.a
 src_upstream_libupstream_a_SOURCES = \
     src/upstream/discover.c \
+    src/upstream/origins.c \
     src/upstream/pool.c \
     src/upstream/pool.h \
     src/upstream/prov_anthropic.c \

@@ -32,9 +32,6 @@
 /* Most transfers of a worker; admission keeps far below it. */
 #define POOL_XFERS 65536u
 
-/* Longest "host:port" and its NUL; libcurl takes names of 255 bytes. */
-#define POOL_HOST_KEY 264
-
 /* A socket of libcurl. It stays known, and registered for reading, while its
  * connection is idle: most requests come on a connection that was used just
  * before, and need no system call to watch it again. */
@@ -367,36 +364,6 @@ static void drop_answer(struct mbox_msg *m, void *arg)
     resolve_answer_free(MBOX_ENTRY(m, struct resolve_answer, link));
 }
 
-struct pool_host *pool_host_get(struct upstream_pool *p, struct str host,
-                                uint16_t port)
-{
-    char key[POOL_HOST_KEY];
-    struct pool_host *h = NULL;
-    struct arena *mem;
-    int len = snprintf(key, sizeof(key), "%.*s:%u", STR_ARG(host), port);
-
-    if (len <= 0 || (size_t)len >= sizeof(key))
-        return NULL;
-    HASH_FIND(hh, p->hosts, key, (size_t)len, h);
-    if (h)
-        return h;
-    mem = arena_new(512, 4096);
-    h = mem ? arena_alloc(mem, sizeof(*h)) : NULL;
-    if (h)
-        h->key = arena_printf(mem, "%s", key);
-    if (!h || !h->key) {
-        arena_free(mem);
-        return NULL;
-    }
-    h->mem = mem;
-    HASH_ADD_KEYPTR(hh, p->hosts, h->key, (size_t)len, h);
-    if (!MAP_ADDED(h)) {
-        arena_free(mem);
-        return NULL;
-    }
-    return h;
-}
-
 /* --- easy handles ------------------------------------------------------- */
 
 CURL *pool_easy_take(struct upstream_pool *p)
@@ -511,8 +478,6 @@ static void pool_free_curl(struct upstream_pool *p)
 
 void upstream_pool_free(struct upstream_pool *p)
 {
-    struct pool_host *h, *tmp;
-
     if (!p)
         return;
     p->freeing = true;
@@ -526,11 +491,7 @@ void upstream_pool_free(struct upstream_pool *p)
         mbox_drain(&p->answers, 0, drop_answer, NULL);
         mbox_fini(&p->answers);
     }
-    HASH_ITER(hh, p->hosts, h, tmp)
-    {
-        HASH_DEL(p->hosts, h);
-        arena_free(h->mem);
-    }
+    pool_origins_free(p);
     slab_fini(&p->socks);
     slab_fini(&p->xfers);
     arena_free(p->mem);

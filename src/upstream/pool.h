@@ -35,6 +35,14 @@ struct pool_host {
     uint64_t fed_gen;  /* addrs.gen that libcurl surely has, 0 = none */
 };
 
+/* A URL that transfers begin with, parsed once. */
+struct pool_url {
+    UT_hash_handle hh;
+    struct arena *mem; /* owned; holds this */
+    char *text;        /* "https://host:port/"; keyed without the slash */
+    CURLU *url;        /* owned; never changed */
+};
+
 /* The pool of a worker. */
 struct upstream_pool {
     struct arena *mem;           /* owned; holds this */
@@ -59,6 +67,7 @@ struct upstream_pool {
     bool listening;              /* <answers_ev> was added */
     bool freeing;                /* upstream_pool_free() is at work */
     struct pool_host *hosts;     /* owned */
+    struct pool_url *urls;       /* owned */
     struct pool_sock *by_fd;     /* owned; sockets the loop knows */
     CURL *spare[POOL_SPARE_MAX]; /* owned */
     unsigned n_spare;
@@ -85,6 +94,13 @@ void pool_easy_give(struct upstream_pool *p, CURL *easy);
 /* The record of "host:port", made if need be; NULL without memory. */
 struct pool_host *pool_host_get(struct upstream_pool *p, struct str host,
                                 uint16_t port);
+
+/* The URL of <origin>, "https://host:port"; it lives as long as the pool. NULL
+ * without memory, or when it is none to libcurl. */
+const struct pool_url *pool_url_get(struct upstream_pool *p, struct str origin);
+
+/* Free what both keep. */
+void pool_origins_free(struct upstream_pool *p);
 
 /* libcurl's CURLOPT_SSL_CTX_FUNCTION for upstreams that the authorities of the
  * system vouch for; <arg> is the pool. */

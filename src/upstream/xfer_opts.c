@@ -163,15 +163,14 @@ static bool set_url(struct xfer *xf, struct str target)
     bool bare = str_find_char(url->host, ':') == url->host.len;
     CURL *c = xf->easy;
     bool ok = true;
-    char *text;
+    struct str origin = url->origin;
+    const struct pool_url *parsed;
 
-    if (!renamed) {
-        text = arena_printf(xf->arena, "%.*s/", STR_ARG(url->origin));
-    } else {
+    if (renamed) {
         struct curl_slist *to = arena_alloc(xf->arena, sizeof(*to));
 
-        text = arena_printf(xf->arena, "https://%.*s:%u/", STR_ARG(name),
-                            url->port);
+        origin = str_from(arena_printf(xf->arena, "https://%.*s:%u",
+                                       STR_ARG(name), url->port));
         if (to)
             to->data =
                 arena_printf(xf->arena, bare ? "::%.*s:%u" : "::[%.*s]:%u",
@@ -179,8 +178,11 @@ static bool set_url(struct xfer *xf, struct str target)
         ok = to && to->data;
         SET(CURLOPT_CONNECT_TO, to);
     }
-    ok = ok && text;
-    SET(CURLOPT_URL, text);
+    parsed = ok && origin.p ? pool_url_get(xf->pool, origin) : NULL;
+    if (!parsed)
+        return false;
+    SET(CURLOPT_CURLU, parsed->url);
+    SET(CURLOPT_URL, parsed->text); /* else libcurl composes it anew */
     if (xf->proxied && !url->tls && !xf->proxy_tunnels)
         target = provider_join(xf->arena, url->origin, target);
     ok = ok && target.p;

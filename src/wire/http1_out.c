@@ -86,9 +86,22 @@ const char *http1_reason(int status)
 
 enum err http1_put_status(struct buf *b, int status)
 {
+    struct str reason = str_from(http1_reason(status));
+    char code[3] = {(char)('0' + status / 100 % 10),
+                    (char)('0' + status / 10 % 10), (char)('0' + status % 10)};
+    enum err e;
+
     if (status < 100 || status > 999)
         return ERR_RANGE;
-    return buf_printf(b, "HTTP/1.1 %d %s\r\n", status, http1_reason(status));
+    e = buf_reserve(b, reason.len + 15);
+    if (e != ERR_OK)
+        return e;
+    put(b, STR("HTTP/1.1 "));
+    put(b, str_of(code, sizeof(code)));
+    put(b, STR(" "));
+    put(b, reason);
+    put(b, STR("\r\n"));
+    return ERR_OK;
 }
 
 enum err http1_put_request(struct buf *b, struct str method, struct str target)

@@ -95,13 +95,30 @@ static bool same_key(struct str a, struct str b)
     return true;
 }
 
-static uint32_t hash_key(struct str raw, unsigned level)
+/* Whether the raw key has no escapes and is ASCII: its bytes are its text. */
+static bool is_plain_key(struct str raw)
+{
+    unsigned char seen = 0;
+
+    for (size_t i = 0; i < raw.len; i++) {
+        if (raw.p[i] == '\\')
+            return false;
+        seen |= (unsigned char)raw.p[i];
+    }
+    return seen < 0x80;
+}
+
+static uint32_t hash_key(struct str raw, bool plain, unsigned level)
 {
     struct junescape u;
     uint32_t h = 2166136261U ^ level; /* FNV-1a */
     char c[4];
     unsigned n;
 
+    for (size_t i = 1; plain && i + 1 < raw.len; i++)
+        h = (h ^ (unsigned char)raw.p[i]) * 16777619U;
+    if (plain)
+        return h;
     junescape_init(&u, raw);
     while ((n = junescape_next(&u, c, true)) > 0)
         for (unsigned i = 0; i < n; i++)
@@ -110,10 +127,10 @@ static uint32_t hash_key(struct str raw, unsigned level)
 }
 
 /* Add the key to those seen in the object at hand. */
-static bool note_key(struct scan *s, struct str raw)
+static bool note_key(struct scan *s, struct str raw, bool plain)
 {
     struct seen_set *set = &s->seen;
-    uint32_t h = hash_key(raw, s->depth);
+    uint32_t h = hash_key(raw, plain, s->depth);
     uint16_t *bin = &set->bins[h % KEY_BINS];
 
     for (unsigned i = *bin; i > 0; i = set->key[i - 1].next) {
@@ -164,13 +181,16 @@ static char fold_char(const char c[4], unsigned n)
 }
 
 /* Whether <raw> is <name> but for such folding. */
-static bool folds_to(struct str raw, struct str name)
+static bool folds_to(struct str raw, bool plain, struct str name)
 {
     struct junescape u;
     char c[4];
     size_t i = 0;
     unsigned n;
 
+    if (plain)
+        return raw.len == name.len + 2 &&
+               strncasecmp(raw.p + 1, name.p, name.len) == 0;
     junescape_init(&u, raw);
     while ((n = junescape_next(&u, c, true)) > 0) {
         if (i == name.len || fold_char(c, n) != name.p[i])
@@ -183,8 +203,12 @@ static bool folds_to(struct str raw, struct str name)
 /* Take the key: find its slot, and refuse it where it may not be. */
 static bool take_key(struct scan *s, const struct jtable *t, struct str raw)
 {
+    bool plain = is_plain_key(raw);
+
     for (unsigned i = 0; i < t->count; i++) {
         const struct jwant *w = &t->row[i];
+        if (plain && raw.len != w->name.len + 2)
+            continue;
         if (jval_is(raw, w->name)) {
             struct jmember *m = &s->out->m[w->slot];
             if (m->type != JT_NONE && w->inner)
@@ -194,14 +218,14 @@ static bool take_key(struct scan *s, const struct jtable *t, struct str raw)
             s->inner = w->inner;
             break;
         }
-        if (t->unique && folds_to(raw, w->name)) {
+        if (t->unique && folds_to(raw, plain, w->name)) {
             s->out->dup_key = raw;
             s->p = raw.p;
             return fail(s, ERR_BAD_PARAM,
                         "key differs from a known one only by case");
         }
     }
-    return !t->unique || note_key(s, raw);
+    return !t->unique || note_key(s, raw, plain);
 }
 
 static bool scan_key(struct scan *s)

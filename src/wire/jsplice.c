@@ -91,17 +91,34 @@ static unsigned quote_char(const char *p, const char *end, char to[QUOTED_MAX],
     return n ? n : 1;
 }
 
+/* Bytes from <p> on that stand for themselves between quotes. */
+static size_t plain_len(const char *p, const char *end)
+{
+    const char *at = p;
+
+    while (at < end && *at >= 0x20 && *at < 0x7F && *at != '"' && *at != '\\')
+        at++;
+    return (size_t)(at - p);
+}
+
 /* Bytes of <s> quoted, or write them to <to> when it is not NULL. */
 static size_t quote(struct str s, char *to)
 {
     const char *p = s.p, *end = s.p + s.len;
     char c[QUOTED_MAX];
-    size_t len = 1;
+    size_t len = 1, run;
     unsigned n;
 
     if (to)
         to[0] = '"';
     while (p < end) {
+        run = plain_len(p, end);
+        if (to)
+            memcpy(to + len, p, run);
+        len += run;
+        p += run;
+        if (p == end)
+            break;
         p += quote_char(p, end, c, &n);
         if (to)
             memcpy(to + len, c, n);
@@ -114,11 +131,20 @@ static size_t quote(struct str s, char *to)
 
 enum err json_put_str(struct buf *out, struct str s)
 {
-    size_t len = quote(s, NULL);
+    bool plain = plain_len(s.p, s.p + s.len) == s.len;
+    size_t len = plain ? s.len + 2 : quote(s, NULL);
     enum err e = buf_reserve(out, len);
 
     if (e != ERR_OK)
         return e;
+    if (plain) {
+        out->p[out->len] = '"';
+        if (s.len > 0)
+            memcpy(out->p + out->len + 1, s.p, s.len);
+        out->len += len;
+        out->p[out->len - 1] = '"';
+        return ERR_OK;
+    }
     quote(s, out->p + out->len);
     out->len += len;
     return ERR_OK;

@@ -131,11 +131,13 @@ bool jval_is(struct str raw, struct str name)
     size_t i = 0;
     unsigned n;
 
-    if (raw.len < name.len + 2)
-        return false;
-    if (!memchr(raw.p, '\\', raw.len))
+    /* An escape is longer than what it stands for. */
+    if (raw.len <= name.len + 2)
         return raw.len == name.len + 2 &&
-               memcmp(raw.p + 1, name.p, name.len) == 0;
+               memcmp(raw.p + 1, name.p, name.len) == 0 &&
+               !memchr(name.p, '\\', name.len);
+    if (!memchr(raw.p, '\\', raw.len))
+        return false;
     junescape_init(&u, raw);
     while ((n = junescape_next(&u, c, true)) > 0) {
         if (name.len - i < n || memcmp(name.p + i, c, n) != 0)
