@@ -58,17 +58,9 @@ enum err buf_put_str(struct buf *b, struct str s)
 
 enum err buf_put_i64(struct buf *b, int64_t v)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    char digits[STR_I64_MAX];
 
-    do {
-        digits[--at] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (v < 0)
-        digits[--at] = '-';
-    return buf_put(b, digits + at, sizeof(digits) - at);
+    return buf_put_str(b, str_put_i64(digits, v));
 }
 
 enum err buf_printf(struct buf *b, const char *fmt, ...)

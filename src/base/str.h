@@ -129,6 +129,24 @@ static inline bool str_to_u64(struct str s, uint64_t *out)
     return true;
 }
 
+/* Most bytes of an int64_t in decimal. */
+#define STR_I64_MAX 20
+
+/* Write <v> in decimal to the end of <room>; the slice lies in it. */
+static inline struct str str_put_i64(char room[STR_I64_MAX], int64_t v)
+{
+    uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    size_t at = STR_I64_MAX;
+
+    do {
+        room[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (v < 0)
+        room[--at] = '-';
+    return (struct str){room + at, STR_I64_MAX - at};
+}
+
 /* Whether <s> matches <glob>, where '*' stands for any run of bytes (also an
  * empty one) and '?' for one byte; everything else is literal. Linear in
  * s.len times the number of stars. */

@@ -3,8 +3,6 @@
  * our log agree on a request. */
 #include "relay/heads.h"
 
-#include <stdio.h>
-
 #include "exchange/exchange.h"
 
 #define ADD(h, x, name, value)                                                 \
@@ -13,10 +11,9 @@
 static enum err add_number(struct reply_head *h, struct exchange *x,
                            struct str name, int64_t v)
 {
-    char text[24];
-    int n = snprintf(text, sizeof(text), "%lld", (long long)v);
+    char text[STR_I64_MAX];
 
-    return headers_add(&h->headers, x->arena, name, str_of(text, (size_t)n));
+    return headers_add(&h->headers, x->arena, name, str_put_i64(text, v));
 }
 
 enum err heads_own(struct exchange *x, struct reply_head *out)

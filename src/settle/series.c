@@ -2,7 +2,6 @@
  * is free whenever a request takes it. */
 #include "settle/series.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -36,40 +35,49 @@ void series_table_free(struct series_table *t)
     free(t);
 }
 
-static struct series *series_new(struct series_table *t, const char *key,
+/* A series whose <key> is the model, a newline and the target. */
+static struct series *series_new(struct series_table *t, struct str key,
                                  size_t model_len)
 {
     struct series *s = calloc(1, sizeof(*s));
 
     if (!s)
         return NULL;
-    s->key = strdup(key);
+    s->key = malloc(key.len);
     if (!s->key) {
         free(s);
         return NULL;
     }
+    memcpy(s->key, key.p, key.len);
     s->model = str_of(s->key, model_len);
-    s->target = str_from(s->key + model_len + 1);
-    HASH_ADD_KEYPTR(hh, t->map, s->key, strlen(s->key), s);
+    s->target = str_skip(str_of(s->key, key.len), model_len + 1);
+    HASH_ADD_KEYPTR(hh, t->map, s->key, key.len, s);
+    if (!MAP_ADDED(s)) {
+        free(s->key);
+        free(s);
+        return NULL;
+    }
     return s;
 }
 
 static struct series *series_get(struct series_table *t, struct str model,
                                  struct str target)
 {
-    char key[2 * LABEL_MAX + 2];
+    char key[2 * LABEL_MAX + 1];
     struct series *s = NULL;
-    int n;
+    size_t len;
 
     if (model.len > LABEL_MAX || target.len > LABEL_MAX ||
         HASH_COUNT(t->map) >= SERIES_MAX) {
         model = STR("other");
         target = STR("other");
     }
-    n = snprintf(key, sizeof(key), "%.*s\n%.*s", STR_ARG(model),
-                 STR_ARG(target));
-    HASH_FIND(hh, t->map, key, (size_t)n, s);
-    return s ? s : series_new(t, key, model.len);
+    memcpy(key, model.p, model.len);
+    key[model.len] = '\n';
+    memcpy(key + model.len + 1, target.p, target.len);
+    len = model.len + 1 + target.len;
+    HASH_FIND(hh, t->map, key, len, s);
+    return s ? s : series_new(t, str_of(key, len), model.len);
 }
 
 static void count_status(struct series *s, unsigned status)

@@ -174,8 +174,24 @@ bool jiter_next(struct jiter *it, struct jmember *out);
  * JT_NONE when there is none. Costs one pass over the text a step. */
 struct jmember jscan_find(struct str text, const char *path);
 
+/* The member <name>, or the element of that number, of the object or array
+ * <in>, as jscan_find() has it. One pass over <in>. */
+struct jmember jval_member(const struct jmember *in, struct str name);
+
+/* As jval_is(), at length. */
+bool jval_is_unescaped(struct str raw, struct str name);
+
 /* Whether the raw string <raw>, with its quotes, is <name> after unescaping. */
-bool jval_is(struct str raw, struct str name);
+static inline bool jval_is(struct str raw, struct str name)
+{
+    /* An escape is longer than what it stands for. Most keys differ in their
+     * length or their first byte. */
+    if (raw.len < name.len + 2)
+        return false;
+    if (name.len > 0 && raw.p[1] != name.p[0] && raw.p[1] != '\\')
+        return false;
+    return jval_is_unescaped(raw, name);
+}
 
 /* The text of a JSON string: the slice itself when it has no escapes, else a
  * copy in <arena>. Half surrogate pairs become U+FFFD. ERR_BAD_PARAM: not a

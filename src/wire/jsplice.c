@@ -91,12 +91,20 @@ static unsigned quote_char(const char *p, const char *end, char to[QUOTED_MAX],
     return n ? n : 1;
 }
 
+/* Bytes that stand for themselves between quotes: ASCII that can be seen. */
+static const bool is_plain[256] = {
+    [' '] = true,
+    ['!'] = true,
+    ['#' ... '['] = true,
+    [']' ... '~'] = true,
+};
+
 /* Bytes from <p> on that stand for themselves between quotes. */
 static size_t plain_len(const char *p, const char *end)
 {
     const char *at = p;
 
-    while (at < end && *at >= 0x20 && *at < 0x7F && *at != '"' && *at != '\\')
+    while (at < end && is_plain[(unsigned char)*at])
         at++;
     return (size_t)(at - p);
 }

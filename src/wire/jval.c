@@ -84,8 +84,7 @@ static int64_t path_index(struct str name)
     return n;
 }
 
-/* The member <name>, or element of that number, of <in>. */
-static struct jmember find_step(const struct jmember *in, struct str name)
+struct jmember jval_member(const struct jmember *in, struct str name)
 {
     struct jmember m, found = {0};
     struct jiter it;
@@ -118,20 +117,19 @@ struct jmember jscan_find(struct str text, const char *path)
     m.value = str_of(p, (size_t)(jtext_skip_value(p, end) - p));
     while (*path && m.type != JT_NONE) {
         const char *dot = strchrnul(path, '.');
-        m = find_step(&m, str_of(path, (size_t)(dot - path)));
+        m = jval_member(&m, str_of(path, (size_t)(dot - path)));
         path = *dot ? dot + 1 : dot;
     }
     return m;
 }
 
-bool jval_is(struct str raw, struct str name)
+bool jval_is_unescaped(struct str raw, struct str name)
 {
     struct junescape u;
     char c[4];
     size_t i = 0;
     unsigned n;
 
-    /* An escape is longer than what it stands for. */
     if (raw.len <= name.len + 2)
         return raw.len == name.len + 2 &&
                memcmp(raw.p + 1, name.p, name.len) == 0 &&

@@ -395,7 +395,7 @@ static struct jmember find_finish(const struct jscan *s)
     if (s->m[JREP_CHOICES].type == JT_ARRAY) {
         jiter_init(&it, s->m[JREP_CHOICES].value);
         while (jiter_next(&it, &choice)) {
-            m = jscan_find(choice.value, "finish_reason");
+            m = jval_member(&choice, STR("finish_reason"));
             if (m.type == JT_STRING)
                 return m;
         }
