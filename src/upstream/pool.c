@@ -377,9 +377,11 @@ void pool_easy_give(struct upstream_pool *p, CURL *easy)
 {
     curl_easy_reset(easy);
     /* A handle that shared its connection with others (HTTP/2) keeps its
-     * receive buffer, and then refuses to have the size of it set. */
+     * receive buffer, and then refuses to have the size of it set. Its send
+     * buffer goes when the size is set. */
     if (p->n_spare == POOL_SPARE_MAX || p->freeing ||
-        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1024L) != CURLE_OK) {
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1024L) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L) != CURLE_OK) {
         curl_easy_cleanup(easy);
         return;
     }

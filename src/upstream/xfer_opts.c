@@ -17,10 +17,12 @@
 #define RECEIVE_STREAM 4096L
 #define RECEIVE_PLAIN  16384L
 
-/* Send buffers of bodies that libcurl does not copy behind the head. */
-#define SEND_SMALL     16384L
-#define SEND_LARGE     65536L
-#define SEND_LARGE_MIN (1024 * 1024)
+/* Send buffers of bodies that libcurl does not copy behind the head. Each one
+ * filled costs a turn of the loop; a large body is in memory anyway. */
+#define SEND_STREAM    16384L
+#define SEND_SMALL     65536L
+#define SEND_LARGE     262144L
+#define SEND_LARGE_MIN (256 * 1024)
 
 /* Idle connections older than this are not used again: most providers close
  * theirs after a minute or more. The second bound lets changed addresses and
@@ -331,7 +333,7 @@ static bool set_body(struct xfer *xf, const struct xfer_spec *spec)
         SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)xf->length);
         SET(CURLOPT_READFUNCTION, on_read);
         SET(CURLOPT_READDATA, xf);
-        SET(CURLOPT_UPLOAD_BUFFERSIZE, SEND_SMALL);
+        SET(CURLOPT_UPLOAD_BUFFERSIZE, SEND_STREAM);
     } else if (xf->body_kind == XFER_BODY_BYTES || method_has_body(method)) {
         ok = set_body_bytes(xf);
     }

@@ -17,22 +17,32 @@ static inline bool is_special(char c)
 }
 
 #if defined(__SSE2__)
+/* The special ones of 16 bytes, as FF each. */
+static inline __m128i specials(const char *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i hit = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)); /* signed: >7F too */
+
+    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+    return _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+}
+
 /* The first special byte from <p>, or a place less than 16 before <end>. */
 static inline const char *plain_run(const char *p, const char *end)
 {
-    const __m128i space = _mm_set1_epi8(0x20);
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i slash = _mm_set1_epi8('\\');
-
     while (end - p >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i hit = _mm_cmplt_epi8(v, space); /* signed: >7F too */
-        hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, quote));
-        hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, slash));
-        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        unsigned mask = (unsigned)_mm_movemask_epi8(specials(p));
         if (mask != 0)
             return p + __builtin_ctz(mask);
         p += 16;
+        /* Long runs go four at a time. */
+        while (end - p >= 64) {
+            __m128i low = _mm_or_si128(specials(p), specials(p + 16));
+            __m128i high = _mm_or_si128(specials(p + 32), specials(p + 48));
+            if (_mm_movemask_epi8(_mm_or_si128(low, high)) != 0)
+                break;
+            p += 64;
+        }
     }
     return p;
 }
