@@ -72,22 +72,11 @@ static void series_merge(struct series *to, const struct series *from)
 
 static enum err merge_into(struct series_table *sum, const struct series *s)
 {
-    struct series *to = NULL;
+    struct str key = str_of(s->key, s->key_len);
+    struct series *to = series_at(sum, key, s->model.len);
 
-    HASH_FIND(hh, sum->map, s->key, strlen(s->key), to);
-    if (!to) {
-        to = calloc(1, sizeof(*to));
-        if (!to)
-            return ERR_NOMEM;
-        to->key = strdup(s->key);
-        if (!to->key) {
-            free(to);
-            return ERR_NOMEM;
-        }
-        to->model = str_of(to->key, s->model.len);
-        to->target = str_from(to->key + s->model.len + 1);
-        HASH_ADD_KEYPTR(hh, sum->map, to->key, strlen(to->key), to);
-    }
+    if (!to)
+        return ERR_NOMEM;
     series_merge(to, s);
     return ERR_OK;
 }

@@ -35,12 +35,15 @@ void series_table_free(struct series_table *t)
     free(t);
 }
 
-/* A series whose <key> is the model, a newline and the target. */
-static struct series *series_new(struct series_table *t, struct str key,
-                                 size_t model_len)
+struct series *series_at(struct series_table *t, struct str key,
+                         size_t model_len)
 {
-    struct series *s = calloc(1, sizeof(*s));
+    struct series *s = NULL;
 
+    HASH_FIND(hh, t->map, key.p, key.len, s);
+    if (s)
+        return s;
+    s = calloc(1, sizeof(*s));
     if (!s)
         return NULL;
     s->key = malloc(key.len);
@@ -49,9 +52,10 @@ static struct series *series_new(struct series_table *t, struct str key,
         return NULL;
     }
     memcpy(s->key, key.p, key.len);
+    s->key_len = key.len;
     s->model = str_of(s->key, model_len);
     s->target = str_skip(str_of(s->key, key.len), model_len + 1);
-    HASH_ADD_KEYPTR(hh, t->map, s->key, key.len, s);
+    HASH_ADD_KEYPTR(hh, t->map, s->key, s->key_len, s);
     if (!MAP_ADDED(s)) {
         free(s->key);
         free(s);
@@ -64,7 +68,6 @@ static struct series *series_get(struct series_table *t, struct str model,
                                  struct str target)
 {
     char key[2 * LABEL_MAX + 1];
-    struct series *s = NULL;
     size_t len;
 
     if (model.len > LABEL_MAX || target.len > LABEL_MAX ||
@@ -76,8 +79,7 @@ static struct series *series_get(struct series_table *t, struct str model,
     key[model.len] = '\n';
     memcpy(key + model.len + 1, target.p, target.len);
     len = model.len + 1 + target.len;
-    HASH_FIND(hh, t->map, key, len, s);
-    return s ? s : series_new(t, str_of(key, len), model.len);
+    return series_at(t, str_of(key, len), model.len);
 }
 
 static void count_status(struct series *s, unsigned status)

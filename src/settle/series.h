@@ -21,7 +21,8 @@ struct usage_row;
 /* One entry. */
 struct series {
     UT_hash_handle hh;
-    char *key;         /* owned: "model\ntarget" */
+    char *key; /* owned: "model\ntarget", <key_len> bytes */
+    size_t key_len;
     struct str model;  /* slice of <key> */
     struct str target; /* slice of <key> */
     unsigned status[SERIES_STATUSES];
@@ -46,6 +47,11 @@ struct series_table *series_table_new(void);
 
 /* Free it; NULL is fine. */
 void series_table_free(struct series_table *t);
+
+/* The entry of <key>, "model\ntarget" with <model_len> bytes before the
+ * newline; made if need be, NULL without memory. Under the table's lock. */
+struct series *series_at(struct series_table *t, struct str key,
+                         size_t model_len);
 
 /* Count one settled exchange in its worker's table. */
 void series_count(struct exchange *x, const struct usage_row *row);
