@@ -9,8 +9,9 @@
 /* Put on every function whose result tells success: ignoring it is a bug. */
 #define MUST_CHECK __attribute__((warn_unused_result))
 
-/* Failure codes. The first group never reaches a client; each code of the
- * second group is a row of the status table of doc/http-api.md. */
+/* Failure codes. The first group never reaches a client, but for ERR_NOMEM.
+ * That one and each code of the second group, but for ERR_CLIENT_GONE, is a
+ * row of the table in doc/http-api.md; `make lint` compares the two. */
 enum err {
     ERR_OK = 0,
     ERR_AGAIN,     /* not a failure: arranged to resume later */

@@ -15,8 +15,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from checks.tree import Problem, Tree  # noqa: E402
 
-CHECKS = ("includes", "shape", "calls", "owners", "headers", "words", "waits",
-          "format")
+CHECKS = ("includes", "shape", "calls", "owners", "headers", "errors", "words",
+          "waits", "format")
 EXCEPTIONS = "tests/lint/exceptions"
 
 

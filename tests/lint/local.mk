@@ -5,6 +5,7 @@ EXTRA_DIST += \
     tests/lint/boot_files \
     tests/lint/checks/__init__.py \
     tests/lint/checks/calls.py \
+    tests/lint/checks/errors.py \
     tests/lint/checks/format.py \
     tests/lint/checks/headers.py \
     tests/lint/checks/includes.py \

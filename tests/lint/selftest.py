@@ -97,9 +97,53 @@ out:
 }
 """
 
+ERR_H = """/* err.h - E. */
+#ifndef TG_BASE_ERR_H
+#define TG_BASE_ERR_H
+
+/* Codes. */
+enum err {
+    ERR_OK = 0,
+    ERR_IO,
+
+    ERR_AUTH,        /* 401 */
+    ERR_CLIENT_GONE, /* 499 */
+    ERR_COUNT
+};
+
+#endif
+"""
+
+ERR_C = """/* err.c - E. */
+#include "base/err.h"
+
+#define IRE "invalid_request_error"
+
+static const struct err_row rows[ERR_COUNT] = {
+    [ERR_OK] = {"ok", 200, "", NULL, "", RETRY_UNSAID, OUTCOME_E, ""},
+    [ERR_IO] = {"io", 500, "x", NULL, "y", RETRY_UNSAID, OUTCOME_H, "z"},
+    [ERR_AUTH] = {"auth", 401, IRE, "bad_key", "auth_error", RETRY_NO,
+                  OUTCOME_Z, "Send 'a', {b}, \\"c\\"."},
+    [ERR_CLIENT_GONE] = {"gone", 499, IRE, NULL, IRE, RETRY_UNSAID, OUTCOME_C,
+                         "Gone."},
+};
+"""
+
+PAGE = """# Errors
+
+| status | OpenAI type | code | Anthropic type | x-should-retry | when |
+| --- | --- | --- | --- | --- | --- |
+| 401 | `invalid_request_error` | `bad_key` | `auth_error` | false | x |
+
+| header | where |
+| --- | --- |
+| `a` | b |
+"""
+
 GOOD = {
-    "src/base/err.h": "/* err.h - E. */\n#ifndef TG_BASE_ERR_H\n"
-                      "#define TG_BASE_ERR_H\n#endif\n",
+    "src/base/err.h": ERR_H,
+    "src/base/err.c": ERR_C,
+    "doc/http-api.md": PAGE,
     "src/base/includes.allow": "",
     "src/exchange/includes.allow": "base # for errors\n",
     "src/relay/includes.allow": "base\nexchange\n",
@@ -223,6 +267,18 @@ BAD = [
                       "    a.sin_port = htons(8080);"}),
     ("port", "4141", {"tests/e2e/b.test.mjs":
                       "fetch('http://127.0.0.1:4141/')\n"}),
+    ("errors", "bad_key", {"doc/http-api.md": PAGE.replace("401", "403")}),
+    ("errors", "bad_key", {"doc/http-api.md": PAGE.replace("false", "true")}),
+    ("errors", "bad_key", {"src/base/err.c": ERR_C.replace("RETRY_NO",
+                                                           "RETRY_YES")}),
+    ("errors", "bad_key", {"src/base/err.c": ERR_C.replace("auth_error",
+                                                           "api_error")}),
+    ("errors", "worse_key",
+     {"doc/http-api.md": PAGE.replace("`bad_key`", "`worse_key`")}),
+    ("errors", "null",
+     {"src/base/err.h": ERR_H.replace("\n    ERR_AUTH", "    ERR_AUTH")
+      .replace("    ERR_IO,", "\n    ERR_IO,")}),
+    ("errors", "-", {"doc/http-api.md": "# No table\n"}),
     ("format", "-", top("int  f(void);")),
     ("exceptions", "-", {"tests/lint/exceptions":
                          "at-most 1\nmutable src/a.c b -- gone\n"}),
