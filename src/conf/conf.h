@@ -21,6 +21,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Most event loops. */
+#define CONF_WORKERS_MAX 64
+
 /* A value that must never be shown. There is no printf pair for it: take the
  * bytes with secret_reveal() where they are used, and nowhere else. */
 struct secret {

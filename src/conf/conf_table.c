@@ -65,8 +65,8 @@ const struct opt conf_opts[] = {
 {"control_socket", OPT_PATH, OPT_RESTART, C(control_socket),
  .def = "/run/tollgate/control.sock",
  .help = "socket of tollctl; with state_dir set, STATE/control.sock"},
-{"workers", OPT_COUNT, OPT_RESTART | OPT_AUTO, C(workers), IN(1, 256),
- .def = "auto", .help = "event loops; auto = one per core"},
+{"workers", OPT_COUNT, OPT_RESTART | OPT_AUTO, C(workers),
+ IN(1, CONF_WORKERS_MAX), .def = "auto", .help = "event loops; auto = one per core"},
 {"drain_timeout", OPT_DURATION, 0, C(drain_timeout_ms), IN(0, DAY),
  .def = "30s", .help = "how long open requests may take after SIGTERM"},
 

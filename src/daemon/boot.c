@@ -17,6 +17,7 @@
 #include "daemon/control.h"
 #include "daemon/daemon.h"
 #include "daemon/local.h"
+#include "daemon/signals.h"
 #include "front/front.h"
 #include "serve/target.h"
 #include "upstream/upstream.h"
@@ -138,6 +139,7 @@ void daemon_drain(struct daemon *d)
     clock_update();
     d->drain_until_ms = clock_mono_ms() + (uint64_t)d->conf->drain_timeout_ms;
     atomic_store(&d->state, DAEMON_DRAINING);
+    signals_notify("STOPPING=1");
     log_note(LOG_MAIN, "draining: timeout_ms=%lld",
              (long long)d->conf->drain_timeout_ms);
     for (unsigned i = 0; i < d->n_workers; i++) {

@@ -3,13 +3,13 @@
 #ifndef TG_DAEMON_DAEMON_H
 #define TG_DAEMON_DAEMON_H
 
+#include "conf/conf.h"
 #include "daemon/worker.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 
 struct buf;
-struct conf;
 struct control;
 struct discover;
 struct event;
@@ -21,7 +21,7 @@ struct resolver;
 struct throttle;
 
 /* Most worker threads. */
-#define DAEMON_WORKERS_MAX 64
+#define DAEMON_WORKERS_MAX CONF_WORKERS_MAX
 
 /* How far the process has come. */
 enum daemon_state {
@@ -33,8 +33,11 @@ enum daemon_state {
 
 /* Everything of the process. */
 struct daemon {
-    const char *conf_arg;    /* -c as given, or NULL; borrowed from argv */
+    const char *conf_file;   /* read at the start and at reloads; NULL: none
+                                was there; borrowed */
     struct conf *conf;       /* counted: the newest snapshot */
+    struct conf *conf_start; /* counted: the one of the start, which some keys
+                                keep */
     struct event_base *base; /* owned: the main thread's loop */
     struct front_net *net;   /* owned: listening sockets */
     size_t n_listen;         /* addresses of `listen`, as bound at the start */
@@ -53,6 +56,7 @@ struct daemon {
     uint64_t start_mono_ms;
     uint64_t start_wall_ms;
     uint64_t drain_until_ms;  /* monotonic; DAEMON_DRAINING */
+    bool was_told;            /* a signal has asked for the end */
     uint64_t reloads;         /* done since the start */
     struct event *signals[8]; /* owned */
     struct event *tick;       /* owned: watchdog and drain */
@@ -76,8 +80,7 @@ void daemon_stop(struct daemon *d);
  * <report> is not NULL, appended to it a line each. */
 bool daemon_reload(struct daemon *d, struct buf *report);
 
-/* Fill <out> with the sum of the workers' worst loop lag since the last call,
- * in us, and forget it. */
+/* The worst loop lag of any worker since the last call, in us. */
 uint64_t daemon_lag_us(struct daemon *d);
 
 #endif

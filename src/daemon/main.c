@@ -19,6 +19,7 @@
 #include "daemon/daemon.h"
 #include "daemon/reload.h"
 #include "daemon/signals.h"
+#include "front/front.h"
 
 enum { EXIT_OK = 0, EXIT_RUN = 1, EXIT_USAGE = 2, EXIT_CONF = 78 };
 
@@ -49,19 +50,24 @@ static void print_report(const struct conf_report *r)
                 r->n_errors == 1 ? "" : "s");
 }
 
-static struct conf *load(const char *arg)
+/* Load <file> (NULL: the built-in default) and the certificates it names;
+ * NULL when anything is wrong, which has been told. */
+static struct conf *load(const char *file)
 {
     struct conf_report r = {0};
     struct conf *c = NULL;
-    const char *path = conf_find(arg);
-    enum err e = conf_load(arg, 0, &r, &c);
+    enum err e = conf_load(file, 0, &r, &c);
 
     print_report(&r);
     if (e != ERR_OK && r.n_errors == 0)
         fprintf(stderr, "tollgate: cannot read %s: %s\n",
-                path ? path : "the built-in default", err_row(e)->message);
+                file ? file : "the built-in default", err_row(e)->message);
     conf_report_fini(&r);
-    return e == ERR_OK ? c : NULL;
+    if (e == ERR_OK && front_conf_check(c) != ERR_OK) {
+        conf_unref(c);
+        c = NULL;
+    }
+    return c;
 }
 
 /* A core would hold keys and prompts. */
@@ -73,9 +79,10 @@ static void no_core_dumps(void)
         perror("tollgate: cannot switch core dumps off");
 }
 
-static int run(const char *conf_arg, struct conf *c)
+/* Takes <c>, which came from <file>. */
+static int run(const char *file, struct conf *c)
 {
-    struct daemon d = {.conf_arg = conf_arg, .conf = c};
+    struct daemon d = {.conf_file = file, .conf = c, .conf_start = conf_ref(c)};
     struct log_settings log = reload_log_settings(c);
     bool ok;
 
@@ -92,6 +99,7 @@ static int run(const char *conf_arg, struct conf *c)
     if (d.base)
         event_base_free(d.base);
     conf_unref(d.conf);
+    conf_unref(d.conf_start);
     if (ok)
         log_note(LOG_MAIN, "stopped");
     log_stop();
@@ -100,7 +108,7 @@ static int run(const char *conf_arg, struct conf *c)
 
 int main(int argc, char **argv)
 {
-    const char *conf_arg = NULL;
+    const char *file = NULL;
     bool check = false;
     struct conf *c;
     int opt;
@@ -108,7 +116,7 @@ int main(int argc, char **argv)
     while ((opt = getopt(argc, argv, "c:tVh")) != -1) {
         switch (opt) {
         case 'c':
-            conf_arg = optarg;
+            file = optarg;
             break;
         case 't':
             check = true;
@@ -131,7 +139,8 @@ int main(int argc, char **argv)
     umask(077);
     signal(SIGPIPE, SIG_IGN);
     no_core_dumps();
-    c = load(conf_arg);
+    file = conf_find(file);
+    c = load(file);
     if (!c)
         return EXIT_CONF;
     if (check) {
@@ -139,5 +148,5 @@ int main(int argc, char **argv)
         return EXIT_OK;
     }
     evthread_use_pthreads();
-    return run(conf_arg, c);
+    return run(file, c);
 }

@@ -41,17 +41,21 @@ static void tell_problems(const struct conf_report *r, struct buf *report)
     }
 }
 
+/* What differs from <from>: all that holds now or, with <restart>, all that
+ * does not. */
 static void tell_changes(const struct conf *from, const struct conf *to,
-                         struct buf *report)
+                         bool restart, struct buf *report)
 {
     struct conf_changes ch = {0};
 
     if (conf_diff(from, to, &ch) != ERR_OK)
         return;
     for (size_t i = 0; i < ch.n_items; i++) {
+        if (ch.items[i].restart != restart)
+            continue;
         log_note(LOG_CONF, "config change: key=%s%s", ch.items[i].key,
-                 ch.items[i].restart ? " (holds after a restart)" : "");
-        if (ch.items[i].restart && report &&
+                 restart ? " (holds after a restart)" : "");
+        if (restart && report &&
             buf_printf(report, "%s holds only after a restart\n",
                        ch.items[i].key) != ERR_OK)
             log_debug(LOG_CONF, "report is full");
@@ -59,19 +63,30 @@ static void tell_changes(const struct conf *from, const struct conf *to,
     conf_changes_fini(&ch);
 }
 
-static bool apply(struct daemon *d, struct conf *fresh, struct buf *report)
+/* Open the files that <fresh> names: the last step that may fail, so that a
+ * failure leaves everything as it was. */
+static bool take_files(struct daemon *d, const struct conf *fresh,
+                       struct buf *report)
 {
     struct log_settings log = reload_log_settings(fresh);
+    struct log_settings was = reload_log_settings(d->conf);
 
-    if (front_net_reload(d->net, fresh) != ERR_OK) {
-        say(report, "the certificates cannot be loaded; see the log");
-        return false;
-    }
     if (log_configure(&log) != ERR_OK) {
         say(report, "the log cannot be opened; see the log");
         return false;
     }
-    tell_changes(d->conf, fresh, report);
+    if (front_net_reload(d->net, fresh) == ERR_OK)
+        return true;
+    say(report, "the certificates cannot be loaded; see the log");
+    if (log_configure(&was) != ERR_OK)
+        log_warn(LOG_CONF, "the log stays where the refused config has it");
+    return false;
+}
+
+static void apply(struct daemon *d, struct conf *fresh, struct buf *report)
+{
+    tell_changes(d->conf, fresh, false, report);
+    tell_changes(d->conf_start, fresh, true, report);
     for (size_t i = 0; i < fresh->n_upstreams; i++)
         (void)target_get(d->targets, fresh->upstreams[i].name);
     conf_unref(d->conf);
@@ -80,7 +95,6 @@ static bool apply(struct daemon *d, struct conf *fresh, struct buf *report)
     resolver_refresh_trust(d->resolver);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_tell(d->workers[i], WORKER_CONF, fresh);
-    return true;
 }
 
 bool daemon_reload(struct daemon *d, struct buf *report)
@@ -89,15 +103,17 @@ bool daemon_reload(struct daemon *d, struct buf *report)
     struct conf *fresh = NULL;
     bool ok;
 
-    ok = conf_load(d->conf_arg, 0, &r, &fresh) == ERR_OK;
+    ok = conf_load(d->conf_file, 0, &r, &fresh) == ERR_OK;
     tell_problems(&r, report);
     if (ok)
-        ok = apply(d, fresh, report);
-    if (ok)
+        ok = take_files(d, fresh, report);
+    if (ok) {
+        apply(d, fresh, report);
         log_note(LOG_CONF, "config loaded: warnings=%zu", r.n_warnings);
-    else
+    } else {
         log_err(LOG_CONF, "config not loaded, the old one stays: mistakes=%zu",
                 r.n_errors);
+    }
     conf_unref(fresh);
     conf_report_fini(&r);
     return ok;

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "account/ledger.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
@@ -65,12 +66,14 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
     struct daemon *d = arg;
 
     (void)what;
-    if (atomic_load(&d->state) >= DAEMON_DRAINING) {
+    if (d->was_told) {
         log_note(LOG_MAIN, "stopping at once: signal=%d", (int)sig);
         daemon_quit(d);
         return;
     }
-    signals_notify("STOPPING=1");
+    /* The first signal after `tollctl drain` is no second one: the drain goes
+     * on. */
+    d->was_told = true;
     daemon_drain(d);
 }
 
@@ -114,6 +117,17 @@ static void watch_workers(struct daemon *d, uint64_t now_ms)
     }
 }
 
+/* A ledger that cannot be opened again will not heal by itself: end well, and
+ * let the service manager try anew. */
+static void watch_ledger(struct daemon *d)
+{
+    if (ledger_state(d->ledger) != LEDGER_FATAL || d->exit_code != 0)
+        return;
+    log_err(LOG_MAIN, "the ledger is broken, stopping");
+    d->exit_code = 1;
+    daemon_drain(d);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct daemon *d = arg;
@@ -121,6 +135,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     clock_update();
+    watch_ledger(d);
     if (atomic_load(&d->state) >= DAEMON_DRAINING)
         drain_tick(d, clock_mono_ms());
     watch_workers(d, clock_mono_ms());

@@ -3,12 +3,15 @@
  * front/; later stages reach a connection through struct client alone.
  *
  *   main thread                          each worker's thread
+ *
  *   front_net_open(conf, n_workers)
  *                                        front_open(w, net)
  *                                        ... event_base_loop ...
- *   front_net_reload(net, conf)     -->  front_reconf(f)   after w->conf
- * changed front_drain(f)    stop taking requests front_conns(f) == 0, or time
- * is over front_close(f) front_net_close(net)
+ *   front_net_reload(net, conf)     -->  front_reconf(f)
+ *                                        front_drain(f)
+ *                                        ... until front_conns(f) == 0 ...
+ *                                        front_close(f)
+ *   front_net_close(net)
  *
  * The process must ignore SIGPIPE (TLS writes by write(2)), and the worker's
  * event base must offer EV_FEATURE_ET and EV_FEATURE_EARLY_CLOSE (epoll). */
@@ -48,6 +51,10 @@ enum err front_net_open(const struct conf *c, unsigned n_workers,
  * restart. Main thread. */
 enum err front_net_reload(struct front_net *net,
                           const struct conf *c) MUST_CHECK;
+
+/* Load the certificates of <c> and let them go again: whether they are good.
+ * Every one that is not is logged. ERR_SYNTAX, ERR_NOMEM. */
+enum err front_conf_check(const struct conf *c) MUST_CHECK;
 
 /* How many addresses are bound. */
 size_t front_net_count(const struct front_net *net);

@@ -277,6 +277,17 @@ static bool cert_load(SSL_CTX *ctx, const struct conf_cert *c)
     return true;
 }
 
+/* A key with a passphrase cannot be loaded; OpenSSL would ask for it on the
+ * terminal, and wait. */
+static int no_passphrase(char *buf, int room, int writing, void *arg)
+{
+    (void)buf;
+    (void)room;
+    (void)writing; /* never */
+    (void)arg;
+    return 0;
+}
+
 /* A context with everything but the certificate; NULL on failure. */
 static SSL_CTX *ctx_new(struct tls *t, struct tls_tickets *tickets)
 {
@@ -294,6 +305,7 @@ static SSL_CTX *ctx_new(struct tls *t, struct tls_tickets *tickets)
     SSL_CTX_set_max_early_data(ctx, 0);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_app_data(ctx, tickets);
+    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
     SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(ctx, t);

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
+import { Authority } from './lib/certs.mjs';
 import { ask, collect, openaiFor, textOf } from './lib/openai.mjs';
 import { RawClient, requestBytes } from './lib/raw.mjs';
 import { GATE_ONLY, startRig, upstreamEntry } from './lib/rig.mjs';
@@ -88,6 +89,35 @@ describe('command line', GATE_ONLY, () => {
     assert.match(r.stderr, /\/nonexistent\/x\.yaml/);
   });
 
+  test('a certificate that is none: exit 78 for -t and for a start',
+    async () => {
+      const ca = new Authority();
+      const good = ca.issue(['a.test']);
+      const locked = path.join(ca.dir, 'locked.key');
+      const junk = path.join(ca.dir, 'junk.key');
+      const made = await runProgram('openssl', ['ec', '-aes128', '-passout',
+        'pass:x', '-in', good.keyFile, '-out', locked]);
+      assert.equal(made.code, 0, made.stderr);
+      fs.writeFileSync(junk, 'junk');
+      const text = (dir, key) => 'listen:\n  - address: 127.0.0.1:0\n' +
+        `    tls: {cert: ${good.certFile}, key: ${key}}\n` +
+        `state_dir: ${dir}/state\n`;
+      await withFile('', async (file, dir) => {
+        fs.writeFileSync(file, text(dir, good.keyFile));
+        assert.equal((await tollgate(['-t', '-c', file])).code, 0);
+        for (const key of [junk, locked]) {
+          fs.writeFileSync(file, text(dir, key));
+          for (const args of [['-t'], []]) {
+            const r = await tollgate([...args, '-c', file]);
+            assert.equal(r.code, 78, r.stderr);
+            assert.ok(r.stderr.includes(key), r.stderr);
+          }
+        }
+        assert.ok(!fs.existsSync(`${dir}/state`), 'nothing was begun');
+      });
+      ca.remove();
+    });
+
   test('an environment secret that is not set is a mistake', () =>
     withFile('upstreams:\n  - name: a\n    base_url: http://127.0.0.1:1\n' +
       '    api_key: env:NOT_SET_ANYWHERE\n', async (file) => {
@@ -160,6 +190,16 @@ describe('start', GATE_ONLY, () => {
       gate.remove();
     }
   });
+
+  test('a state directory that cannot be: exit 1, it is named', () =>
+    withFile('', async (file, dir) => {
+      fs.writeFileSync(`${dir}/f`, '');
+      fs.writeFileSync(file, 'listen:\n  - address: 127.0.0.1:0\n' +
+        `state_dir: ${dir}/f/state\n`);
+      const r = await tollgate(['-c', file]);
+      assert.equal(r.code, 1);
+      assert.ok(r.stderr.includes(`${dir}/f/state`), r.stderr);
+    }));
 
   test('a corrupt ledger is refused by name, and not re-created',
     async () => {
@@ -251,6 +291,49 @@ describe('reload', GATE_ONLY, () => {
       assert.equal(await statusOf('good'), 200);
     });
 
+  test('files that cannot be opened: refused whole', async () => {
+    const good = routed([{ model: 'whole', targets: [
+      { upstream: 'up', model: 'demo' }] }]);
+    rig.gate.writeConfig(good);
+    assert.equal((await rig.gate.reload()).code, 0);
+    rig.gate.writeConfig({ ...routed([]),
+      log: { level: 'debug', access: '/nonexistent/access.log' } });
+    const r = await rig.gate.reload();
+    assert.equal(r.code, 1);
+    assert.match(r.stderr, /log cannot be opened/);
+    const asked = await rig.fetch('/v1/chat/completions',
+      { json: { ...ask('say ok'), model: 'whole' } });
+    assert.equal(asked.status, 200);
+    await asked.arrayBuffer();
+    await rig.gate.accessRow('in the old file', (x) =>
+      x.id === asked.headers.get('x-request-id'));
+    rig.gate.writeConfig(good);
+  });
+
+  test('a file that is gone: refused, the old one runs on', async () => {
+    const text = fs.readFileSync(rig.gate.configFile);
+    fs.rmSync(rig.gate.configFile);
+    const r = await rig.gate.reload();
+    assert.equal(r.code, 1);
+    assert.ok(r.stderr.includes(rig.gate.configFile), r.stderr);
+    assert.equal(await statusOf('whole'), 200);
+    fs.writeFileSync(rig.gate.configFile, text);
+  });
+
+  test('what needs a restart is told, and told again', async () => {
+    const config = routed([{ model: 'whole', targets: [
+      { upstream: 'up', model: 'demo' }] }]);
+    rig.gate.writeConfig({ ...config, workers: 3 });
+    for (let i = 0; i < 2; i++) {
+      const r = await rig.gate.reload();
+      assert.equal(r.code, 0, r.stderr);
+      assert.match(r.json.report, /workers holds only after a restart/);
+    }
+    assert.equal((await rig.gate.must(['status'])).workers, 2);
+    rig.gate.writeConfig(config);
+    assert.doesNotMatch((await rig.gate.reload()).json.report, /restart/);
+  });
+
   test('many reloads under load: no request fails', async () => {
     rig.gate.writeConfig(routed([{ model: 'load', targets: [
       { upstream: 'up', model: 'demo' }] }]));
@@ -330,6 +413,46 @@ describe('stop', GATE_ONLY, () => {
     await rig.close();
   });
 
+  test('SIGTERM after tollctl drain is the first: what runs ends well',
+    async () => {
+      const rig = await startRig();
+      const script = rig.up.script({ gateAfter: 3 });
+      const s = await openaiFor(rig).chat.completions.create(
+        ask('count to 9', { stream: true }));
+      await script.reached;
+      assert.equal((await rig.gate.ctl(['drain'])).code, 0);
+      await until('draining', async () =>
+        (await rig.gate.must(['status'])).state === 'draining');
+      rig.gate.child.kill('SIGTERM');
+      assert.equal((await rig.gate.must(['status'])).state, 'draining');
+      script.open();
+      assert.equal(textOf(await collect(s)), '1 2 3 4 5 6 7 8 9');
+      assert.equal((await within(rig.gate.exited, 'the end')).code, 0);
+      await rig.close();
+    });
+
+  test('after drain_timeout a stream ends with an error event, and is counted',
+    async () => {
+      const rig = await startRig({ config: { drain_timeout: '200ms' } });
+      const script = rig.up.script({ gateAfter: 3 });
+      const c = await RawClient.connect(rig.address);
+      await c.send(requestBytes('POST', '/v1/chat/completions',
+        [['Authorization', `Bearer ${rig.key}`]],
+        JSON.stringify(ask('count to 9', { stream: true }))));
+      await script.reached;
+      rig.gate.child.kill('SIGTERM');
+      const r = await c.readReply();
+      const text = r.body.toString();
+      assert.match(text, /\ndata: \{"error":\{[^\n]*\}\}\n\n$/);
+      assert.doesNotMatch(text, /\[DONE\]/);
+      assert.equal((await within(rig.gate.exited, 'the end')).code, 0);
+      await rig.gate.start();
+      const row = await rig.gate.must(
+        ['request', 'show', r.header('x-request-id')]);
+      assert.equal(row.incomplete, true);
+      await rig.close();
+    });
+
   test('a second SIGTERM stops at once', async () => {
     const rig = await startRig();
     const script = rig.up.script({ gateAfter: 3 });
@@ -348,6 +471,9 @@ describe('stop', GATE_ONLY, () => {
     await within(rig.gate.exited, 'the end');
     rig.gate.assertHealthy();
     c.destroy();
+    await rig.gate.start();
+    const [sum] = await rig.gate.usageOf(1, '--key', rig.keyObject.id);
+    assert.equal(sum.requests, 1, 'what was cut off is counted, too');
     await rig.close();
   });
 

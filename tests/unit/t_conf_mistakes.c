@@ -62,8 +62,8 @@ static const struct mistake mistakes[] = {
     {"auth: {required: yes}", "1:18: auth.required: \"yes\" will not do; "
                               "write true or false"},
     {"workers: 0", "1:10: workers: \"0\" will not do; write a whole number "
-                   "from 1 to 256, or auto"},
-    {"workers: 257", "1:10: workers: \"257\" will not do"},
+                   "from 1 to 64, or auto"},
+    {"workers: 65", "1:10: workers: \"65\" will not do"},
     {"workers: 1.5", "1:10: workers: \"1.5\" will not do"},
     {"workers: 0x10", "1:10: workers: \"0x10\" will not do"},
     {"workers: -1", "1:10: workers: \"-1\" will not do"},
