@@ -14,6 +14,11 @@ _tollctl_words() {
                 if (noun == "") noun = w[i]
                 else if (verb == "" && w[i] !~ /^-/) verb = w[i]
             }
+            if (noun == "help") {
+                helped = 1
+                noun = verb
+                if (verb != "") exit
+            }
         }
         /^  [a-z]/ {
             two = $2 ~ /^[a-z-]+$/ && $0 ~ /^  [a-z-]+ [a-z-]+( |$)/
@@ -24,20 +29,26 @@ _tollctl_words() {
         /^      \[--/ && here {
             gsub(/[][]|\.\.\./, "")
             print $1
-            if (NF > 1) value[$1] = $2
         }
-        END { if (noun == "") print "help\n--socket\n--json\n-c" }' | sort -u
+        END {
+            if (noun == "" && !helped) print "help\n--socket\n--json\n-c"
+        }' | sort -u
 }
 
-# Print the values that option $2 of the command in $1 may have, if the help
-# lists them.
+# Print the values that option $1 may have, if the help lists them. Fails when
+# the option takes none.
 _tollctl_values() {
     "${_tollctl_program:-tollctl}" help 2>/dev/null |
         awk -v option="$1" '
         /^      \[--/ {
             gsub(/[][]|\.\.\./, "")
-            if ($1 == option && $2 ~ /\|/) { gsub(/\|/, "\n", $2); print $2 }
-        }' | grep -v '[A-Z0-9]' | sort -u
+            if ($1 != option || NF < 2) next
+            found = 1
+            n = split($2, v, "|")
+            for (i = 1; n > 1 && i <= n; i++)
+                if (v[i] !~ /[A-Z0-9]/) print v[i]
+        }
+        END { exit !found }'
 }
 
 _tollctl() {
@@ -47,23 +58,22 @@ _tollctl() {
     COMPREPLY=()
     _tollctl_program=${COMP_WORDS[0]}
     case $prev in
-    --socket | -c)
+    --socket | -c | check)
+        compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
     log-level)
         words="err warn note info debug"
         ;;
-    check)
-        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
-        return
-        ;;
     --*)
-        words=$(_tollctl_values "$prev")
+        words=$(_tollctl_values "$prev") ||
+            words=$(_tollctl_words "${COMP_WORDS[@]:1:COMP_CWORD-1}")
+        ;;
+    *)
+        words=$(_tollctl_words "${COMP_WORDS[@]:1:COMP_CWORD-1}")
         ;;
     esac
-    [ -n "$words" ] ||
-        words=$(_tollctl_words "${COMP_WORDS[@]:1:COMP_CWORD-1}")
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }
 

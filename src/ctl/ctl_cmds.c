@@ -14,7 +14,7 @@ static const struct ctl_opt key_opts[] = {
     {"--name", "name", CTL_OPT_TEXT, "NAME"},
     {"--team", "team", CTL_OPT_TEXT, "TEAM"},
     {"--models", "models", CTL_OPT_LIST, "a,b*"},
-    {"--budget", "budgets", CTL_OPT_MORE, "SPEC"},
+    {"--budget", "budgets", CTL_OPT_MORE, "SPEC|none"},
     {"--soft", "soft", CTL_OPT_FLAG, NULL},
     {"--rpm", "rpm", CTL_OPT_NUMBER, "N"},
     {"--tpm", "tpm", CTL_OPT_NUMBER, "N"},
@@ -25,7 +25,7 @@ static const struct ctl_opt key_opts[] = {
 };
 
 static const struct ctl_opt team_opts[] = {
-    {"--budget", "budgets", CTL_OPT_MORE, "SPEC"},
+    {"--budget", "budgets", CTL_OPT_MORE, "SPEC|none"},
     {"--soft", "soft", CTL_OPT_FLAG, NULL},
     {"--rpm", "rpm", CTL_OPT_NUMBER, "N"},
     {"--tpm", "tpm", CTL_OPT_NUMBER, "N"},
@@ -151,6 +151,14 @@ static void show_usage(const json_t *data)
     for (size_t i = 0; i < COUNT(sums); i++)
         columns[n++] = sums[i];
     ctl_table(rows, columns, n, "no usage in this span");
+    if (json_is_true(json_object_get(data, "rounded")))
+        fputs("note: the rows of the day in which the span begins or ends "
+              "are gone; that day is counted whole\n",
+              stderr);
+    if (json_is_true(json_object_get(data, "behind")))
+        fputs("note: the ledger cannot be written now; the newest requests "
+              "are not counted\n",
+              stderr);
 }
 
 static void show_targets(const json_t *data)
@@ -221,6 +229,12 @@ static void show_done(const json_t *data)
 {
     (void)data;
     puts("done");
+}
+
+static void show_drain(const json_t *data)
+{
+    (void)data;
+    puts("draining; the daemon ends with its last request");
 }
 
 /* ---- the table --------------------------------------------------------- */
@@ -323,7 +337,12 @@ const struct ctl_cmd ctl_cmds[] = {
     {"status", {NULL}, NULL, show_fields, "the daemon at a glance", NULL},
     {"top", {NULL}, NULL, NULL, "a live view; q or ^C ends it", NULL},
     {"reload", {NULL}, NULL, show_report, "read the config again", NULL},
-    {"drain", {NULL}, NULL, show_done, "finish open requests, then stop", NULL},
+    {"drain",
+     {NULL},
+     NULL,
+     show_drain,
+     "finish open requests, then stop",
+     NULL},
     {"log-level",
      {"level"},
      NULL,

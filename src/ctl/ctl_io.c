@@ -5,11 +5,19 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <wchar.h>
 
-#define CELL_BYTES 256
+#include "base/utf8.h"
+
+#define CELL_BYTES  256
+#define COLUMNS_MAX 16
+
+/* A column is not cut below this many places. */
+#define COLUMN_WIDTH_MIN 8
 
 bool ctl_connect(struct ctl_conn *c, const char *path)
 {
@@ -110,6 +118,12 @@ json_t *ctl_ask(struct ctl_conn *c, const char *cmd, json_t *args,
     return data;
 }
 
+void ctl_put_json(const json_t *v)
+{
+    json_dumpf(v, stdout, JSON_INDENT(2));
+    putchar('\n');
+}
+
 /* ---- text -------------------------------------------------------------- */
 
 /* 1234567 as 1,234,567. */
@@ -129,18 +143,37 @@ static void put_grouped(long long v, char *out, size_t room)
     out[at] = '\0';
 }
 
-/* RFC 3339 with milliseconds reads better without them. */
-static void put_string(const char *s, char *out, size_t room)
+/* What would move the cursor, or turn the text around it. */
+static bool is_control(uint32_t cp)
 {
-    size_t len = strlen(s);
+    return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) ||
+           (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
+}
 
-    if (len == 24 && s[10] == 'T' && s[19] == '.' && s[23] == 'Z')
-        snprintf(out, room, "%.10s %.8sZ", s, s + 11);
-    else
-        snprintf(out, room, "%s", s);
-    for (char *p = out; *p; p++)
-        if ((unsigned char)*p < 32 || *p == 127)
-            *p = '?';
+/* <s>, which may have come from a stranger, as it may go to a terminal; cut
+ * between characters. */
+static void put_string(struct str s, char *out, size_t room)
+{
+    size_t at = 0;
+
+    /* RFC 3339 with milliseconds reads better without them. */
+    if (s.len == 24 && s.p[10] == 'T' && s.p[19] == '.' && s.p[23] == 'Z') {
+        snprintf(out, room, "%.10s %.8sZ", s.p, s.p + 11);
+        return;
+    }
+    while (s.len > 0) {
+        uint32_t cp;
+        size_t n = utf8_next(s, &cp);
+        bool ok = n > 0 && !is_control(cp);
+        size_t len = ok ? n : 1;
+
+        if (at + len >= room)
+            break;
+        memcpy(out + at, ok ? s.p : "?", len);
+        at += len;
+        s = str_skip(s, n > 0 ? n : 1);
+    }
+    out[at] = '\0';
 }
 
 static void put_budget(const json_t *b, char *out, size_t room)
@@ -148,14 +181,16 @@ static void put_budget(const json_t *b, char *out, size_t room)
     const json_t *amount = json_object_get(b, "amount");
     const char *unit = json_string_value(json_object_get(b, "unit"));
     const char *window = json_string_value(json_object_get(b, "window"));
+    const char *soft =
+        json_is_true(json_object_get(b, "soft")) ? " (soft)" : "";
     char text[64];
 
     ctl_text(amount, text, sizeof(text));
     if (unit && strcmp(unit, "usd") == 0)
-        snprintf(out, room, "$%s/%s", text, window ? window : "?");
+        snprintf(out, room, "$%s/%s%s", text, window ? window : "?", soft);
     else
-        snprintf(out, room, "%s %s/%s", text, unit ? unit : "?",
-                 window ? window : "?");
+        snprintf(out, room, "%s %s/%s%s", text, unit ? unit : "?",
+                 window ? window : "?", soft);
 }
 
 static void put_list(const json_t *v, char *out, size_t room)
@@ -199,8 +234,11 @@ static void put_object(const json_t *v, char *out, size_t room)
 
         ctl_text(value, text, sizeof(text));
         n = snprintf(out + at, room - at, "%s%s=%s", at ? " " : "", name, text);
-        at += n > 0 && (size_t)n < room - at ? (size_t)n : 0;
+        if (n < 0 || (size_t)n >= room - at)
+            break;
+        at += (size_t)n;
     }
+    out[utf8_whole_len(str_from(out))] = '\0';
     json_decref(o);
     if (at == 0)
         snprintf(out, room, "-");
@@ -211,7 +249,8 @@ void ctl_text(const json_t *v, char *out, size_t room)
     if (json_is_string(v) && json_string_length(v) == 0)
         snprintf(out, room, "-");
     else if (json_is_string(v))
-        put_string(json_string_value(v), out, room);
+        put_string(str_of(json_string_value(v), json_string_length(v)), out,
+                   room);
     else if (json_is_integer(v))
         put_grouped(json_integer_value(v), out, room);
     else if (json_is_real(v))
@@ -239,21 +278,54 @@ static const json_t *member_of(const json_t *o, const char *path)
     return json_object_get(o, path);
 }
 
-/* Columns that a UTF-8 text takes, for names beyond ASCII. */
-static int width_of(const char *s)
+/* Places of a terminal that the character takes. */
+static int places(uint32_t cp)
 {
+    int n = wcwidth((wchar_t)cp);
+
+    return n < 0 ? 1 : n;
+}
+
+static int width_of(const char *text)
+{
+    struct str s = str_from(text);
+    uint32_t cp;
+    size_t len;
     int n = 0;
 
-    for (; *s; s++)
-        if (((unsigned char)*s & 0xc0) != 0x80)
-            n++;
+    while ((len = utf8_next(s, &cp)) > 0) {
+        n += places(cp);
+        s = str_skip(s, len);
+    }
     return n;
 }
 
-static void put_cell(const char *text, int width, bool right, bool last)
+/* Cut <text> to <width> places, the last two of them dots. */
+static void cut(char *text, int width)
 {
-    int pad = width - width_of(text);
+    struct str s = str_from(text);
+    int n = 0;
 
+    if (width_of(text) <= width)
+        return;
+    while (s.len > 0) {
+        uint32_t cp;
+        size_t len = utf8_next(s, &cp);
+
+        if (len == 0 || n + places(cp) > width - 2)
+            break;
+        n += places(cp);
+        s = str_skip(s, len);
+    }
+    snprintf(text + (s.p - text), CELL_BYTES - (size_t)(s.p - text), "..");
+}
+
+static void put_cell(char *text, int width, bool right, bool last)
+{
+    int pad;
+
+    cut(text, width);
+    pad = width - width_of(text);
     if (right)
         printf("%*s%s", pad > 0 ? pad : 0, "", text);
     else
@@ -261,10 +333,44 @@ static void put_cell(const char *text, int width, bool right, bool last)
     fputs(last ? "\n" : "  ", stdout);
 }
 
+/* Places in a line of the terminal; 0 when stdout is none. */
+static int terminal_width(void)
+{
+    struct winsize w;
+
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0)
+        return 0;
+    return w.ws_col;
+}
+
+/* Take from the widest texts until the line fits, but never from the first
+ * column, which is what one goes on with, nor from numbers. */
+static void fit(int *width, const struct ctl_column *columns, size_t n)
+{
+    int line = terminal_width();
+    int sum = 2 * ((int)n - 1);
+
+    for (size_t c = 0; c < n; c++)
+        sum += width[c];
+    while (line > 0 && sum > line) {
+        size_t widest = 0;
+
+        for (size_t c = 1; c < n; c++)
+            if (!columns[c].right && width[c] > COLUMN_WIDTH_MIN &&
+                width[c] > width_of(columns[c].title) &&
+                (widest == 0 || width[c] > width[widest]))
+                widest = c;
+        if (widest == 0)
+            return;
+        width[widest]--;
+        sum--;
+    }
+}
+
 void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
                const char *empty)
 {
-    int width[16] = {0};
+    int width[COLUMNS_MAX] = {0};
     char cell[CELL_BYTES];
 
     if (json_array_size(rows) == 0) {
@@ -280,8 +386,11 @@ void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
             if (width_of(cell) > width[c])
                 width[c] = width_of(cell);
         }
-    for (size_t c = 0; c < n; c++)
-        put_cell(columns[c].title, width[c], columns[c].right, c + 1 == n);
+    fit(width, columns, n);
+    for (size_t c = 0; c < n; c++) {
+        snprintf(cell, sizeof(cell), "%s", columns[c].title);
+        put_cell(cell, width[c], columns[c].right, c + 1 == n);
+    }
     for (size_t r = 0; r < json_array_size(rows); r++)
         for (size_t c = 0; c < n; c++) {
             ctl_text(member_of(json_array_get(rows, r), columns[c].member),

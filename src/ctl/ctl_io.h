@@ -31,6 +31,9 @@ void ctl_close(struct ctl_conn *c);
 json_t *ctl_ask(struct ctl_conn *c, const char *cmd, json_t *args,
                 enum ctl_exit *exit_out);
 
+/* Print <v> on stdout as a program reads it, with a line break. */
+void ctl_put_json(const json_t *v);
+
 /* How a column is aligned and cut. */
 struct ctl_column {
     const char *title;
@@ -38,8 +41,9 @@ struct ctl_column {
     bool right;         /* numbers */
 };
 
-/* Print the array <rows> as a table with the <n> columns; "-" stands for
- * null. Prints <empty> when there are no rows. */
+/* Print the array <rows> as a table with the <n> (at most 16) columns; "-"
+ * stands for null. On a terminal, texts are cut so that a row is one line;
+ * elsewhere nothing is. Prints <empty> when there are no rows. */
 void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
                const char *empty);
 
@@ -47,7 +51,7 @@ void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
 void ctl_fields(const json_t *o);
 
 /* <v> as people read it, into <out> of <room> bytes: grouped digits, lists
- * joined, times cut to seconds. */
+ * joined, times cut to seconds, nothing that a terminal would obey. */
 void ctl_text(const json_t *v, char *out, size_t room);
 
 #endif

@@ -4,12 +4,15 @@
  *   0 done, 1 refused, 2 usage, 3 daemon not reachable */
 #include "config.h"
 
+#include <errno.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf/conf.h"
 #include "ctl/ctl_cmds.h"
+#include "ctl/ctl_export.h"
 #include "ctl/ctl_io.h"
 #include "ctl/ctl_top.h"
 
@@ -42,22 +45,36 @@ static void help_cmd(FILE *to, const struct ctl_cmd *c)
                                                                    : "");
 }
 
+static bool is_of_noun(const struct ctl_cmd *c, const char *noun)
+{
+    size_t len = strlen(noun);
+
+    return strncmp(c->name, noun, len) == 0 &&
+           (c->name[len] == ' ' || c->name[len] == '\0');
+}
+
+static bool is_noun(const char *word)
+{
+    const struct ctl_cmd *c = ctl_cmds;
+
+    while (c->name && !is_of_noun(c, word))
+        c++;
+    return c->name;
+}
+
 /* All commands, or those of one noun. */
 static void help(FILE *to, const char *noun)
 {
-    size_t len = noun ? strlen(noun) : 0;
-
     if (!noun)
         fputs("usage: tollctl [--socket PATH] [-c FILE] [--json] NOUN VERB "
               "...\n\n",
               to);
     for (const struct ctl_cmd *c = ctl_cmds; c->name; c++)
-        if (!noun || (strncmp(c->name, noun, len) == 0 &&
-                      (c->name[len] == ' ' || c->name[len] == '\0')))
+        if (!noun || is_of_noun(c, noun))
             help_cmd(to, c);
     if (!noun)
         fputs("\nSPEC is AMOUNT/WINDOW: 500k-tokens/day, "
-              "2M-input-tokens/month, $25/month;\n"
+              "2M-input-tokens/month, '$25/month';\n"
               "WINDOW is minute, hour, day, week, month or total.\n",
               to);
 }
@@ -91,23 +108,38 @@ static bool bad(const char *what, const char *which)
 
 /* ---- words to arguments ------------------------------------------------ */
 
-static void put_list(json_t *args, const char *member, const char *text)
+/* What jansson does not take is no UTF-8: nothing else can be wrong. */
+static bool stored(int rc, const char *member)
+{
+    return rc == 0 || bad("not UTF-8 text", member);
+}
+
+static bool put_text(json_t *args, const char *member, const char *text)
+{
+    return stored(json_object_set_new(args, member, json_string(text)), member);
+}
+
+static bool put_list(json_t *args, const char *member, const char *text)
 {
     json_t *list = json_array();
     char *copy = strdup(text), *rest = copy, *item;
+    int rc = 0;
 
     while (copy && (item = strsep(&rest, ",")) != NULL)
-        if (item[0])
-            json_array_append_new(list, json_string(item));
+        if (item[0] && rc == 0)
+            rc = json_array_append_new(list, json_string(item));
     free(copy);
     json_object_set_new(args, member, list);
+    return stored(rc, member);
 }
 
-static void put_more(json_t *args, const char *member, const char *text)
+static bool put_more(json_t *args, const char *member, const char *text)
 {
     if (!json_object_get(args, member))
         json_object_set_new(args, member, json_array());
-    json_array_append_new(json_object_get(args, member), json_string(text));
+    return stored(
+        json_array_append_new(json_object_get(args, member), json_string(text)),
+        member);
 }
 
 static bool put_pair(json_t *args, const char *member, const char *text)
@@ -120,19 +152,18 @@ static bool put_pair(json_t *args, const char *member, const char *text)
     snprintf(name, sizeof(name), "%.*s", (int)(eq - text), text);
     if (!json_object_get(args, member))
         json_object_set_new(args, member, json_object());
-    json_object_set_new(json_object_get(args, member), name,
-                        json_string(eq + 1));
-    return true;
+    return stored(json_object_set_new(json_object_get(args, member), name,
+                                      json_string(eq + 1)),
+                  member);
 }
 
 static bool put_number(json_t *args, const struct ctl_opt *o, const char *text)
 {
-    char *end;
-    long long v = strtoll(text, &end, 10);
+    uint64_t v;
 
-    if (*text == '\0' || *end != '\0' || v < 0)
+    if (!str_to_u64(str_from(text), &v) || v > INT64_MAX)
         return bad("not a whole number", text);
-    json_object_set_new(args, o->member, json_integer(v));
+    json_object_set_new(args, o->member, json_integer((json_int_t)v));
     return true;
 }
 
@@ -161,19 +192,16 @@ static bool put_opt(json_t *args, const struct ctl_opt *o, const char *text)
     case CTL_OPT_CHOICE:
         return put_choice(args, o, text);
     case CTL_OPT_LIST:
-        put_list(args, o->member, text);
-        return true;
+        return put_list(args, o->member, text);
     case CTL_OPT_MORE:
-        put_more(args, o->member, text);
-        return true;
+        return put_more(args, o->member, text);
     case CTL_OPT_PAIR:
         return put_pair(args, o->member, text);
     case CTL_OPT_FLAG:
         json_object_set_new(args, o->member, json_true());
         return true;
     default:
-        json_object_set_new(args, o->member, json_string(text));
-        return true;
+        return put_text(args, o->member, text);
     }
 }
 
@@ -209,8 +237,7 @@ static json_t *read_args(const struct ctl_cmd *c, int argc, char **argv)
         if (strncmp(argv[i], "--", 2) == 0)
             ok = take_opt(c, argc, argv, &i, args);
         else if (taken < 2 && c->positional[taken])
-            json_object_set_new(args, c->positional[taken++],
-                                json_string(argv[i]));
+            ok = put_text(args, c->positional[taken++], argv[i]);
         else
             ok = bad("unexpected word", argv[i]);
     }
@@ -242,13 +269,13 @@ static enum ctl_exit config_check(const struct tool *t, const char *file)
                                               (int)r.items[i].column, "text",
                                               r.items[i].text));
     }
-    if (e != ERR_OK && r.n_errors == 0)
-        fprintf(stderr, "tollctl: cannot read %s\n", file);
+    if (e != ERR_OK)
+        fprintf(stderr, "tollctl: %s is not good: mistakes=%zu\n", file,
+                r.n_errors);
     if (t->json) {
         json_t *o = json_pack("{s:b, s:O}", "ok", e == ERR_OK, "data", list);
 
-        json_dumpf(o, stdout, JSON_INDENT(2));
-        putchar('\n');
+        ctl_put_json(o);
         json_decref(o);
     } else if (e == ERR_OK) {
         puts("ok");
@@ -257,6 +284,14 @@ static enum ctl_exit config_check(const struct tool *t, const char *file)
     conf_unref(c);
     conf_report_fini(&r);
     return e == ERR_OK ? CTL_DONE : CTL_REFUSED;
+}
+
+static const char *first_mistake(const struct conf_report *r)
+{
+    for (size_t i = 0; i < r->n_items; i++)
+        if (!r->items[i].warning)
+            return r->items[i].text;
+    return "no file";
 }
 
 /* Where the daemon listens; false with the reason on stderr. */
@@ -277,10 +312,25 @@ static bool socket_path(const struct tool *t, char *out, size_t room)
         fprintf(stderr,
                 "tollctl: the config cannot be read (%s); name the "
                 "socket with --socket\n",
-                r.n_items > 0 ? r.items[0].text : "no file");
+                first_mistake(&r));
     conf_unref(c);
     conf_report_fini(&r);
     return ok;
+}
+
+/* Ask once and show the answer. */
+static enum ctl_exit ask_once(const struct tool *t, struct ctl_conn *conn,
+                              const struct ctl_cmd *c, json_t *args)
+{
+    enum ctl_exit status;
+    json_t *data = ctl_ask(conn, c->name, args, &status);
+
+    if (data && (t->json || !c->show))
+        ctl_put_json(data);
+    else if (data)
+        c->show(data);
+    json_decref(data);
+    return status;
 }
 
 static enum ctl_exit run_cmd(const struct tool *t, const struct ctl_cmd *c,
@@ -289,7 +339,6 @@ static enum ctl_exit run_cmd(const struct tool *t, const struct ctl_cmd *c,
     struct ctl_conn conn;
     enum ctl_exit status;
     char path[512];
-    json_t *data;
 
     if (!socket_path(t, path, sizeof(path)) || !ctl_connect(&conn, path)) {
         json_decref(args);
@@ -298,17 +347,11 @@ static enum ctl_exit run_cmd(const struct tool *t, const struct ctl_cmd *c,
     if (strcmp(c->name, "top") == 0 && !t->json) {
         json_decref(args);
         status = ctl_top(&conn);
-        ctl_close(&conn);
-        return status;
+    } else if (strcmp(c->name, "ledger export") == 0) {
+        status = ctl_export(&conn, args, t->json ? NULL : c->show);
+    } else {
+        status = ask_once(t, &conn, c, args);
     }
-    data = ctl_ask(&conn, c->name, args, &status);
-    if (data && (t->json || !c->show)) {
-        json_dumpf(data, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else if (data) {
-        c->show(data);
-    }
-    json_decref(data);
     ctl_close(&conn);
     return status;
 }
@@ -324,6 +367,8 @@ static bool tool_options(struct tool *t, int *argc, char **argv)
     for (int i = 0; i < *argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             t->json = true;
+        } else if (strncmp(argv[i], "--socket=", 9) == 0) {
+            t->socket = argv[i] + 9;
         } else if (strcmp(argv[i], "--socket") == 0 ||
                    strcmp(argv[i], "-c") == 0) {
             if (i + 1 >= *argc)
@@ -341,58 +386,102 @@ static bool tool_options(struct tool *t, int *argc, char **argv)
     return true;
 }
 
-static enum ctl_exit dispatch(const struct tool *t, int argc, char **argv)
+static bool is_help(const char *word)
 {
-    const struct ctl_cmd *c;
-    int words = 0;
-    json_t *args;
+    return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 ||
+           strcmp(word, "-h") == 0;
+}
 
-    if (argc >= 2 && strcmp(argv[1], "help") == 0) {
-        help(stdout, argv[0]);
-        return CTL_DONE;
-    }
-    c = find(argc, argv, &words);
-    if (!c) {
-        fprintf(stderr, "tollctl: unknown command: %s%s%s; see: tollctl help\n",
-                argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+static enum ctl_exit unknown(int argc, char **argv)
+{
+    if (!is_noun(argv[0])) {
+        fprintf(stderr, "tollctl: unknown command: %s; see: tollctl help\n",
+                argv[0]);
         return CTL_USAGE;
     }
-    args = read_args(c, argc - words, argv + words);
+    if (argc > 1)
+        fprintf(stderr, "tollctl: %s has no verb %s:\n", argv[0], argv[1]);
+    else
+        fprintf(stderr, "tollctl: %s needs a verb:\n", argv[0]);
+    help(stderr, argv[0]);
+    return CTL_USAGE;
+}
+
+/* Help of the noun argv[0]. */
+static enum ctl_exit help_noun(int argc, char **argv)
+{
+    if (!is_noun(argv[0]))
+        return unknown(argc, argv);
+    help(stdout, argv[0]);
+    return CTL_DONE;
+}
+
+static enum ctl_exit run_words(const struct tool *t, const struct ctl_cmd *c,
+                               int argc, char **argv)
+{
+    enum ctl_exit e;
+    json_t *args;
+
+    for (int i = 0; i < argc; i++) {
+        if (is_help(argv[i]) && argv[i][0] == '-') {
+            help_cmd(stdout, c);
+            return CTL_DONE;
+        }
+    }
+    args = read_args(c, argc, argv);
     if (!args) {
         fputs("usage:\n", stderr);
         help_cmd(stderr, c);
         return CTL_USAGE;
     }
-    if (strcmp(c->name, "config check") == 0) {
-        enum ctl_exit e =
-            config_check(t, json_string_value(json_object_get(args, "file")));
-
-        json_decref(args);
-        return e;
-    }
-    return run_cmd(t, c, args);
+    if (strcmp(c->name, "config check") != 0)
+        return run_cmd(t, c, args);
+    e = config_check(t, json_string_value(json_object_get(args, "file")));
+    json_decref(args);
+    return e;
 }
 
-int main(int argc, char **argv)
+static enum ctl_exit dispatch(const struct tool *t, int argc, char **argv)
 {
-    struct tool t = {0};
+    const struct ctl_cmd *c;
+    int words = 0;
 
-    argc--;
-    argv++;
-    if (!tool_options(&t, &argc, argv))
-        return CTL_USAGE;
     if (argc == 0) {
         help(stderr, NULL);
         return CTL_USAGE;
     }
-    if (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
-        strcmp(argv[0], "-h") == 0) {
-        help(stdout, argc > 1 ? argv[1] : NULL);
+    if (is_help(argv[0]) && argc > 1)
+        return help_noun(argc - 1, argv + 1);
+    if (is_help(argv[0])) {
+        help(stdout, NULL);
         return CTL_DONE;
     }
     if (strcmp(argv[0], "--version") == 0 || strcmp(argv[0], "-V") == 0) {
         printf("tollctl %s\n", PACKAGE_VERSION);
         return CTL_DONE;
     }
-    return dispatch(&t, argc, argv);
+    if (argc > 1 && is_help(argv[1]))
+        return help_noun(argc, argv);
+    c = find(argc, argv, &words);
+    return c ? run_words(t, c, argc - words, argv + words)
+             : unknown(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    struct tool t = {0};
+    enum ctl_exit e;
+
+    /* Texts are UTF-8; this tells how wide they are. */
+    if (!setlocale(LC_CTYPE, "C.UTF-8"))
+        setlocale(LC_CTYPE, "");
+    argc--;
+    argv++;
+    e = tool_options(&t, &argc, argv) ? dispatch(&t, argc, argv) : CTL_USAGE;
+    /* A secret that was not written is lost: that must not look well. */
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return e;
+    fprintf(stderr, "tollctl: the answer cannot be written: %s\n",
+            strerror(errno));
+    return e == CTL_DONE ? CTL_REFUSED : e;
 }

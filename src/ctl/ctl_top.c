@@ -1,19 +1,28 @@
-/* ctl_top.c - Asks for all metrics once a second and shows differences. */
+/* ctl_top.c - Asks for all metrics once a second and shows differences. The
+ * signals that end a program come through a descriptor here: the terminal has
+ * to be put right before the end. */
 #include "ctl/ctl_top.h"
 
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define FRAME_MS 1000
+
+/* The bound of the last bucket, which has none. */
+#define BOUND_NONE 1e18
 
 /* Sums of a frame. */
 struct frame {
     double requests, errors, input, output, cached;
     double conns, in_flight, resident, lag;
+    double at_s; /* when it was taken */
     double seconds_sum, seconds_count;
     double buckets[64]; /* of tollgate_request_seconds, summed by bound */
     double bounds[64];
@@ -23,8 +32,8 @@ struct frame {
 static void add_bucket(struct frame *f, const char *line, double v)
 {
     const char *le = strstr(line, "le=\"");
-    double bound =
-        le && strncmp(le + 4, "+Inf", 4) != 0 ? strtod(le + 4, NULL) : 1e18;
+    double bound = le && strncmp(le + 4, "+Inf", 4) != 0 ? strtod(le + 4, NULL)
+                                                         : BOUND_NONE;
     size_t i = 0;
 
     while (i < f->n_bounds && f->bounds[i] != bound)
@@ -93,36 +102,43 @@ static void frame_read(struct frame *f, const char *text)
 {
     char *copy = strdup(text), *rest = copy, *line;
 
-    *f = (struct frame){0};
+    *f = (struct frame){.at_s = (double)clock_now_us() / 1e6};
     while (copy && (line = strsep(&rest, "\n")) != NULL)
         if (line[0] != '#')
             add_line(f, line);
     free(copy);
 }
 
-/* The <q> quantile in ms of what came between the frames. */
-static double quantile_ms(const struct frame *a, const struct frame *b,
-                          double q)
+/* Print where the <q> quantile lies of what came between the frames. */
+static void put_quantile(const struct frame *a, const struct frame *b, double q,
+                         const char *name)
 {
     double want = (b->seconds_count - a->seconds_count) * q;
 
-    for (size_t i = 0; i < b->n_bounds; i++) {
+    for (size_t i = 0; i < b->n_bounds && want > 0; i++) {
         double before = i < a->n_bounds ? a->buckets[i] : 0;
 
-        if (b->buckets[i] - before >= want && want > 0)
-            return b->bounds[i] * 1000;
+        if (b->buckets[i] - before < want)
+            continue;
+        if (b->bounds[i] < BOUND_NONE)
+            printf("%s <= %.1f ms   ", name, b->bounds[i] * 1000);
+        else
+            printf("%s  > %.1f ms   ", name,
+                   i > 0 ? b->bounds[i - 1] * 1000 : 0);
+        return;
     }
-    return 0;
+    printf("%s -   ", name);
 }
 
 static void show(const struct frame *a, const struct frame *b,
-                 const json_t *targets, double secs)
+                 const json_t *targets)
 {
     static const struct ctl_column columns[] = {
         {"TARGET", "name", false},        {"STATE", "state", false},
         {"IN FLIGHT", "in_flight", true}, {"ATTEMPTS", "requests", true},
         {"FAILURES", "failures", true},   {"LAST ERROR", "last_error", false},
     };
+    double secs = b->at_s - a->at_s > 0.001 ? b->at_s - a->at_s : 0.001;
 
     printf("requests  %10.1f /s   errors %8.1f /s   in flight %6.0f   "
            "connections %6.0f\n",
@@ -131,27 +147,40 @@ static void show(const struct frame *a, const struct frame *b,
     printf("tokens    %10.1f /s in   %8.1f /s out   %8.1f /s cached\n",
            (b->input - a->input) / secs, (b->output - a->output) / secs,
            (b->cached - a->cached) / secs);
-    printf("latency   p50 <= %.1f ms   p99 <= %.1f ms   loop lag %.1f ms   "
-           "memory %.1f MiB\n\n",
-           quantile_ms(a, b, 0.5), quantile_ms(a, b, 0.99), b->lag * 1000,
+    fputs("latency   ", stdout);
+    put_quantile(a, b, 0.5, "p50");
+    put_quantile(a, b, 0.99, "p99");
+    printf("loop lag %.1f ms   memory %.1f MiB\n\n", b->lag * 1000,
            b->resident / 1048576);
     ctl_table(json_object_get(targets, "data"), columns,
               sizeof(columns) / sizeof(columns[0]), "no upstreams");
     fflush(stdout);
 }
 
-/* Wait one frame; true when the user wants to leave. */
-static bool wait_frame(bool keys)
+/* Wait one frame; true when it is time to leave. */
+static bool wait_frame(int signals, bool keys)
 {
-    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-    char c = 0;
+    struct pollfd p[2] = {{.fd = signals, .events = POLLIN},
+                          {.fd = keys ? STDIN_FILENO : -1, .events = POLLIN}};
+    uint64_t end_us = clock_now_us() + FRAME_MS * 1000;
 
-    if (poll(&p, keys ? 1 : 0, FRAME_MS) <= 0)
-        return false;
-    return read(STDIN_FILENO, &c, 1) <= 0 || c == 'q' || c == 3;
+    for (;;) {
+        uint64_t now_us = clock_now_us();
+        char c = 0;
+
+        if (now_us >= end_us)
+            return false;
+        if (poll(p, 2, (int)((end_us - now_us) / 1000) + 1) <= 0)
+            continue;
+        if (p[0].revents)
+            return true;
+        if (p[1].revents &&
+            (read(STDIN_FILENO, &c, 1) <= 0 || c == 'q' || c == 3))
+            return true;
+    }
 }
 
-static enum ctl_exit loop(struct ctl_conn *c, bool tty)
+static enum ctl_exit loop(struct ctl_conn *c, int signals, bool tty)
 {
     struct frame a, b;
     enum ctl_exit status;
@@ -167,14 +196,14 @@ static enum ctl_exit loop(struct ctl_conn *c, bool tty)
         if (!first) {
             if (tty)
                 fputs("\033[H\033[2J", stdout);
-            show(&a, &b, json_object_get(data, "targets"), FRAME_MS / 1000.0);
+            show(&a, &b, json_object_get(data, "targets"));
         }
         json_decref(data);
         if (!first && !tty)
             return CTL_DONE;
         first = false;
         a = b;
-        if (wait_frame(tty))
+        if (wait_frame(signals, tty))
             return CTL_DONE;
     }
 }
@@ -184,13 +213,24 @@ enum ctl_exit ctl_top(struct ctl_conn *c)
     bool tty = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
     struct termios was, raw;
     enum ctl_exit status;
+    sigset_t ends;
+    int signals;
 
     if (!tty || tcgetattr(STDIN_FILENO, &was) != 0)
-        return loop(c, false);
+        return loop(c, -1, false);
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGHUP);
+    signals = signalfd(-1, &ends, SFD_CLOEXEC);
+    if (signals >= 0)
+        sigprocmask(SIG_BLOCK, &ends, NULL);
     raw = was;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG);
     tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-    status = loop(c, true);
+    status = loop(c, signals, true);
     tcsetattr(STDIN_FILENO, TCSANOW, &was);
+    if (signals >= 0)
+        close(signals);
     return status;
 }

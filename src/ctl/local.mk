@@ -2,6 +2,7 @@
 bin_PROGRAMS += tollctl
 tollctl_SOURCES = \
     src/ctl/ctl_cmds.c src/ctl/ctl_cmds.h \
+    src/ctl/ctl_export.c src/ctl/ctl_export.h \
     src/ctl/ctl_io.c src/ctl/ctl_io.h \
     src/ctl/ctl_main.c \
     src/ctl/ctl_top.c src/ctl/ctl_top.h

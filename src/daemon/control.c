@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "conf/conf.h"
+#include "daemon/control_args.h"
 #include "daemon/daemon.h"
 
 #define LINE_BYTES_MAX (1024u * 1024)
@@ -32,6 +33,7 @@ struct control {
     struct daemon *d;        /* borrowed */
     int fd;                  /* owned */
     struct event *accept_ev; /* owned */
+    struct event *again_ev;  /* owned: accepts again after a rest */
     char *path;              /* owned */
     unsigned n_peers;
     LIST_HEAD(, peer) peers; /* owned */
@@ -75,10 +77,14 @@ static json_t *run_cmd(struct daemon *d, const json_t *ask)
     }
     buf_init(&why, 64 * 1024);
     data = cmd->run(d, json_is_object(args) ? args : none, &why);
+    if (cmd->changes)
+        log_note(LOG_CTL, "command: name=\"%s\" result=%s", cmd->name,
+                 data ? "done" : "refused");
     if (data)
         answer = json_pack("{s:b, s:o}", "ok", 1, "data", data);
     else if (why.len > 0)
-        answer = json_pack("{s:b, s:s%}", "ok", 0, "error", why.p, why.len);
+        answer =
+            json_pack("{s:b, s:o}", "ok", 0, "error", json_text(buf_str(&why)));
     else
         answer = fail("the command failed without a reason");
     json_decref(none);
@@ -103,6 +109,12 @@ static void answer_line(struct peer *p, const char *line, size_t len)
 
 /* ---- connections ------------------------------------------------------- */
 
+static void on_written(struct bufferevent *bev, void *arg)
+{
+    (void)bev;
+    peer_free(arg);
+}
+
 static void on_read(struct bufferevent *bev, void *arg)
 {
     struct peer *p = arg;
@@ -120,11 +132,15 @@ static void on_read(struct bufferevent *bev, void *arg)
     }
 }
 
+/* A peer that has nothing more to ask may still read its answers. */
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
-    (void)bev;
-    (void)what;
-    peer_free(arg);
+    bool is_waiting = evbuffer_get_length(bufferevent_get_output(bev)) > 0;
+
+    if ((what & BEV_EVENT_EOF) && is_waiting)
+        bufferevent_setcb(bev, NULL, on_written, on_event, arg);
+    else
+        peer_free(arg);
 }
 
 static bool peer_may(int fd)
@@ -156,12 +172,37 @@ static void peer_new(struct control *c, int fd)
     bufferevent_enable(p->bev, EV_READ | EV_WRITE);
 }
 
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *c = arg;
+
+    (void)fd;
+    (void)what;
+    if (event_add(c->accept_ev, NULL) != 0)
+        log_err(LOG_CTL, "no control connections from now on");
+}
+
+/* Without descriptors the peer stays in the queue and would wake us at once
+ * again. */
+static void rest(struct control *c)
+{
+    const struct timeval tv = {1, 0};
+
+    log_warn(LOG_CTL, "cannot accept a control connection: %s",
+             strerror(errno));
+    if (event_add(c->again_ev, &tv) == 0)
+        event_del(c->accept_ev);
+}
+
 static void on_accept(evutil_socket_t lfd, short what, void *arg)
 {
     struct control *c = arg;
     int fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     (void)what;
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+                   errno == ENOMEM))
+        rest(c);
     if (fd < 0)
         return;
     if (c->n_peers >= PEERS_MAX || !peer_may(fd)) {
@@ -228,7 +269,8 @@ enum err control_open(struct daemon *d, struct control **out)
     if (e == ERR_OK) {
         c->accept_ev =
             event_new(d->base, c->fd, EV_READ | EV_PERSIST, on_accept, c);
-        if (!c->accept_ev || event_add(c->accept_ev, NULL) != 0)
+        c->again_ev = evtimer_new(d->base, on_again, c);
+        if (!c->accept_ev || !c->again_ev || event_add(c->accept_ev, NULL) != 0)
             e = ERR_NOMEM;
     }
     if (e != ERR_OK) {
@@ -249,6 +291,8 @@ void control_close(struct control *c)
         peer_free(p);
     if (c->accept_ev)
         event_free(c->accept_ev);
+    if (c->again_ev)
+        event_free(c->again_ev);
     if (c->path)
         unlink(c->path);
     if (c->fd >= 0)

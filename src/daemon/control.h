@@ -26,6 +26,7 @@ typedef json_t *control_fn(struct daemon *d, const json_t *args,
 struct control_cmd {
     const char *name; /* "key create" */
     control_fn *run;
+    bool changes; /* something, and so is logged */
 };
 
 /* All commands, ended by a NULL name: see control_cmds.c. */

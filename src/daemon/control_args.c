@@ -8,6 +8,7 @@
 #include "account/keytab.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 json_t *control_fail(struct buf *why, const char *fmt, ...)
 {
@@ -27,6 +28,37 @@ static struct str json_str(const json_t *v)
     return json_is_string(v)
                ? str_of(json_string_value(v), json_string_length(v))
                : (struct str){NULL, 0};
+}
+
+json_t *json_text(struct str s)
+{
+    json_t *v = json_stringn(s.len ? s.p : "", s.len);
+    struct buf fixed;
+
+    if (v)
+        return v;
+    buf_init(&fixed, s.len);
+    while (s.len > 0) {
+        size_t good = utf8_valid_len(s);
+
+        if (buf_put(&fixed, s.p, good) != ERR_OK ||
+            (good < s.len && buf_put(&fixed, "?", 1) != ERR_OK))
+            break;
+        s = str_skip(s, good + 1);
+    }
+    v = json_stringn(fixed.len ? fixed.p : "", fixed.len);
+    buf_fini(&fixed);
+    return v;
+}
+
+json_t *json_time(int64_t wall_ms)
+{
+    char text[CLOCK_RFC3339_SIZE];
+
+    if (wall_ms == 0)
+        return json_null();
+    clock_format_rfc3339(wall_ms < 0 ? 0 : (uint64_t)wall_ms, text);
+    return json_string(text);
 }
 
 struct str args_str(const json_t *args, const char *name)
@@ -68,30 +100,88 @@ bool args_span_ms(struct str text, int64_t *ms_out)
     return false;
 }
 
+/* Cut <n> digits off <s> as a number of at most <max>. */
+static bool take_number(struct str *s, size_t n, int max, int *out)
+{
+    uint64_t v;
+
+    if (s->len < n || !str_to_u64(str_of(s->p, n), &v) || v > (uint64_t)max)
+        return false;
+    *out = (int)v;
+    *s = str_skip(*s, n);
+    return true;
+}
+
+static bool take_char(struct str *s, const char *any)
+{
+    if (s->len == 0 || s->p[0] == '\0' || !strchr(any, s->p[0]))
+        return false;
+    *s = str_skip(*s, 1);
+    return true;
+}
+
+/* The clock time behind a date: "10:00:00", a fraction, and "Z" or "+01:00".
+ * <ms_out> gets the fraction and the offset. */
+static bool take_clock(struct str *s, struct tm *tm, int64_t *ms_out)
+{
+    int hours = 0, minutes = 0, digit, scale = 100;
+    bool west;
+
+    *ms_out = 0;
+    if (!take_number(s, 2, 23, &tm->tm_hour) || !take_char(s, ":") ||
+        !take_number(s, 2, 59, &tm->tm_min) || !take_char(s, ":") ||
+        !take_number(s, 2, 59, &tm->tm_sec))
+        return false;
+    if (take_char(s, ".")) {
+        if (!take_number(s, 1, 9, &digit))
+            return false;
+        do {
+            *ms_out += digit * scale;
+            scale /= 10;
+        } while (take_number(s, 1, 9, &digit));
+    }
+    if (take_char(s, "Zz"))
+        return true;
+    west = s->len > 0 && s->p[0] == '-';
+    if (!take_char(s, "+-") || !take_number(s, 2, 23, &hours) ||
+        !take_char(s, ":") || !take_number(s, 2, 59, &minutes))
+        return false;
+    *ms_out += (west ? 1 : -1) * (hours * 60 + minutes) * INT64_C(60000);
+    return true;
+}
+
+/* A day, or a day and a time as RFC 3339 has them. */
+static bool date_ms(struct str s, int64_t *ms_out)
+{
+    struct tm tm = {0};
+    int64_t ms = 0;
+    int day;
+    time_t t;
+
+    if (!take_number(&s, 4, 9999, &tm.tm_year) || !take_char(&s, "-") ||
+        !take_number(&s, 2, 12, &tm.tm_mon) || !take_char(&s, "-") ||
+        !take_number(&s, 2, 31, &tm.tm_mday) || tm.tm_mon == 0)
+        return false;
+    if (take_char(&s, "Tt ") && !take_clock(&s, &tm, &ms))
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    day = tm.tm_mday;
+    t = timegm(&tm);
+    /* The 31st of a month that has 30 days has become another day. */
+    if (s.len > 0 || tm.tm_mday != day)
+        return false;
+    *ms_out = (int64_t)t * 1000 + ms;
+    return true;
+}
+
 bool args_time_ms(struct str text, int64_t now_ms, bool back, int64_t *ms_out)
 {
-    char room[40];
-    struct tm tm = {0};
     int64_t span_ms;
-    const char *end;
 
-    if (args_span_ms(text, &span_ms)) {
-        *ms_out = back ? now_ms - span_ms : now_ms + span_ms;
-        return true;
-    }
-    if (text.len == 0 || text.len >= sizeof(room))
-        return false;
-    memcpy(room, text.p, text.len);
-    room[text.len] = '\0';
-    end = strptime(room, "%Y-%m-%d", &tm);
-    if (!end)
-        return false;
-    if (*end != '\0') {
-        end = strptime(end, "T%H:%M:%S", &tm);
-        if (!end || strcmp(end, "Z") != 0)
-            return false;
-    }
-    *ms_out = (int64_t)timegm(&tm) * 1000;
+    if (!args_span_ms(text, &span_ms))
+        return date_ms(text, ms_out);
+    *ms_out = back ? now_ms - span_ms : now_ms + span_ms;
     return true;
 }
 
@@ -119,6 +209,11 @@ static bool read_models(struct spec_reader *r, const json_t *v)
 
     if (!list)
         return no_room(r);
+    /* No list means every model, which nobody shall get by an empty word. */
+    if (n == 0) {
+        control_fail(r->why, "models is empty; write '*' for every model");
+        return false;
+    }
     for (size_t i = 0; i < n; i++) {
         list[i] = json_str(json_array_get(v, i));
         if (list[i].len == 0) {
@@ -139,13 +234,15 @@ static bool read_budgets(struct spec_reader *r, const json_t *v)
 
     if (!list)
         return no_room(r);
+    if (n == 1 && str_eq(json_str(json_array_get(v, 0)), STR("none")))
+        n = 0;
     for (size_t i = 0; i < n; i++) {
         struct str text = json_str(json_array_get(v, i));
 
         if (budget_spec_parse(text, &list[i]) != ERR_OK) {
             control_fail(r->why,
                          "budget '%.*s' is not AMOUNT/WINDOW; write e.g. "
-                         "500k-tokens/day or $25/month",
+                         "500k-tokens/day, $25/month or, for no budget, none",
                          STR_ARG(text));
             return false;
         }
@@ -195,20 +292,28 @@ static bool read_number(struct spec_reader *r, const char *name,
 static bool read_expires(struct spec_reader *r, const json_t *v)
 {
     struct str text = json_str(v);
+    int64_t now_ms, at_ms = 0;
 
     clock_update();
+    now_ms = (int64_t)clock_wall_ms();
+    if (!str_eq(text, STR("never")) &&
+        !args_time_ms(text, now_ms, false, &at_ms)) {
+        control_fail(r->why,
+                     "expires '%.*s' is no time; write e.g. 30d, "
+                     "2026-12-31 or never",
+                     STR_ARG(text));
+        return false;
+    }
+    if (!str_eq(text, STR("never")) && at_ms <= now_ms) {
+        control_fail(r->why,
+                     "expires '%.*s' is not in the future; to refuse a key "
+                     "now, block it",
+                     STR_ARG(text));
+        return false;
+    }
     r->fields |= KEY_SET_EXPIRES;
-    r->spec->expires_wall_ms = 0;
-    if (str_eq(text, STR("never")))
-        return true;
-    if (args_time_ms(text, (int64_t)clock_wall_ms(), false,
-                     &r->spec->expires_wall_ms))
-        return true;
-    control_fail(r->why,
-                 "expires '%.*s' is no time; write e.g. 30d, "
-                 "2026-12-31 or never",
-                 STR_ARG(text));
-    return false;
+    r->spec->expires_wall_ms = at_ms;
+    return true;
 }
 
 static bool read_member(struct spec_reader *r, const char *name, json_t *v)
@@ -255,6 +360,10 @@ bool args_key_spec(const json_t *args, const char *skip, struct arena *a,
     bool ok = true;
 
     r.soft = json_is_true(json_object_get(args, "soft"));
+    if (r.soft && !json_object_get(args, "budgets")) {
+        control_fail(why, "soft is said of budgets; give them, too");
+        ok = false;
+    }
     json_object_foreach(copy, name, v)
     {
         if (skip && strcmp(name, skip) == 0)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/control.h"
+#include "daemon/control_args.h"
 #include "daemon/control_info.h"
 #include "daemon/control_keys.h"
 #include "daemon/daemon.h"
@@ -88,8 +89,7 @@ static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)
     buf_init(&report, 64 * 1024);
     ok = daemon_reload(d, &report);
     if (ok)
-        data =
-            json_pack("{s:s%}", "report", report.p ? report.p : "", report.len);
+        data = json_pack("{s:o}", "report", json_text(buf_str(&report)));
     else if (buf_printf(why, "the config is bad, the old one stays:\n%.*s",
                         STR_ARG(buf_str(&report))) != ERR_OK)
         log_debug(LOG_CTL, "reason is cut");
@@ -112,45 +112,42 @@ static json_t *cmd_log_level(struct daemon *d, const json_t *args,
     enum log_level level;
 
     (void)d;
-    if (!log_level_parse(str_from(name), &level)) {
-        if (buf_printf(why, "unknown level; write err, warn, note, info or "
-                            "debug") != ERR_OK)
-            log_debug(LOG_CTL, "reason is cut");
-        return NULL;
-    }
+    if (!log_level_parse(str_from(name), &level))
+        return control_fail(why, "unknown level; write err, warn, note, info "
+                                 "or debug");
     log_level_set(level);
     log_note(LOG_MAIN, "log level set: level=%s", log_level_name(level));
     return json_pack("{s:s}", "level", log_level_name(level));
 }
 
 const struct control_cmd control_cmds[] = {
-    {"status", cmd_status},
-    {"reload", cmd_reload},
-    {"drain", cmd_drain},
-    {"log-level", cmd_log_level},
-    {"key create", control_key_create},
-    {"key list", control_key_list},
-    {"key show", control_key_show},
-    {"key update", control_key_update},
-    {"key block", control_key_block},
-    {"key unblock", control_key_unblock},
-    {"key rotate", control_key_rotate},
-    {"key delete", control_key_delete},
-    {"team create", control_team_create},
-    {"team list", control_team_list},
-    {"team show", control_team_show},
-    {"team update", control_team_update},
-    {"team delete", control_team_delete},
-    {"usage", control_usage},
-    {"target list", control_target_list},
-    {"target drain", control_target_drain},
-    {"target resume", control_target_resume},
-    {"model list", control_model_list},
-    {"config show", control_config_show},
-    {"config explain", control_config_explain},
-    {"ledger verify", control_ledger_verify},
-    {"ledger export", control_ledger_export},
-    {"request show", control_request_show},
-    {"top", control_top},
-    {NULL, NULL},
+    {"status", cmd_status, false},
+    {"reload", cmd_reload, true},
+    {"drain", cmd_drain, true},
+    {"log-level", cmd_log_level, true},
+    {"key create", control_key_create, true},
+    {"key list", control_key_list, false},
+    {"key show", control_key_show, false},
+    {"key update", control_key_update, true},
+    {"key block", control_key_block, true},
+    {"key unblock", control_key_unblock, true},
+    {"key rotate", control_key_rotate, true},
+    {"key delete", control_key_delete, true},
+    {"team create", control_team_create, true},
+    {"team list", control_team_list, false},
+    {"team show", control_team_show, false},
+    {"team update", control_team_update, true},
+    {"team delete", control_team_delete, true},
+    {"usage", control_usage, false},
+    {"target list", control_target_list, false},
+    {"target drain", control_target_drain, true},
+    {"target resume", control_target_resume, true},
+    {"model list", control_model_list, false},
+    {"config show", control_config_show, false},
+    {"config explain", control_config_explain, false},
+    {"ledger verify", control_ledger_verify, false},
+    {"ledger export", control_ledger_export, false},
+    {"request show", control_request_show, false},
+    {"top", control_top, false},
+    {NULL, NULL, false},
 };

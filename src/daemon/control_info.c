@@ -16,26 +16,11 @@
 #include "serve/route.h"
 #include "serve/target.h"
 
-#define EXPORT_ROWS_MAX 100000 /* rows of one answer */
-
-static json_t *js(struct str s)
-{
-    return json_stringn(s.len ? s.p : "", s.len);
-}
+#define EXPORT_ROWS 1000 /* of one answer */
 
 static json_t *js_or_null(struct str s)
 {
-    return s.len ? js(s) : json_null();
-}
-
-static json_t *time_json(uint64_t wall_ms)
-{
-    char text[CLOCK_RFC3339_SIZE];
-
-    if (wall_ms == 0)
-        return json_null();
-    clock_format_rfc3339(wall_ms, text);
-    return json_string(text);
+    return s.len ? json_text(s) : json_null();
 }
 
 static json_t *usd_json(int64_t nusd)
@@ -80,11 +65,13 @@ static json_t *sum_json(struct daemon *d, const struct usage_sum *s,
         (json_int_t)s->ms_total, "cost_usd", usd_json(s->cost_nusd));
 
     if (by != USAGE_BY_NONE)
-        json_object_set_new(o, usage_by_names[by], json_string(s->name));
+        json_object_set_new(o, usage_by_names[by],
+                            json_text(str_from(s->name)));
     if (by == USAGE_BY_KEY) {
         const struct key *k = keytab_find(d->keys, str_from(s->name));
 
-        json_object_set_new(o, "name", k ? js(k->spec.name) : json_null());
+        json_object_set_new(o, "name",
+                            k ? json_text(k->spec.name) : json_null());
         key_unref(k);
     }
     return o;
@@ -114,6 +101,8 @@ static bool usage_times(const json_t *args, struct usage_query *q,
                      STR_ARG(until));
         return false;
     }
+    if (until.len > 0 && q->until_wall_ms <= 0)
+        q->until_wall_ms = 1; /* 0 would mean no end */
     return true;
 }
 
@@ -146,7 +135,12 @@ json_t *control_usage(struct daemon *d, const json_t *args, struct buf *why)
         return NULL;
     if (ref.len > 0) {
         k = keytab_find(d->keys, ref);
-        q.key_id = k ? k->id : ref; /* a deleted key's id still has rows */
+        q.key_id = k ? k->id : ref;
+        /* The rows of a deleted key, and of everybody, go by their id. */
+        if (!k && !str_starts(ref, STR("key_")) &&
+            !str_eq(ref, STR("anonymous")))
+            return control_fail(why, "no such key; name a deleted one by its "
+                                     "id");
     }
     data = usage_answer(d, &q, why);
     key_unref(k);
@@ -164,13 +158,13 @@ static json_t *target_json(const struct daemon *d, const struct target_view *v)
                                                                      : "up";
 
     return json_pack(
-        "{s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "name", js(v->name),
-        "state", state, "breaker", "closed", "in_flight",
+        "{s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "name",
+        json_text(v->name), "state", state, "breaker", "closed", "in_flight",
         (json_int_t)v->in_flight, "requests", (json_int_t)v->requests,
         "failures", (json_int_t)v->failures, "last_error",
-        v->last_error[0] ? json_string(v->last_error) : json_null(),
-        "last_error_time", time_json(v->last_error_wall_ms), "last_ok_time",
-        time_json(v->last_ok_wall_ms));
+        v->last_error[0] ? json_text(str_from(v->last_error)) : json_null(),
+        "last_error_time", json_time((int64_t)v->last_error_wall_ms),
+        "last_ok_time", json_time((int64_t)v->last_ok_wall_ms));
 }
 
 json_t *control_target_list(struct daemon *d, const json_t *args,
@@ -198,7 +192,7 @@ static json_t *target_set(struct daemon *d, const json_t *args, bool drain,
     if (!t)
         return control_fail(why, "no such target; see: tollctl target list");
     target_drain(t, drain);
-    return json_pack("{s:o, s:s}", "name", js(name), "state",
+    return json_pack("{s:o, s:s}", "name", json_text(name), "state",
                      drain ? "draining" : "up");
 }
 
@@ -229,7 +223,7 @@ static json_t *route_targets(const struct conf *c, struct str model)
         struct str by = t->upstream >= 0 ? t->upstream_name : t->engine_name;
 
         snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(by), STR_ARG(to));
-        json_array_append_new(list, json_string(text));
+        json_array_append_new(list, json_text(str_from(text)));
     }
     return list;
 }
@@ -250,16 +244,16 @@ static void add_model(struct str model, struct str owner, void *arg)
     have = json_object_get(w->seen, name);
     snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(owner), STR_ARG(model));
     if (have) {
-        json_array_append_new(have, json_string(text));
+        json_array_append_new(have, json_text(str_from(text)));
         return;
     }
     targets = route_targets(w->c, model);
     if (!w->c->routes_given)
-        json_array_append_new(targets, json_string(text));
+        json_array_append_new(targets, json_text(str_from(text)));
     json_object_set(w->seen, name, targets);
-    json_array_append_new(w->list,
-                          json_pack("{s:s, s:o, s:n}", "id", name, "targets",
-                                    targets, "context_length"));
+    json_array_append_new(
+        w->list, json_pack("{s:o, s:o, s:n}", "id", json_text(str_from(name)),
+                           "targets", targets, "context_length"));
 }
 
 json_t *control_model_list(struct daemon *d, const json_t *args,
@@ -285,7 +279,7 @@ json_t *control_config_show(struct daemon *d, const json_t *args,
     (void)args;
     buf_init(&text, 4 * 1024 * 1024);
     if (conf_print(d->conf, &text) == ERR_OK)
-        data = json_pack("{s:s%}", "yaml", text.p, text.len);
+        data = json_pack("{s:o}", "yaml", json_text(buf_str(&text)));
     buf_fini(&text);
     return data ? data : control_fail(why, "out of memory");
 }
@@ -319,7 +313,7 @@ static json_t *explain_targets(struct daemon *d, struct str model)
     for (size_t i = 0; i < c->n_upstreams; i++)
         if (!c->upstreams[i].models_given ||
             conf_upstream_serves(&c->upstreams[i], model))
-            json_array_append_new(list, js(c->upstreams[i].name));
+            json_array_append_new(list, json_text(c->upstreams[i].name));
     return list;
 }
 
@@ -346,11 +340,12 @@ json_t *control_config_explain(struct daemon *d, const json_t *args,
          (k->spec.expires_wall_ms == 0 ||
           k->spec.expires_wall_ms > (int64_t)clock_wall_ms());
     r = d->conf->routes_given ? conf_route_find(d->conf, model) : NULL;
-    data = json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o}", "key", js(k->id),
-                     "model", js(model), "allowed", ok, "why", reason, "route",
-                     r ? js(r->model) : json_null(), "targets",
-                     explain_targets(d, model), "limits",
-                     control_limits_json(&k->spec.limits));
+    data =
+        json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o}", "key",
+                  json_text(k->id), "model", json_text(model), "allowed", ok,
+                  "why", reason, "route", r ? json_text(r->model) : json_null(),
+                  "targets", explain_targets(d, model), "limits",
+                  control_limits_json(&k->spec.limits));
     key_unref(k);
     return data;
 }
@@ -368,8 +363,8 @@ json_t *control_ledger_verify(struct daemon *d, const json_t *args,
     buf_init(&report, 64 * 1024);
     e = ledger_verify(d->ledger, &report);
     if (e == ERR_OK)
-        data = json_pack("{s:b, s:s%}", "ok", 1, "report",
-                         report.p ? report.p : "", report.len);
+        data = json_pack("{s:b, s:o}", "ok", 1, "report",
+                         json_text(buf_str(&report)));
     else
         control_fail(why, "%.*s", STR_ARG(buf_str(&report)));
     buf_fini(&report);
@@ -381,14 +376,15 @@ static json_t *row_json(const struct usage_row *r)
     static const char *const sources[ROW_SOURCE_COUNT] = {
         "none", "upstream", "engine", "estimated"};
     json_t *o = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i}", "id", js(r->id),
-        "time", time_json((uint64_t)r->time_wall_ms), "key", js(r->key_id),
-        "team", js_or_null(r->team), "endpoint", js(r->endpoint), "model",
-        js_or_null(r->model), "target", js_or_null(r->target), "target_model",
-        js_or_null(r->target_model), "status", (int)r->status, "attempts",
-        (int)r->attempts);
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i}", "id",
+        json_text(r->id), "time", json_time(r->time_wall_ms), "key",
+        json_text(r->key_id), "team", js_or_null(r->team), "endpoint",
+        json_text(r->endpoint), "model", js_or_null(r->model), "target",
+        js_or_null(r->target), "target_model", js_or_null(r->target_model),
+        "status", (int)r->status, "attempts", (int)r->attempts);
     json_t *more = json_pack(
-        "{s:b, s:b, s:b, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o}",
+        "{s:b, s:b, s:b, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o, "
+        "s:o}",
         "stream", (r->flags & ROW_STREAM) != 0, "client_gone",
         (r->flags & ROW_CLIENT_GONE) != 0, "incomplete",
         (r->flags & ROW_INCOMPLETE) != 0, "usage_source",
@@ -399,42 +395,83 @@ static json_t *row_json(const struct usage_row *r)
         usd_json(r->cost_nusd), "ms_total", (json_int_t)r->ms_total,
         "ms_first_byte", (json_int_t)r->ms_first_byte, "bytes_in",
         (json_int_t)r->bytes_in, "bytes_out", (json_int_t)r->bytes_out,
-        "reason", js_or_null(r->reason));
+        "finish", js_or_null(r->finish), "reason", js_or_null(r->reason));
 
     json_object_update(o, more);
     json_decref(more);
     return o;
 }
 
+/* A page of rows in the making. */
+struct export
+{
+    json_t *list;
+    int64_t after_ms; /* time and id of the last row of the page before */
+    struct str after; /* empty for the first page */
+    int64_t last_ms;  /* of the last row in <list> */
+    char last[ROW_ID_LEN + 1];
+};
+
 static enum err export_row(void *arg, const struct usage_row *row)
 {
-    json_t *list = arg;
+    struct export *e = arg;
 
-    if (json_array_size(list) >= EXPORT_ROWS_MAX)
+    /* Rows of the same time stand in the order of their ids. */
+    if (row->time_wall_ms == e->after_ms && e->after.len == row->id.len &&
+        memcmp(row->id.p, e->after.p, row->id.len) <= 0)
+        return ERR_OK;
+    if (json_array_size(e->list) >= EXPORT_ROWS)
         return ERR_FULL;
-    json_array_append_new(list, row_json(row));
+    json_array_append_new(e->list, row_json(row));
+    e->last_ms = row->time_wall_ms;
+    snprintf(e->last, sizeof(e->last), "%.*s", STR_ARG(row->id));
     return ERR_OK;
+}
+
+/* Where to go on: "TIME/ID", as control_ledger_export() gave it. */
+static bool export_after(struct export *e, struct str text)
+{
+    size_t slash = str_find_char(text, '/');
+    uint64_t ms;
+
+    if (text.len == 0)
+        return true;
+    e->after = str_skip(text, slash + 1);
+    if (!str_to_u64(str_of(text.p, slash), &ms) || ms > INT64_MAX ||
+        e->after.len != ROW_ID_LEN)
+        return false;
+    e->after_ms = (int64_t)ms;
+    return true;
 }
 
 json_t *control_ledger_export(struct daemon *d, const json_t *args,
                               struct buf *why)
 {
     struct usage_query q = {.by = USAGE_BY_NONE};
-    json_t *list;
+    struct export x = {.after_ms = -1};
+    json_t *next = json_null();
+    char text[64];
     enum err e;
 
     if (!usage_times(args, &q, why))
         return NULL;
-    if (ledger_flush(d->ledger) != ERR_OK)
-        return control_fail(why, "the ledger cannot be written now");
-    list = json_array();
+    if (!export_after(&x, args_str(args, "after")))
+        return control_fail(why, "after is no place in the ledger");
+    if (q.since_wall_ms < x.after_ms)
+        q.since_wall_ms = x.after_ms;
+    x.list = json_array();
     e = ledger_export(d->ledger, q.since_wall_ms, q.until_wall_ms, export_row,
-                      list);
+                      &x);
     if (e != ERR_OK && e != ERR_FULL) {
-        json_decref(list);
-        return control_fail(why, "the ledger cannot be read; see the log");
+        json_decref(x.list);
+        return control_fail(why, "the ledger cannot be %s now; see the log",
+                            e == ERR_LEDGER ? "written" : "read");
     }
-    return json_pack("{s:o, s:b}", "data", list, "has_more", e == ERR_FULL);
+    if (e == ERR_FULL) {
+        snprintf(text, sizeof(text), "%" PRId64 "/%s", x.last_ms, x.last);
+        next = json_string(text);
+    }
+    return json_pack("{s:o, s:o}", "data", x.list, "next", next);
 }
 
 json_t *control_request_show(struct daemon *d, const json_t *args,
@@ -465,8 +502,8 @@ json_t *control_top(struct daemon *d, const json_t *args, struct buf *why)
     (void)args;
     buf_init(&text, 16 * 1024 * 1024);
     if (status_metrics(d, &text) == ERR_OK)
-        data = json_pack("{s:s%, s:o}", "metrics", text.p, text.len, "targets",
-                         control_target_list(d, args, why));
+        data = json_pack("{s:o, s:o}", "metrics", json_text(buf_str(&text)),
+                         "targets", control_target_list(d, args, why));
     buf_fini(&text);
     return data ? data : control_fail(why, "out of memory");
 }

@@ -8,27 +8,13 @@
 
 #include "account/keytab.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "daemon/control_args.h"
 #include "daemon/daemon.h"
 
 #define SPEC_BYTES_MAX (256 * 1024)
 
 /* ---- to JSON ----------------------------------------------------------- */
-
-static json_t *js(struct str s)
-{
-    return json_stringn(s.len ? s.p : "", s.len);
-}
-
-static json_t *time_json(int64_t wall_ms)
-{
-    char text[CLOCK_RFC3339_SIZE];
-
-    if (wall_ms == 0)
-        return json_null();
-    clock_format_rfc3339((uint64_t)wall_ms, text);
-    return json_string(text);
-}
 
 /* Tokens as integers, money as a decimal string of dollars. */
 static json_t *amount_json(const struct budget_spec *b)
@@ -75,7 +61,7 @@ static json_t *meta_json(const struct key_spec *s)
         char name[72];
 
         snprintf(name, sizeof(name), "%.*s", STR_ARG(s->meta[i].name));
-        json_object_set_new(o, name, js(s->meta[i].value));
+        json_object_set_new(o, name, json_text(s->meta[i].value));
     }
     return o;
 }
@@ -85,7 +71,7 @@ static json_t *models_json(const struct key_spec *s)
     json_t *list = json_array();
 
     for (size_t i = 0; i < s->n_models; i++)
-        json_array_append_new(list, js(s->models[i]));
+        json_array_append_new(list, json_text(s->models[i]));
     return list;
 }
 
@@ -93,24 +79,25 @@ json_t *control_key_json(const struct key *k)
 {
     const struct key_spec *s = &k->spec;
 
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "id", js(k->id),
-        "name", js(s->name), "team", s->team.len ? js(s->team) : json_null(),
-        "models", models_json(s), "created", time_json(k->created_wall_ms),
-        "expires", time_json(s->expires_wall_ms), "blocked", s->blocked,
-        "metadata", meta_json(s), "budgets", budgets_json(s), "limits",
-        control_limits_json(&s->limits));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "id",
+                     json_text(k->id), "name", json_text(s->name), "team",
+                     s->team.len ? json_text(s->team) : json_null(), "models",
+                     models_json(s), "created", json_time(k->created_wall_ms),
+                     "expires", json_time(s->expires_wall_ms), "blocked",
+                     s->blocked, "metadata", meta_json(s), "budgets",
+                     budgets_json(s), "limits",
+                     control_limits_json(&s->limits));
 }
 
 static json_t *team_json(const struct team *t)
 {
     const struct key_spec *s = &t->spec;
 
-    return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "name", js(s->name),
-                     "created", time_json(t->created_wall_ms), "blocked",
-                     s->blocked, "metadata", meta_json(s), "budgets",
-                     budgets_json(s), "limits",
-                     control_limits_json(&s->limits));
+    return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "name",
+                     json_text(s->name), "created",
+                     json_time(t->created_wall_ms), "blocked", s->blocked,
+                     "metadata", meta_json(s), "budgets", budgets_json(s),
+                     "limits", control_limits_json(&s->limits));
 }
 
 /* The key as data of an answer; takes the reference. */
@@ -139,19 +126,66 @@ static int64_t now_ms(void)
     return (int64_t)clock_wall_ms();
 }
 
-/* A team that a key names for the first time is made, without bounds. */
-static bool team_ensure(struct daemon *d, struct str name, struct buf *why)
+/* ---- from arguments ---------------------------------------------------- */
+
+/* What a command says of a key or team. */
+struct said {
+    struct arena *mem;    /* owned; holds the lists of <spec> */
+    struct key_spec spec; /* borrows from the arguments */
+    unsigned fields;      /* of <spec> that were given */
+    struct str ref;       /* which key or team, for an update */
+};
+
+/* Read <args>; the member called <ref> (NULL: there is none) tells which key
+ * or team is meant. False with a sentence. Always end with said_fini(). */
+static bool said_read(struct said *s, const json_t *args, const char *ref,
+                      struct buf *why)
+{
+    *s = (struct said){.mem = arena_new(4096, SPEC_BYTES_MAX)};
+    if (!s->mem) {
+        control_fail(why, "out of memory");
+        return false;
+    }
+    return (!ref || args_need(args, ref, &s->ref, why)) &&
+           args_key_spec(args, ref, s->mem, &s->spec, &s->fields, why);
+}
+
+static void said_fini(struct said *s)
+{
+    arena_free(s->mem);
+}
+
+/* A team that a key names for the first time is made, without bounds; <made>
+ * tells. */
+static bool team_ensure(struct daemon *d, struct str name, bool *made,
+                        struct buf *why)
 {
     const struct key_spec spec = {.name = name};
     const struct team *t;
 
+    *made = false;
     if (name.len == 0)
         return true;
     t = keytab_find_team(d->keys, name);
-    if (!t && keytab_team_create(d->keys, &spec, now_ms(), &t, why) != ERR_OK)
-        return false;
+    if (!t) {
+        *made = keytab_team_create(d->keys, &spec, now_ms(), &t, why) == ERR_OK;
+        if (!*made)
+            return false;
+    }
     team_unref(t);
     return true;
+}
+
+/* The key that it was made for was refused: nothing shall have changed. */
+static void team_unmake(struct daemon *d, struct str name)
+{
+    struct buf why;
+
+    buf_init(&why, 512);
+    if (keytab_team_delete(d->keys, name, &why) != ERR_OK)
+        log_warn(LOG_CTL, "a team without keys stays: %.*s",
+                 STR_ARG(buf_str(&why)));
+    buf_fini(&why);
 }
 
 /* ---- keys -------------------------------------------------------------- */
@@ -159,17 +193,18 @@ static bool team_ensure(struct daemon *d, struct str name, struct buf *why)
 json_t *control_key_create(struct daemon *d, const json_t *args,
                            struct buf *why)
 {
-    struct arena *a = arena_new(4096, SPEC_BYTES_MAX);
-    struct key_spec spec = {0};
-    const struct key *k = NULL;
     char secret[KEY_SECRET_LEN + 1] = "";
+    const struct key *k = NULL;
     enum err e = ERR_BAD_PARAM;
-    unsigned fields;
+    bool made = false;
+    struct said s;
 
-    if (a && args_key_spec(args, NULL, a, &spec, &fields, why) &&
-        team_ensure(d, spec.team, why))
-        e = keytab_create(d->keys, &spec, now_ms(), secret, &k, why);
-    arena_free(a);
+    if (said_read(&s, args, NULL, why) &&
+        team_ensure(d, s.spec.team, &made, why))
+        e = keytab_create(d->keys, &s.spec, now_ms(), secret, &k, why);
+    if (e != ERR_OK && made)
+        team_unmake(d, s.spec.team);
+    said_fini(&s);
     return secret_answer(e, k, secret);
 }
 
@@ -208,18 +243,17 @@ json_t *control_key_show(struct daemon *d, const json_t *args, struct buf *why)
 json_t *control_key_update(struct daemon *d, const json_t *args,
                            struct buf *why)
 {
-    struct arena *a = arena_new(4096, SPEC_BYTES_MAX);
-    struct key_spec spec = {0};
     const struct key *k = NULL;
     enum err e = ERR_BAD_PARAM;
-    unsigned fields;
-    struct str ref;
+    bool made = false;
+    struct said s;
 
-    if (a && args_need(args, "id", &ref, why) &&
-        args_key_spec(args, "id", a, &spec, &fields, why) &&
-        team_ensure(d, spec.team, why))
-        e = keytab_update(d->keys, ref, fields, &spec, &k, why);
-    arena_free(a);
+    if (said_read(&s, args, "id", why) &&
+        team_ensure(d, s.spec.team, &made, why))
+        e = keytab_update(d->keys, s.ref, s.fields, &s.spec, &k, why);
+    if (e != ERR_OK && made)
+        team_unmake(d, s.spec.team);
+    said_fini(&s);
     return key_answer(e, k);
 }
 
@@ -290,15 +324,13 @@ static json_t *team_answer(enum err e, const struct team *t)
 json_t *control_team_create(struct daemon *d, const json_t *args,
                             struct buf *why)
 {
-    struct arena *a = arena_new(4096, SPEC_BYTES_MAX);
-    struct key_spec spec = {0};
     const struct team *t = NULL;
     enum err e = ERR_BAD_PARAM;
-    unsigned fields;
+    struct said s;
 
-    if (a && args_key_spec(args, NULL, a, &spec, &fields, why))
-        e = keytab_team_create(d->keys, &spec, now_ms(), &t, why);
-    arena_free(a);
+    if (said_read(&s, args, NULL, why))
+        e = keytab_team_create(d->keys, &s.spec, now_ms(), &t, why);
+    said_fini(&s);
     return team_answer(e, t);
 }
 
@@ -337,17 +369,13 @@ json_t *control_team_show(struct daemon *d, const json_t *args, struct buf *why)
 json_t *control_team_update(struct daemon *d, const json_t *args,
                             struct buf *why)
 {
-    struct arena *a = arena_new(4096, SPEC_BYTES_MAX);
-    struct key_spec spec = {0};
     const struct team *t = NULL;
     enum err e = ERR_BAD_PARAM;
-    unsigned fields;
-    struct str name;
+    struct said s;
 
-    if (a && args_need(args, "name", &name, why) &&
-        args_key_spec(args, "name", a, &spec, &fields, why))
-        e = keytab_team_update(d->keys, name, fields, &spec, &t, why);
-    arena_free(a);
+    if (said_read(&s, args, "name", why))
+        e = keytab_team_update(d->keys, s.ref, s.fields, &s.spec, &t, why);
+    said_fini(&s);
     return team_answer(e, t);
 }
 

@@ -43,10 +43,31 @@ describe('tollctl', GATE_ONLY, () => {
     assert.equal(r.code, 0);
   });
 
+  test('help of a command; none of what is no noun', async () => {
+    for (const args of [['help', 'key'], ['key', '--help'],
+      ['key', 'create', '--help'], ['key', 'create', '-h'], ['--help']]) {
+      const r = await plain(...args);
+      assert.equal(r.code, 0, args.join(' '));
+      assert.match(r.stdout, /key create/);
+    }
+    for (const args of [['help', 'nonsense'], ['nonsense', 'help'],
+      ['nonsense', '--help']]) {
+      const r = await plain(...args);
+      assert.equal(r.code, 2, args.join(' '));
+      assert.equal(r.stdout, '');
+    }
+    assert.match((await plain('key')).stderr, /needs a verb[^]*key create/);
+  });
+
   test('usage errors exit 2', async () => {
     for (const args of [[], ['nonsense'], ['key'], ['key', 'nonsense'],
       ['key', 'create'], ['key', 'show'], ['key', 'create', '--name'],
       ['key', 'create', '--nonsense', 'x'], ['log-level'],
+      ['key', 'list', 'stray'], ['key', 'show', 'a', 'b'],
+      ['key', 'update', 'a', '--rpm', '99999999999999999999'],
+      ['key', 'update', 'a', '--rpm', '-1'],
+      ['key', 'update', 'a', '--rpm', '1k'],
+      ['key', 'update', 'a', '--metadata', 'novalue'],
       ['usage', '--by', 'nonsense']]) {
       const r = await plain(...args);
       assert.equal(r.code, 2, `${args.join(' ')}: ${r.code} ${r.stderr}`);
@@ -57,6 +78,9 @@ describe('tollctl', GATE_ONLY, () => {
   test('refusals exit 1 and say why on one line', async () => {
     for (const args of [['key', 'show', 'key_none'],
       ['key', 'block', 'nobody'], ['key', 'delete', 'sk-tg-none'],
+      ['usage', '--key', 'nobody'], ['usage', '--since', 'yesterday'],
+      ['usage', '--since', '2026-02-31'], ['request', 'show', 'none'],
+      ['target', 'drain', 'nobody'], ['team', 'show', 'nobody'],
       ['log-level', 'loud']]) {
       const r = await plain(...args);
       assert.equal(r.code, 1, `${args.join(' ')}: ${r.stderr}`);
@@ -123,6 +147,77 @@ describe('tollctl', GATE_ONLY, () => {
     assert.notEqual(bad.code, 0);
   });
 
+  test('what would make a key by mistake is refused', async () => {
+    for (const args of [['--models', ''], ['--models', ','], ['--soft'],
+      ['--expires', '2020-01-01'], ['--expires', '1970-01-01'],
+      ['--expires', '0s'], ['--expires', '2099-02-30'],
+      ['--expires', '2099-00-10'], ['--expires', '2099-01-00'],
+      ['--expires', '2099-01-01T25:00:00Z'], ['--budget', 'none/day'],
+      ['--metadata', `${'n'.repeat(65)}=v`]]) {
+      const r = await plain('key', 'create', '--name', 'oops', ...args);
+      assert.equal(r.code, 1, `${args.join(' ')}: ${r.stdout}`);
+      oneLine(r);
+    }
+    assert.equal((await plain('key', 'show', 'oops')).code, 1);
+  });
+
+  test('times are taken as they are shown', async () => {
+    for (const [text, ms] of [['2099-01-01', '2099-01-01T00:00:00.000Z'],
+      ['2099-01-01T10:20:30Z', '2099-01-01T10:20:30.000Z'],
+      ['2099-01-01 10:20:30Z', '2099-01-01T10:20:30.000Z'],
+      ['2099-01-01T10:20:30.045678Z', '2099-01-01T10:20:30.045Z'],
+      ['2099-01-01T10:20:30+01:30', '2099-01-01T08:50:30.000Z'],
+      ['2100-02-28T23:59:59-00:01', '2100-03-01T00:00:59.000Z']]) {
+      const k = await rig.gate.must(['key', 'update',
+        (await rig.gate.createKey(`at ${text}`)).id, '--expires', text]);
+      assert.equal(k.expires, ms);
+    }
+  });
+
+  test('budgets and a team are taken away again', async () => {
+    const k = await rig.gate.createKey('rich', '--budget', '$1/day', '--soft',
+      '--budget', '5k-tokens/total', '--team', 'rich ones');
+    assert.deepEqual(k.budgets.map((b) => b.soft), [true, true]);
+    assert.match((await plain('key', 'show', 'rich')).stdout,
+      /\$1\.00\/day \(soft\)/);
+    assert.equal((await json('team', 'show', 'rich ones')).code, 0);
+    const none = await rig.gate.must(['key', 'update', 'rich', '--budget',
+      'none', '--team', '']);
+    assert.deepEqual(none.budgets, []);
+    assert.equal(none.team, null);
+    await rig.gate.must(['team', 'delete', 'rich ones']);
+  });
+
+  test('a refused key leaves no team behind', async () => {
+    await rig.gate.createKey('taken');
+    for (const args of [['create', '--name', 'taken'], ['update', 'nobody'],
+      ['update', 'taken', '--name', 'key_x']]) {
+      const r = await plain('key', ...args, '--team', 'ghosts');
+      assert.equal(r.code, 1, args.join(' '));
+      oneLine(r);
+      assert.equal((await plain('team', 'show', 'ghosts')).code, 1);
+    }
+  });
+
+  test('bytes that are no UTF-8 are refused, not left out', async () => {
+    for (const arg of ["--name x --team $'\\xff'", "--name $'\\xff'",
+      "--name x --models $'a,\\xff'", "--name x --budget $'\\xff'",
+      "--name x --metadata $'a=\\xff'"]) {
+      const r = await runProgram('bash', ['-c', `${program('tollctl')} ` +
+        `--socket ${rig.gate.socketFile} key create ${arg}`]);
+      assert.equal(r.code, 2, `${arg}: ${r.stdout}`);
+      assert.match(r.stderr, /not UTF-8/);
+    }
+    assert.equal((await plain('key', 'show', 'x')).code, 1);
+  });
+
+  test('an answer that cannot be written is a failure', async () => {
+    const r = await runProgram('sh', ['-c', `${program('tollctl')} --socket ` +
+      `${rig.gate.socketFile} key create --name lost >/dev/full`]);
+    assert.equal(r.code, 1);
+    assert.match(r.stderr, /cannot be written/);
+  });
+
   test('model list', async () => {
     const { json: r } = await json('model', 'list');
     const fast = r.data.find((m) => m.model === 'fast' || m.id === 'fast' ||
@@ -157,6 +252,7 @@ describe('tollctl', GATE_ONLY, () => {
     fs.writeFileSync(bad, 'workers: many\nnonsense: 1\n', { mode: 0o600 });
     const b = await plain('config', 'check', bad);
     assert.equal(b.code, 1);
+    oneLine(b);
     for (const at of ['1:', '2:'])
       assert.ok((b.stdout + b.stderr).includes(`${bad}:${at}`), b.stderr);
     const show = await plain('config', 'show');
@@ -216,6 +312,24 @@ describe('tollctl', GATE_ONLY, () => {
       json('status')));
     assert.ok(all.every((r) => r.code === 0));
   });
+
+  test('a peer that has asked all it wants still gets its answers',
+    async () => {
+      const net = await import('node:net');
+      const text = await new Promise((resolve, reject) => {
+        let got = '';
+        const s = net.connect(
+          { path: rig.gate.socketFile, allowHalfOpen: true }, () =>
+            s.end('{"cmd":"top"}\n{"cmd":"log-level"}\n{"cmd":"status"}\n'));
+        s.setEncoding('utf8');
+        s.on('data', (d) => (got += d));
+        s.on('error', reject);
+        s.on('end', () => resolve(got));
+      });
+      const answers = text.split('\n').filter((l) => l).map(JSON.parse);
+      assert.deepEqual(answers.map((a) => a.ok), [true, false, true]);
+      assert.equal(answers[2].data.pid, rig.gate.pid);
+    });
 
   test('the control socket turns away what it cannot read', async () => {
     const net = await import('node:net');

@@ -9,6 +9,7 @@ EXTRA_DIST += \
     tests/e2e/anthropic.test.mjs \
     tests/e2e/codex.test.mjs \
     tests/e2e/crash.test.mjs \
+    tests/e2e/ctl-rows.test.mjs \
     tests/e2e/ctl.test.mjs \
     tests/e2e/fidelity.test.mjs \
     tests/e2e/gone.test.mjs \
