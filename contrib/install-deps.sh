@@ -1,9 +1,10 @@
 #!/bin/sh
-# usage: install-deps.sh [--build-only | --bench]
-# Installs what tollgate needs on Debian 12: to build and run it and, without
-# --build-only, to test it (make check, lint, check-e2e, fuzz-smoke); with
-# --bench also what `make bench` compares it with. May be run
-# again at any time; what is there already is left alone.
+# usage: install-deps.sh [--build-only | --quickstart | --bench]
+# Installs what tollgate needs on Debian 12: to build, run and test it (make
+# check, lint, check-e2e, fuzz-smoke). --build-only: to build and run it alone;
+# --quickstart: and what contrib/quickstart.sh starts beside it; --bench: all,
+# and what `make bench` compares it with. May be run again at any time; what is
+# there already is left alone.
 set -eu
 
 # The compiler, autotools, and the libraries of configure.ac. uthash, jansson
@@ -19,7 +20,11 @@ check="git libcmocka-dev clang-14 clang libclang-rt-14-dev llvm-14 \
     libhttp-parser-dev node-llhttp"
 # Those that `make bench` puts tollgate beside.
 bench="nginx-light haproxy"
-# Node comes from elsewhere on many machines: taken as it is.
+# A client and a scripted provider. Node comes from elsewhere on many machines:
+# taken as it is.
+quickstart=
+command -v curl >/dev/null || quickstart="$quickstart curl"
+command -v node >/dev/null || quickstart="$quickstart nodejs"
 command -v node >/dev/null && command -v npm >/dev/null ||
     check="$check nodejs npm"
 
@@ -32,6 +37,7 @@ packages="$build $check"
 while [ $# -gt 0 ]; do
     case $1 in
     --build-only) packages=$build ;;
+    --quickstart) packages="$build $quickstart" ;;
     --bench) packages="$packages $bench" ;;
     *) usage ;;
     esac

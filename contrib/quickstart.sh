@@ -43,12 +43,7 @@ await() {
 
 [ "$install" = no ] || {
     say "packages"
-    "$top/contrib/install-deps.sh" --build-only
-    for p in node:nodejs curl:curl; do
-        command -v "${p%%:*}" >/dev/null && continue
-        if [ "$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi
-        $sudo apt-get install -y -qq --no-install-recommends "${p##*:}"
-    done
+    "$top/contrib/install-deps.sh" --quickstart
 }
 
 build=${BUILD:-$top/build}
