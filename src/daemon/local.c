@@ -2,8 +2,6 @@
  * them calls an upstream. */
 #include "daemon/local.h"
 
-#include <sys/socket.h>
-
 #include "account/key.h"
 #include "account/ledger.h"
 #include "base/clock.h"
@@ -83,21 +81,9 @@ static void answer_readiness(struct exchange *x)
         reply_text(x, 503, JSON, STR("{\"status\":\"unhealthy\"}\n"));
 }
 
-static bool peer_is_loopback(struct str peer)
-{
-    return str_starts(peer, STR("127.")) || str_eq(peer, STR("::1")) ||
-           str_starts(peer, STR("::ffff:127.")) || str_eq(peer, STR("unix"));
-}
-
-/* On its own address when there is one, else for this machine alone. */
+/* Who may see them is front's to judge, which knows the listener. */
 static void answer_metrics(struct exchange *x)
 {
-    bool own = x->conf->metrics.family != AF_UNSPEC;
-
-    if (own ? !x->in->metrics_port : !peer_is_loopback(x->in->peer)) {
-        (void)exchange_fail(x, ERR_UNKNOWN_URL, NULL);
-        return;
-    }
     if (status_metrics(daemon_of(x), &x->local.body) != ERR_OK) {
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         return;
@@ -260,6 +246,20 @@ static void answer_model(struct exchange *x)
         reply(x, 200, JSON);
 }
 
+/* What may be asked of a URL; a page's preflight is answered in front. */
+static void answer_options(struct exchange *x)
+{
+    struct reply_head *h = &x->local.head;
+
+    *h = (struct reply_head){.status = 204, .length = 0};
+    if (headers_add(&h->headers, x->arena, STR("Allow"),
+                    str_from(x->in->ep.row->allow)) != ERR_OK) {
+        (void)exchange_fail(x, ERR_NOMEM, NULL);
+        return;
+    }
+    x->local.ready = true;
+}
+
 /* ---- all --------------------------------------------------------------- */
 
 void local_answer(struct exchange *x)
@@ -292,6 +292,9 @@ void local_answer(struct exchange *x)
         break;
     case ENDPOINT_METRICS:
         answer_metrics(x);
+        break;
+    case ENDPOINT_OPTIONS:
+        answer_options(x);
         break;
     default:
         (void)exchange_fail(x, ERR_UNKNOWN_URL, NULL);

@@ -62,7 +62,6 @@ struct request {
     struct endpoint_match ep; /* what the path means */
     struct str peer;          /* arena: "192.0.2.1" or "unix" */
     bool tls;                 /* came over TLS */
-    bool metrics_port;        /* came in on the metrics address */
     bool has_body;            /* framing announces one */
     enum body_mode mode;      /* how the body is taken in */
     struct buf body;          /* BODY_COLLECT: owned bytes */
@@ -94,9 +93,10 @@ enum model_in {
 struct ask {
     struct jscan *scan;  /* arena: members of in->body; NULL: not JSON */
     enum model_in where; /* how the model was named */
-    struct str model;    /* arena: its decoded name, may be empty */
-    uint64_t model_at;   /* MODEL_MULTIPART: offset of the value */
-    size_t model_len;    /* MODEL_MULTIPART: its length as sent */
+    struct str model;    /* its decoded name, a slice of the arena or of
+                          * in->body; may be empty */
+    uint64_t model_at;   /* offset of a form part's value; 0: no such part */
+    size_t model_len;    /* its length as sent */
     bool stream;         /* the client asked for a stream */
     bool add_usage;      /* include_usage is ours: strip its chunk */
     unsigned n;          /* choices asked for, >= 1 */

@@ -120,7 +120,6 @@ static enum err request_fill(struct conn *c)
     struct request *in = c->x->in;
 
     in->tls = c->ssl != NULL;
-    in->metrics_port = c->metrics;
     in->head_us = (int64_t)clock_mono_us();
     in->ep.row = endpoint_row(ENDPOINT_UNKNOWN);
     in->peer = arena_dup(c->x->arena, str_from(c->peer));

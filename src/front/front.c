@@ -191,23 +191,11 @@ static enum verdict fail_url(struct exchange *x, enum err e)
 }
 
 /* Whether a body comes in a coding that we would have to undo. What is passed
- * on unread may be in any. */
+ * on unread may be in any; prompt/ looks at what it reads of the rest. */
 static bool is_encoded(const struct exchange *x)
 {
-    const struct http1_header *h;
-    struct str list, member;
-
-    if (!x->in->has_body || (x->in->ep.row->flags & ENDPOINT_PASS) != 0)
-        return false;
-    h = http1_find(&x->in->head, STR("content-encoding"));
-    if (!h)
-        return false;
-    list = h->value;
-    while (http1_next_member(&list, &member)) {
-        if (!str_ieq(member, STR("identity")))
-            return true;
-    }
-    return false;
+    return x->in->has_body && (x->in->ep.row->flags & ENDPOINT_PASS) == 0 &&
+           http1_is_encoded(&x->in->head);
 }
 
 /* Whether <x> may see what it asks for on the listener it came by: figures

@@ -1,10 +1,12 @@
 /* prompt.c - Which bodies are held and which flow past: JSON of any POST, and
  * multipart where the operation names a model in a form part (which may stand
- * last), are collected up to limits.body; everything else streams. */
+ * last), are collected up to limits.body; everything else streams. And whether
+ * the key may use every model that a path, a query or a body names. */
 #include "prompt/prompt.h"
 
 #include "account/key.h"
 #include "exchange/exchange.h"
+#include "prompt/query.h"
 #include "prompt/validate.h"
 
 /* How the body decides. */
@@ -69,6 +71,14 @@ static bool model_is_required(const struct endpoint_row *row)
     }
 }
 
+static enum verdict model_refuse(struct exchange *x, struct str model)
+{
+    return exchange_fail_param(
+        x, ERR_MODEL_NOT_FOUND, "model",
+        "The model '%.*s' does not exist or you do not have access to it.",
+        (int)(model.len > 256 ? 256 : model.len), model.p);
+}
+
 static enum verdict model_check(struct exchange *x)
 {
     const struct endpoint_row *row = x->in->ep.row;
@@ -81,28 +91,59 @@ static enum verdict model_check(struct exchange *x)
                                    "You must provide a model parameter.");
     }
     if (x->who->key && !key_may_use(x->who->key, ask->model))
-        return exchange_fail_param(
-            x, ERR_MODEL_NOT_FOUND, "model",
-            "The model '%.*s' does not exist or you do not have access to it.",
-            (int)(ask->model.len > 256 ? 256 : ask->model.len), ask->model.p);
+        return model_refuse(x, ask->model);
     return VERDICT_GO;
 }
 
-/* An Azure path names the deployment, which is the model. */
+/* An Azure path names the deployment, which is the model and goes before what
+ * a body says. Operations that we do not know are passed on by their path and
+ * not routed by it, but the key's list holds for them too. */
 static enum verdict path_model(struct exchange *x)
 {
     char room[512];
-    struct str id;
+    struct str id, model;
 
-    if (x->in->ep.model.len == 0)
+    if (!x->in->ep.azure || x->in->ep.model.len == 0)
         return VERDICT_GO;
     if (endpoint_decode(x->in->ep.model, room, sizeof(room), &id) != ERR_OK)
         return exchange_fail(x, ERR_MODEL_NOT_FOUND, NULL);
-    x->ask->model = arena_dup(x->arena, id);
-    if (!x->ask->model.p)
+    if ((x->in->ep.row->flags & ENDPOINT_PASS) != 0)
+        return x->who->key && !key_may_use(x->who->key, id)
+                   ? model_refuse(x, id)
+                   : VERDICT_GO;
+    model = arena_dup(x->arena, id);
+    if (!model.p)
         return exchange_fail(x, ERR_NOMEM, NULL);
+    x->ask->model = model;
     x->ask->where = MODEL_PATH;
     return VERDICT_GO;
+}
+
+/* What goes to the passthrough upstream may name its model in the query. Of a
+ * WebSocket nothing else is seen, so for a key with a list it must. */
+static enum verdict query_check(struct exchange *x)
+{
+    const struct key *key = x->who->key;
+    const struct http1_head *h = &x->in->head;
+
+    if (!key || key->spec.n_models == 0 ||
+        (x->in->ep.row->flags & ENDPOINT_PASS) == 0)
+        return VERDICT_GO;
+    switch (query_judge(h->query, key)) {
+    case QUERY_REFUSED:
+        return exchange_fail_param(x, ERR_MODEL_NOT_FOUND, "model",
+                                   "The model in the query does not exist or "
+                                   "you do not have access to it.");
+    case QUERY_ALLOWED:
+        return VERDICT_GO;
+    case QUERY_NONE:
+        break;
+    }
+    if (!h->websocket || x->in->ep.azure)
+        return VERDICT_GO;
+    return exchange_fail_param(x, ERR_MODEL_NOT_FOUND, "model",
+                               "This key is limited to some models: name one "
+                               "of them as 'model' in the query.");
 }
 
 static enum verdict body_judge(struct exchange *x)
@@ -113,28 +154,50 @@ static enum verdict body_judge(struct exchange *x)
         v = validate_json(x);
     else
         v = validate_multipart(x);
-    if (v == VERDICT_GO && (x->in->ep.row->model_in & ENDPOINT_MODEL_PATH))
+    if (v == VERDICT_GO)
         v = path_model(x);
+    return v == VERDICT_GO ? model_check(x) : v;
+}
+
+/* Whether two readers could take the body for different things. */
+static bool type_is_ambiguous(const struct http1_head *head)
+{
+    unsigned types = 0;
+
+    for (size_t i = 0; i < head->count; i++)
+        types += str_ieq(head->headers[i].name, STR("Content-Type"));
+    return types > 1;
+}
+
+/* The body of <x>, which goes to an upstream. */
+static enum verdict body_begin(struct exchange *x)
+{
+    enum verdict v;
+
+    if (x->in->has_body && type_is_ambiguous(&x->in->head))
+        return exchange_fail(x, ERR_BAD_REQUEST,
+                             "The request has more than one Content-Type.");
+    if (body_kind(x) != BODY_OPAQUE) {
+        if (http1_is_encoded(&x->in->head))
+            return exchange_fail(x, ERR_ENCODING, NULL);
+        x->client->ops->read_body(x->client, BODY_COLLECT);
+        return VERDICT_WAIT;
+    }
+    v = path_model(x);
     return v == VERDICT_GO ? model_check(x) : v;
 }
 
 enum verdict prompt_run(struct exchange *x)
 {
+    enum verdict v;
+
     if ((x->in->ep.row->flags & ENDPOINT_LOCAL) != 0) {
         if (x->in->has_body)
             x->client->ops->read_body(x->client, BODY_DROP);
         return VERDICT_GO;
     }
-    if (body_kind(x) != BODY_OPAQUE) {
-        x->client->ops->read_body(x->client, BODY_COLLECT);
-        return VERDICT_WAIT;
-    }
-    if ((x->in->ep.row->model_in & ENDPOINT_MODEL_PATH) != 0) {
-        enum verdict v = path_model(x);
-
-        return v == VERDICT_GO ? model_check(x) : v;
-    }
-    return model_check(x);
+    v = query_check(x);
+    return v == VERDICT_GO ? body_begin(x) : v;
 }
 
 enum verdict prompt_resume(struct exchange *x, enum wake why)

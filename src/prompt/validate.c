@@ -9,6 +9,19 @@
 
 #define MODEL_NAME_MAX 256 /* bytes of a model name after unescaping */
 #define CHOICES_MAX    128 /* `n` of the OpenAI specification */
+#define PARAM_NAME_MAX 64  /* bytes of a member's name that is shown */
+
+/* Name of the member that stands twice, for `param`; NULL when there is none
+ * or it is no name one would use. */
+static const char *dup_name(struct exchange *x, const struct jscan *scan)
+{
+    const struct jmember m = {.value = scan->dup_key, .type = JT_STRING};
+    struct str name;
+
+    if (jval_str(&m, PARAM_NAME_MAX, x->arena, &name) != ERR_OK)
+        return NULL;
+    return arena_printf(x->arena, "%.*s", STR_ARG(name));
+}
 
 static enum verdict scan_body(struct exchange *x, struct jscan *scan)
 {
@@ -17,10 +30,10 @@ static enum verdict scan_body(struct exchange *x, struct jscan *scan)
     if (e == ERR_OK)
         return VERDICT_GO;
     if (e == ERR_BAD_PARAM)
-        return exchange_fail(x, ERR_BAD_JSON,
-                             "The request body has an ambiguous member at "
-                             "byte %zu: %s.",
-                             scan->err_at, scan->reason);
+        return exchange_fail_param(x, ERR_BAD_JSON, dup_name(x, scan),
+                                   "The request body has an ambiguous member "
+                                   "at byte %zu: %s.",
+                                   scan->err_at, scan->reason);
     return exchange_fail(
         x, ERR_BAD_JSON, "The request body is not valid JSON: %s at byte %zu.",
         scan->reason ? scan->reason : "syntax error", scan->err_at);

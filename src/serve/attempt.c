@@ -305,7 +305,8 @@ static enum err attempt_body(struct attempt *a, struct xfer_spec *spec)
     spec->body_kind = XFER_BODY_BYTES;
     buf_fini(&x->work->request);
     buf_init(&x->work->request, SIZE_MAX / 2);
-    e = splice_request(x, a->choice.model, add, &x->work->request, &spec->body);
+    e = splice_request(x, a->choice.up, a->choice.model, add, &x->work->request,
+                       &spec->body);
     return e;
 }
 

@@ -8,14 +8,18 @@
 
 #include <stdbool.h>
 
+struct conf_upstream;
 struct exchange;
 struct buf;
 
-/* The body of <x> with its model named <model>, and with
- * stream_options.include_usage when <add_usage>. When nothing changes
- * <body_out> borrows x->in->body, else it borrows <room>, which the caller
- * has initialised with a cap and keeps. ERR_NOMEM, ERR_TOO_LARGE. */
-enum err splice_request(struct exchange *x, struct str model, bool add_usage,
-                        struct buf *room, struct str *body_out) MUST_CHECK;
+/* The body of <x> for <up> with its model named <model>, and with
+ * stream_options.include_usage when <add_usage>. A model that stood in the
+ * path is put into the body, in the place of any there, unless it stands in
+ * the path again; only into a form that has no part for it, it is not. When
+ * nothing changes <body_out> borrows x->in->body, else it borrows <room>, which
+ * the caller has initialised with a cap and keeps. ERR_NOMEM, ERR_TOO_LARGE. */
+enum err splice_request(struct exchange *x, const struct conf_upstream *up,
+                        struct str model, bool add_usage, struct buf *room,
+                        struct str *body_out) MUST_CHECK;
 
 #endif

@@ -70,10 +70,16 @@ static enum err put_query(struct buf *b, struct str version, struct str query)
     return e;
 }
 
+/* Whether the base_url goes down to one deployment. */
+static bool is_fixed(struct str base)
+{
+    return str_find(base, STR("/openai/deployments/")) < base.len;
+}
+
 static enum err put_target(struct buf *b, const struct xfer_spec *spec)
 {
     struct str base = spec->up->url.path;
-    bool fixed = str_find(base, STR("/openai/deployments/")) < base.len;
+    bool fixed = is_fixed(base);
     enum err e = buf_put_str(b, base);
 
     if (e == ERR_OK && !fixed && !str_ends(base, STR("/openai")))
@@ -91,12 +97,25 @@ static enum err put_target(struct buf *b, const struct xfer_spec *spec)
     return e;
 }
 
+/* Whether <up> is spoken to as OpenAI is. */
+static bool is_like_openai(const struct conf_upstream *up)
+{
+    return str_ends(up->url.path, STR("/openai/v1"));
+}
+
+static bool azure_path_has_model(const struct conf_upstream *up,
+                                 struct str suffix)
+{
+    return !is_like_openai(up) &&
+           (is_fixed(up->url.path) || is_deployed(suffix));
+}
+
 static struct str azure_target(struct arena *a, const struct xfer_spec *spec)
 {
     struct str done = {NULL, 0};
     struct buf b;
 
-    if (str_ends(spec->up->url.path, STR("/openai/v1")))
+    if (is_like_openai(spec->up))
         return provider_openai.target(a, spec);
     buf_init(&b, TARGET_BYTES);
     if (put_target(&b, spec) == ERR_OK)
@@ -107,6 +126,7 @@ static struct str azure_target(struct arena *a, const struct xfer_spec *spec)
 
 const struct provider provider_azure = {
     .target = azure_target,
+    .path_has_model = azure_path_has_model,
     .key_name = {"api-key", 7},
     .key_prefix = {"", 0},
 };

@@ -111,6 +111,13 @@ struct str provider_target(struct arena *a, const struct xfer_spec *spec)
     return t;
 }
 
+bool provider_path_has_model(const struct conf_upstream *up, struct str suffix)
+{
+    const struct provider *pr = provider_of(up);
+
+    return pr->path_has_model && pr->path_has_model(up, suffix);
+}
+
 static bool field_is_configured(const struct conf_upstream *up, struct str name)
 {
     for (size_t i = 0; i < up->n_headers; i++)

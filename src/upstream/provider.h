@@ -37,6 +37,8 @@ bool fields_have(const struct fields *f, struct str name);
 struct provider {
     /* Raw path and query of <spec>, in <a>; p is NULL without memory. */
     struct str (*target)(struct arena *a, const struct xfer_spec *spec);
+    /* Whether that path names the model; NULL: never. */
+    bool (*path_has_model)(const struct conf_upstream *up, struct str suffix);
     /* Name of the field with the key, and what stands before the key. */
     struct str key_name;
     struct str key_prefix;
@@ -54,6 +56,10 @@ const struct provider *provider_of(const struct conf_upstream *up);
 
 /* Raw path and query of <spec>; p is NULL without memory. */
 struct str provider_target(struct arena *a, const struct xfer_spec *spec);
+
+/* Whether the path of a request to <up> names its model, so that what a body
+ * says of it does not count there: Azure's deployments. */
+bool provider_path_has_model(const struct conf_upstream *up, struct str suffix);
 
 /* Fill <f> with the fields of <spec>: the client's that may cross, the
  * configured ones, the key. No framing, no Host unless it is configured. With

@@ -456,6 +456,22 @@ bool http1_list_has(struct str list, struct str token)
     return false;
 }
 
+bool http1_is_encoded(const struct http1_head *head)
+{
+    struct str list, member;
+
+    for (size_t i = 0; i < head->count; i++) {
+        if (!str_ieq(head->headers[i].name, STR("content-encoding")))
+            continue;
+        list = head->headers[i].value;
+        while (http1_next_member(&list, &member)) {
+            if (!str_ieq(member, STR("identity")))
+                return true;
+        }
+    }
+    return false;
+}
+
 bool http1_is_hop_header(struct str name)
 {
     for (size_t i = 0; i < sizeof(hop_names) / sizeof(hop_names[0]); i++) {

@@ -136,6 +136,9 @@ bool http1_next_member(struct str *list, struct str *member_out);
 /* Whether the comma-separated <list> has the member <token> (any case). */
 bool http1_list_has(struct str list, struct str token);
 
+/* Whether Content-Encoding names a coding other than identity. */
+bool http1_is_encoded(const struct http1_head *head);
+
 /* Whether <s> is a token of RFC 9110 section 5.6.2 (1*tchar). */
 bool http1_is_token(struct str s);
 

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
 import { OpenAI, ask, collect, openaiFor } from './lib/openai.mjs';
+import { rawRequest, requestBytes } from './lib/raw.mjs';
 import { DIRECT, GATE_ONLY, startRig } from './lib/rig.mjs';
 
 let rig;
@@ -282,15 +283,38 @@ describe('openai errors: tollgate\'s own refusals', GATE_ONLY, () => {
       'null'],
     ['nested too deep', '['.repeat(5000), 'null'],
   ];
-  for (const [name, body] of bodies)
+  for (const [name, body, param] of bodies)
     test(`body refused with 400: ${name}`, async () => {
       const r = await rig.fetch('/v1/chat/completions', {
         body, headers: { 'content-type': 'application/json' } });
       assert.equal(r.status, 400, await r.clone().text());
       const { error } = await r.json();
       assert.equal(error.type, 'invalid_request_error');
+      assert.equal(String(error.param), param);
       assert.equal(rig.up.hits, 0);
     });
+
+  test('two Content-Types are 400: which one would be read?', async () => {
+    for (const path of ['/v1/images/edits', '/v1/nobody/knows']) {
+      const r = await rawRequest(rig.address, requestBytes('POST', path,
+        [['Authorization', `Bearer ${rig.key}`], ['Content-Type', 'text/plain'],
+          ['content-type', 'application/json']], '{"model":"demo"}'));
+      assert.equal(r.status, 400, path);
+    }
+    assert.equal(rig.up.hits, 0);
+  });
+
+  test('a compressed body of which the model is wanted: 415', async () => {
+    for (const path of ['/v1/chat/completions', '/v1/nobody/knows']) {
+      const r = await rawRequest(rig.address, requestBytes('POST', path,
+        [['Authorization', `Bearer ${rig.key}`],
+          ['Content-Type', 'application/json'],
+          ['Content-Encoding', 'identity'], ['Content-Encoding', 'gzip']],
+        'x'));
+      assert.equal(r.status, 415, path);
+    }
+    assert.equal(rig.up.hits, 0);
+  });
 
   test('a compressed request body: 415', async () => {
     const r = await rig.fetch('/v1/chat/completions', {

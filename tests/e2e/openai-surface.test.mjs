@@ -337,6 +337,46 @@ describe('openai client to an azure-shaped front', () => {
   });
 });
 
+describe('deployment paths', GATE_ONLY, () => {
+  const post = (deployment, body, key = rig.key) => fetch(
+    `${rig.origin}/openai/deployments/${deployment}/chat/completions` +
+    '?api-version=2024-10-21', { method: 'POST',
+      headers: { 'api-key': key, 'content-type': 'application/json' },
+      body: JSON.stringify(body) });
+  const messages = [{ role: 'user', content: 'hi' }];
+
+  test('the path is enough, to azure and to others', async () => {
+    for (const name of ['az-gpt', 'demo']) {
+      const r = await post(name, { messages });
+      assert.equal(r.status, 200, name);
+      assert.equal((await r.json()).model, name);
+    }
+    assert.equal(JSON.parse(rig.up.last.body).model, 'demo');
+  });
+
+  test('to azure the body stays as it is', async () => {
+    await post('az-gpt', { messages, model: 'any' });
+    assert.deepEqual(JSON.parse(rig.up.last.body), { messages, model: 'any' });
+  });
+
+  test('the path goes before the body', async () => {
+    await post('demo', { messages, model: 'org/model:free' });
+    assert.equal(JSON.parse(rig.up.last.body).model, 'demo');
+    await post('demo', { model: null, messages });
+    assert.equal(JSON.parse(rig.up.last.body).model, 'demo');
+  });
+
+  test('a key\'s list holds for the path', async () => {
+    const k = await rig.gate.createKey('az-only', '--models', 'demo');
+    assert.equal((await post('demo', { messages }, k.key)).status, 200);
+    rig.up.clear();
+    const r = await post('az-gpt', { messages, model: 'demo' }, k.key);
+    assert.equal(r.status, 404);
+    assert.equal((await r.json()).error.code, 'model_not_found');
+    assert.equal(rig.up.hits, 0);
+  });
+});
+
 describe('openai client to an azure upstream', GATE_ONLY, () => {
   test('a plain client reaches a deployment of the model', async () => {
     const r = await client.chat.completions.create({

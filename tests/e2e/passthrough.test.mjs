@@ -266,6 +266,28 @@ describe('WebSocket', () => {
       assert.ok(!rig.up.last.rawHead.toString().includes(rig.key));
   });
 
+  test('a key with a list of models reaches no other', GATE_ONLY, async () => {
+    const k = await rig.gate.createKey('realtime-only', '--models', 'rt-*');
+    const headers = { Authorization: `Bearer ${k.key}` };
+    const { opened, ws } = open('/v1/realtime?model=rt-1', { headers });
+    await within(opened, 'the handshake');
+    ws.terminate();
+    rig.up.clear();
+    for (const path of ['/v1/realtime?model=demo', '/v1/realtime',
+      '/v1/realtime?model=rt-1&model=demo', '/v1/responses',
+      '/v1/realtime?mo%64el=demo', '/openai/realtime?deployment=demo'])
+      await assert.rejects(open(path, { headers }).opened, { status: 404 },
+        path);
+    for (const path of ['/v1/realtime/calls?model=demo',
+      '/openai/deployments/demo/unknown']) {
+      const r = await rig.fetch(path, { method: 'POST',
+        headers: { authorization: `Bearer ${k.key}` } });
+      assert.equal(r.status, 404, path);
+      assert.equal((await r.json()).error.code, 'model_not_found');
+    }
+    assert.equal(rig.up.hits, 0);
+  });
+
   test('a wrong key is 401, nothing goes upstream', GATE_ONLY, async () => {
     const { opened } = open('/v1/realtime', {
       headers: { Authorization: 'Bearer sk-tg-no' } });

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -337,6 +338,33 @@ static void test_hop_by_hop_fields(void **state)
     assert_null(http1_find(&h, STR("x-four")));
 }
 
+static void test_any_coding_is_told(void **state)
+{
+    static const struct {
+        const char *fields;
+        bool want;
+    } rows[] = {
+        {"", false},
+        {"Content-Encoding: identity\r\n", false},
+        {"Content-Encoding:\r\n", false},
+        {"Content-Encoding: gzip\r\n", true},
+        {"content-encoding: identity, br\r\n", true},
+        {"Content-Encoding: identity\r\ncontent-encoding: zstd\r\n", true},
+    };
+    struct http1_head head;
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        snprintf(text, sizeof(text), "POST / HTTP/1.1\r\nHost: a\r\n%s\r\n",
+                 rows[i].fields);
+        assert_int_equal(http1_parse(str_from(text), table,
+                                     sizeof(table) / sizeof(table[0]), &head),
+                         ERR_OK);
+        assert_int_equal(http1_is_encoded(&head), rows[i].want);
+    }
+}
+
 static void test_lists_skip_empty_members(void **state)
 {
     struct str list = STR(" ,, a ,\tb c,,d"), member = {NULL, 0};
@@ -368,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_response_refusals),
         cmocka_unit_test(test_scan_takes_responses),
         cmocka_unit_test(test_hop_by_hop_fields),
+        cmocka_unit_test(test_any_coding_is_told),
         cmocka_unit_test(test_lists_skip_empty_members),
     };
 
