@@ -66,14 +66,18 @@ static enum verdict admit_refuse(struct exchange *x, enum key_verdict why,
     enum verdict v;
 
     stats_inc(x->w->stats, STAT_AUTH_FAILED);
-    log_info(LOG_ADMIT, "key refused: id=%s cause=%s key=%.*s peer=%.*s",
-             x->name, key_verdict_name(why), STR_ARG(key_id),
-             STR_ARG(x->in->peer));
     if (!throttle_fail(x->w->svc->throttle, x->in->peer, clock_mono_ms(),
                        auth->failures_limit, (uint64_t)auth->failures_window_ms,
-                       &wait_ms))
+                       &wait_ms)) {
+        log_info(LOG_ADMIT, "key refused: id=%s cause=%s key=%.*s peer=%.*s",
+                 x->name, key_verdict_name(why), STR_ARG(key_id),
+                 STR_ARG(x->in->peer));
         return exchange_fail(x, ERR_AUTH, NULL);
+    }
     stats_inc(x->w->stats, STAT_AUTH_THROTTLED);
+    log_debug(
+        LOG_ADMIT, "key refused, throttled: id=%s cause=%s key=%.*s peer=%.*s",
+        x->name, key_verdict_name(why), STR_ARG(key_id), STR_ARG(x->in->peer));
     v = exchange_fail(x, ERR_RATE_REQUESTS,
                       "Too many failed authentications from this address.");
     x->fail.retry_after_ms = (int64_t)wait_ms;

@@ -17,7 +17,8 @@ struct throttle *throttle_new(void);
 /* Free it; NULL is fine. */
 void throttle_free(struct throttle *t);
 
-/* Count a failure of <peer> at <now_ms> (monotonic) and tell whether it is
+/* Count a failure of <peer>, an address as text (of IPv6 the /64 counts, other
+ * text as it is), at <now_ms> (monotonic) and tell whether it is
  * over <limit> failures within <window_ms>; limit 0 is none. When over,
  * <wait_ms_out> is the time until the window ends. Any thread. */
 bool throttle_fail(struct throttle *t, struct str peer, uint64_t now_ms,

@@ -1,6 +1,13 @@
-# Unit tests of area 'stages'. One program a module:
-# check_PROGRAMS += tests/unit/t_NAME
-# tests_unit_t_NAME_SOURCES = tests/unit/t_NAME.c
-# tests_unit_t_NAME_CPPFLAGS = $(unit_cppflags)
-# tests_unit_t_NAME_CFLAGS = $(unit_cflags)
-# tests_unit_t_NAME_LDADD = $(unit_libs)
+# Unit tests of area 'stages'. One program a module.
+
+check_PROGRAMS += tests/unit/t_query
+tests_unit_t_query_SOURCES = tests/unit/t_query.c
+tests_unit_t_query_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_query_CFLAGS = $(unit_cflags)
+tests_unit_t_query_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_throttle
+tests_unit_t_throttle_SOURCES = tests/unit/t_throttle.c
+tests_unit_t_throttle_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_throttle_CFLAGS = $(unit_cflags)
+tests_unit_t_throttle_LDADD = $(unit_libs)
