@@ -48,6 +48,14 @@ bool cors_is_preflight(const struct exchange *x)
            request_value(x, STR("access-control-request-method")).len > 0;
 }
 
+bool cors_is_ours(const struct exchange *x, struct str name)
+{
+    const struct str family = STR("access-control-");
+
+    return x->conf->cors.n_origins > 0 && name.len > family.len &&
+           str_ieq(str_of(name.p, family.len), family) && !cors_is_preflight(x);
+}
+
 /* The comma-separated tokens of <list>, as they are; empty when it is not
  * that. */
 static struct str echo(struct str list)

@@ -19,6 +19,10 @@ bool cors_is_preflight(const struct exchange *x);
  * the origin has it. */
 enum err cors_preflight(struct exchange *x) MUST_CHECK;
 
+/* Whether <name> in the reply to <x> is ours to set, so that an upstream's
+ * field of that name is left out: two permissions are none to a browser. */
+bool cors_is_ours(const struct exchange *x, struct str name);
+
 /* Append to the reply head <b> what lets the origin of <x> read it; nothing
  * when CORS is off or <x> came from no browser. */
 enum err cors_put(const struct exchange *x, struct buf *b) MUST_CHECK;

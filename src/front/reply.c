@@ -1,6 +1,7 @@
 /* reply.c - Writes reply heads. Decides the framing of the body, whether the
- * connection is kept, and which fields are ours: Date, Connection, framing and
- * CORS; whatever a stage gives under these names is left out. */
+ * connection is kept, and which fields are ours: Connection, framing, and CORS
+ * where it is configured; whatever a stage gives under these names is left
+ * out. */
 #include "front/conn.h"
 
 #include "base/clock.h"
@@ -45,9 +46,10 @@ static void choose_framing(struct conn *c, const struct reply_head *head)
     }
 }
 
-static bool is_ours(struct str name)
+static bool is_ours(const struct conn *c, struct str name)
 {
-    return str_ieq(name, STR("content-length")) || http1_is_hop_header(name);
+    return str_ieq(name, STR("content-length")) || http1_is_hop_header(name) ||
+           cors_is_ours(c->x, name);
 }
 
 /* The fields that the stage gives. Those that could break the head apart are
@@ -60,7 +62,7 @@ static enum err put_given(struct conn *c, const struct reply_head *head)
     for (const struct header *h = head->headers.first; h; h = h->next) {
         enum err e;
 
-        if (is_ours(h->name))
+        if (is_ours(c, h->name))
             continue;
         dated = dated || str_ieq(h->name, STR("date"));
         e = http1_put_header(b, h->name, h->value);

@@ -343,6 +343,29 @@ describe('client habits: probes and browsers', GATE_ONLY, () => {
     }
   });
 
+  test('the provider\'s own CORS fields give way to ours', async () => {
+    rig.up.script({ fault: 'cors_headers' });
+    const r = await rawRequest(rig.address, requestBytes('POST',
+      '/v1/chat/completions', [auth(), ['Origin', 'https://app.test']],
+      JSON.stringify(ask('x'))));
+    assert.equal(r.status, 200);
+    const head = r.rawHead.toString().toLowerCase();
+    assert.equal(head.match(/access-control-allow-origin/g).length, 1);
+    assert.equal(r.header('access-control-allow-origin'), 'https://app.test');
+    assert.ok(!head.includes('x-theirs'));
+    assert.match(head, /vary: accept-encoding/);
+  });
+
+  test('OPTIONS that is no preflight: 204 and what is allowed', async () => {
+    for (const target of ['*', '/v1/chat/completions', '/healthz']) {
+      const r = await rawRequest(rig.address,
+        requestBytes('OPTIONS', target));
+      assert.equal(r.status, 204, target);
+      assert.match(r.header('allow'), /\bGET\b.*\bPOST\b/);
+    }
+    assert.equal(rig.up.hits, 0);
+  });
+
   test('another origin gets no permission', async () => {
     const r = await rig.fetch('/v1/chat/completions', {
       json: ask('x'), headers: { origin: 'https://evil.test' } });

@@ -215,6 +215,14 @@ export const FAULTS = {
     );
     return plan;
   },
+  cors_headers: (plan) => {
+    plan.headers.push(
+      ['Access-Control-Allow-Origin', '*'],
+      ['access-control-expose-headers', 'X-Theirs'],
+      ['Vary', 'Accept-Encoding'],
+    );
+    return plan;
+  },
   gzip: (plan) => {
     if (plan.body === undefined) return plan;
     plan.body = gzipSync(plan.body);
