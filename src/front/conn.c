@@ -91,10 +91,12 @@ static void release(struct conn *c)
     TAILQ_INSERT_TAIL(&f->dead, c, live);
     f->n_conns--;
     stat_shift(&f->w->stats->conns, -1);
-    if (c->counted)
+    if (c->counted) {
         atomic_fetch_sub(&f->net->conns, 1);
-    else
+        atomic_fetch_sub(&f->net->by_address[c->address], 1);
+    } else {
         f->n_refusing--;
+    }
 }
 
 /* Have the end of the turn come. */
@@ -469,15 +471,26 @@ static void peer_name(struct conn *c, const struct sockaddr_storage *sa)
     }
 }
 
-/* Count <c> among the process's connections, if there is room. */
+/* Count <c> among the process's connections and those of its address, if there
+ * is room among both. */
 static void count_in(struct conn *c)
 {
-    uint64_t most = c->f->w->conf->limits.connections;
-    atomic_uint *conns = &c->f->net->conns;
+    const struct conf_limits *l = &c->f->w->conf->limits;
+    struct front_net *net = c->f->net;
+    atomic_uint *own = &net->by_address[c->address];
+    uint64_t most = l->connections, most_own = UINT64_MAX;
 
-    c->counted = atomic_fetch_add(conns, 1) < most;
-    if (!c->counted)
-        atomic_fetch_sub(conns, 1);
+    if (most > net->conns_most)
+        most = net->conns_most;
+    if (c->address != 0 && l->connections_per_address > 0)
+        most_own = l->connections_per_address;
+    c->counted = atomic_fetch_add(&net->conns, 1) < most;
+    if (atomic_fetch_add(own, 1) >= most_own)
+        c->counted = false;
+    if (c->counted)
+        return;
+    atomic_fetch_sub(&net->conns, 1);
+    atomic_fetch_sub(own, 1);
 }
 
 /* An open connection in its first state, watched; NULL without memory. */
@@ -524,6 +537,7 @@ void conn_accept(struct listener *l, int fd, const struct sockaddr_storage *sa)
         return;
     }
     peer_name(c, sa);
+    c->address = net_address_slot(sa);
     count_in(c);
     TAILQ_INSERT_TAIL(&f->live, c, live);
     f->n_conns++;

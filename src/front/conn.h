@@ -130,6 +130,7 @@ struct conn {
     bool metrics;       /* came in by the metrics listener */
     bool local_peer;    /* loopback or unix */
     bool counted;       /* in f->net->conns */
+    uint32_t address;   /* slot in net->by_address */
     char peer[CONN_PEER_BYTES]; /* "192.0.2.1", "2001:db8::1", "unix" */
 };
 

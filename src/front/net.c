@@ -11,11 +11,13 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/map.h"
 #include "base/panic.h"
 #include "conf/conf.h"
 #include "exchange/stats.h"
@@ -32,6 +34,9 @@
 #define NET_KEEPIDLE_S  60
 #define NET_KEEPINTVL_S 30
 #define NET_KEEPCNT     4
+
+/* Descriptors left to listeners, files, the control socket and the like. */
+#define NET_OWN_FDS 64
 
 union net_sockaddr {
     struct sockaddr any;
@@ -237,6 +242,20 @@ static enum err unix_open(struct front_net *net, struct net_socket *s,
     return ERR_OK;
 }
 
+/* Connections that the limit on open files allows. A request under way needs a
+ * second descriptor for its upstream, so no more clients are let in than half
+ * of them: else the last ones would leave none to serve anybody with. */
+static uint64_t conns_most(void)
+{
+    struct rlimit rl;
+
+    if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    if (rl.rlim_cur < 2 * NET_OWN_FDS)
+        return rl.rlim_cur / 4 + 1;
+    return (rl.rlim_cur - NET_OWN_FDS) / 2;
+}
+
 /* ---- the whole ---------------------------------------------------------- */
 
 static enum err socket_open(struct front_net *net, struct net_socket *s,
@@ -287,9 +306,13 @@ enum err front_net_open(const struct conf *c, unsigned n_workers,
         return ERR_NOMEM;
     pthread_mutex_init(&net->lock, NULL);
     net->n_workers = n_workers;
+    net->conns_most = conns_most();
     net->sockets = calloc(c->n_listen + 1, sizeof(*net->sockets));
     net->stats = calloc(n_workers, sizeof(*net->stats));
-    e = net->sockets && net->stats ? tls_tickets_new(&net->tickets) : ERR_NOMEM;
+    net->by_address = calloc(NET_ADDRESS_SLOTS, sizeof(*net->by_address));
+    e = net->sockets && net->stats && net->by_address
+            ? tls_tickets_new(&net->tickets)
+            : ERR_NOMEM;
     if (e == ERR_OK)
         e = sockets_open(net, c);
     if (e != ERR_OK) {
@@ -412,7 +435,27 @@ void front_net_close(struct front_net *net)
     pthread_mutex_destroy(&net->lock);
     free(net->sockets);
     free(net->stats);
+    free(net->by_address);
     free(net);
+}
+
+uint32_t net_address_slot(const struct sockaddr_storage *sa)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+    uint32_t hash;
+
+    switch (sa->ss_family) {
+    case AF_INET:
+        hash = map_hash(&in->sin_addr, sizeof(in->sin_addr));
+        break;
+    case AF_INET6:
+        hash = map_hash(&in6->sin6_addr, 8);
+        break;
+    default:
+        return 0;
+    }
+    return hash % (NET_ADDRESS_SLOTS - 1) + 1;
 }
 
 struct tls *net_tls_get(struct front_net *net, size_t i)

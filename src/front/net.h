@@ -10,12 +10,17 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+struct sockaddr_storage;
 struct stats;
 struct tls;
 struct tls_tickets;
 
 /* Bytes of a unix socket's path with its NUL. */
 #define NET_PATH_BYTES 108
+
+/* Slots that count connections by address; the first is for those that have
+ * none. */
+#define NET_ADDRESS_SLOTS 65536
 
 /* One bound address. */
 struct net_socket {
@@ -38,9 +43,15 @@ struct front_net {
     struct tls_tickets *tickets;          /* owned */
     pthread_mutex_t lock;                 /* guards sockets[].tls; a leaf */
     _Atomic(const struct stats *) *stats; /* owned: by worker, borrowed */
+    uint64_t conns_most;                  /* that descriptors allow */
     atomic_uint conns;                    /* open client connections */
+    atomic_uint *by_address;              /* owned: of them, by slot */
     atomic_llong out_bytes;               /* queued replies, about */
 };
+
+/* The slot in by_address of who connects from <sa>: the same for one IPv4
+ * address or one IPv6 /64, and seldom for others; 0 for unix sockets. */
+uint32_t net_address_slot(const struct sockaddr_storage *sa);
 
 /* The certificates of socket <i> now: a new reference, or NULL. */
 struct tls *net_tls_get(struct front_net *net, size_t i);

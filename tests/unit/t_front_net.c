@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -160,6 +161,85 @@ static void connections_over_the_limit_read_503(void **state)
     cli_expect(&c, "hello");
     cli_close(&c);
     cli_close(&b);
+    rig_free(r);
+}
+
+static void address_has_a_limit_of_its_own(void **state)
+{
+    struct rig *r = rig_new("limits: {connections_per_address: 2}", NULL);
+    struct cli a, b, c;
+
+    (void)state;
+    cli_open(&a, r, 0);
+    cli_open(&b, r, 0);
+    RIG_UNTIL(r, front_conns(r->front) == 2);
+    cli_open(&c, r, 0);
+    cli_expect(&c, "HTTP/1.1 503 ");
+    cli_expect(&c, "\"code\":\"overloaded\"");
+    cli_close(&c);
+    cli_close(&a);
+    RIG_UNTIL(r, front_conns(r->front) == 1);
+    cli_open(&a, r, 0);
+    cli_send(&a, GET("now"));
+    cli_expect(&a, "hello");
+    cli_close(&a);
+    cli_close(&b);
+    RIG_UNTIL(r, front_conns(r->front) == 0);
+    for (size_t i = 0; i < NET_ADDRESS_SLOTS; i++)
+        assert_int_equal(r->net->by_address[i], 0);
+    rig_free(r);
+}
+
+static void addresses_are_told_apart(void **state)
+{
+    struct sockaddr_storage sa = {.ss_family = AF_INET};
+    struct sockaddr_in *in = (struct sockaddr_in *)&sa;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&sa;
+    unsigned same = 0;
+    uint32_t slot;
+
+    (void)state;
+    inet_pton(AF_INET, "192.0.2.1", &in->sin_addr);
+    slot = net_address_slot(&sa);
+    assert_in_range(slot, 1, NET_ADDRESS_SLOTS - 1);
+    in->sin_port = htons(99);
+    assert_int_equal(net_address_slot(&sa), slot);
+    for (uint32_t i = 0; i < 1000; i++) {
+        in->sin_addr.s_addr = htonl(0x0a000000 + i);
+        same += net_address_slot(&sa) == slot;
+    }
+    assert_true(same < 10);
+    sa.ss_family = AF_INET6;
+    inet_pton(AF_INET6, "2001:db8:0:1::1", &in6->sin6_addr);
+    slot = net_address_slot(&sa);
+    inet_pton(AF_INET6, "2001:db8:0:1:9:9:9:9", &in6->sin6_addr);
+    assert_int_equal(net_address_slot(&sa), slot);
+    sa.ss_family = AF_UNIX;
+    assert_int_equal(net_address_slot(&sa), 0);
+}
+
+/* Each client may need a descriptor for its upstream. */
+static void descriptors_bound_the_connections(void **state)
+{
+    struct rlimit before, low;
+    struct cli held[48], over;
+    struct rig *r;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    low = before;
+    low.rlim_cur = 64 + 2 * 48;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    r = rig_new(NULL, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    for (int i = 0; i < 48; i++)
+        cli_open(&held[i], r, 0);
+    RIG_UNTIL(r, front_conns(r->front) == 48);
+    cli_open(&over, r, 0);
+    cli_expect(&over, "HTTP/1.1 503 ");
+    cli_close(&over);
+    for (int i = 0; i < 48; i++)
+        cli_close(&held[i]);
     rig_free(r);
 }
 
@@ -349,6 +429,9 @@ int main(void)
         cmocka_unit_test(unix_socket_is_served_and_removed),
         cmocka_unit_test(other_files_are_not_removed),
         cmocka_unit_test(connections_over_the_limit_read_503),
+        cmocka_unit_test(address_has_a_limit_of_its_own),
+        cmocka_unit_test(addresses_are_told_apart),
+        cmocka_unit_test(descriptors_bound_the_connections),
         cmocka_unit_test(shortage_of_descriptors_pauses_and_recovers),
         cmocka_unit_test(draining_ends_what_is_idle_and_lets_replies_finish),
         cmocka_unit_test(silent_clients_do_not_hold_up_a_drain),
