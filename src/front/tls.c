@@ -206,24 +206,53 @@ static bool cert_serves(const struct tls_cert *cert, struct str host)
                            NULL) == 1;
 }
 
+/* Whether the client of <s> can check signatures by the key of <cert>. */
+static bool client_takes(SSL *s, const struct tls_cert *cert)
+{
+    EVP_PKEY *key = SSL_CTX_get0_privatekey(cert->ctx);
+    int ours = EVP_PKEY_get_base_id(key), theirs = 0;
+    int n = SSL_get_sigalgs(s, 0, NULL, NULL, NULL, NULL, NULL);
+
+    for (int i = 0; i < n; i++) {
+        SSL_get_sigalgs(s, i, &theirs, NULL, NULL, NULL, NULL);
+        if (theirs == ours ||
+            (theirs == EVP_PKEY_RSA_PSS && ours == EVP_PKEY_RSA))
+            return true;
+    }
+    return n == 0; /* it did not say */
+}
+
+/* The certificate for <name>: the first one that the client takes, else the
+ * first; NULL when none is for that name. */
+static const struct tls_cert *cert_choose(const struct tls *t, SSL *s,
+                                          struct str name)
+{
+    const struct tls_cert *first = NULL;
+
+    for (size_t i = 0; i < t->n_certs; i++) {
+        if (!cert_serves(&t->certs[i], name))
+            continue;
+        if (client_takes(s, &t->certs[i]))
+            return &t->certs[i];
+        if (!first)
+            first = &t->certs[i];
+    }
+    return first;
+}
+
 /* OpenSSL's hook: choose the certificate by the name the client sent. */
 static int on_server_name(SSL *s, int *alert, void *arg)
 {
-    struct tls *t = arg;
     const char *name = SSL_get_servername(s, TLSEXT_NAMETYPE_host_name);
+    const struct tls_cert *cert =
+        name ? cert_choose(arg, s, str_from(name)) : NULL;
 
     (void)alert; /* never refused: the default certificate answers */
-    if (!name)
+    if (!cert)
         return SSL_TLSEXT_ERR_NOACK;
-    for (size_t i = 0; i < t->n_certs; i++) {
-        if (!cert_serves(&t->certs[i], str_from(name)))
-            continue;
-        if (SSL_get_SSL_CTX(s) != t->certs[i].ctx &&
-            !SSL_set_SSL_CTX(s, t->certs[i].ctx))
-            return SSL_TLSEXT_ERR_ALERT_FATAL;
-        return SSL_TLSEXT_ERR_OK;
-    }
-    return SSL_TLSEXT_ERR_NOACK;
+    if (SSL_get_SSL_CTX(s) != cert->ctx && !SSL_set_SSL_CTX(s, cert->ctx))
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    return SSL_TLSEXT_ERR_OK;
 }
 
 /* OpenSSL's hook: agree on http/1.1 or refuse; a client that offers only h2

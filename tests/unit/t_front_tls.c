@@ -11,12 +11,11 @@
 
 #define GET(script) "GET /v1/files?" script " HTTP/1.1\r\nHost: a\r\n\r\n"
 
-/* A key and a self-signed certificate for <name> that ends in <days>, as
- * files <dir>/<file>.pem and .key. */
-static void cert_make(const char *dir, const char *file, const char *name,
-                      int days)
+/* A self-signed certificate with <key>, which it frees, for <name> that ends
+ * in <days>, as files <dir>/<file>.pem and .key. */
+static void cert_make_with(EVP_PKEY *key, const char *dir, const char *file,
+                           const char *name, int days)
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
     X509_EXTENSION *ext;
     char text[256];
@@ -50,6 +49,12 @@ static void cert_make(const char *dir, const char *file, const char *name,
     EVP_PKEY_free(key);
 }
 
+static void cert_make(const char *dir, const char *file, const char *name,
+                      int days)
+{
+    cert_make_with(EVP_EC_gen("P-256"), dir, file, name, days);
+}
+
 /* What all tests share: a folder with certificates. */
 struct folder {
     char dir[64];
@@ -66,6 +71,7 @@ static int folder_make(void **state)
     cert_make(f.dir, "b", "*.b.example", 30);
     cert_make(f.dir, "c", "c.example", 30);
     cert_make(f.dir, "old", "a.example", -1);
+    cert_make_with(EVP_RSA_gen(2048), f.dir, "rsa", "a.example", 30);
     snprintf(f.listen, sizeof(f.listen),
              "[{address: \"127.0.0.1:0\", tls: ["
              "{cert: %s/a.pem, key: %s/a.key},"
@@ -256,6 +262,49 @@ static void name_chooses_the_certificate(void **state)
         cli_close(&c);
     }
     SSL_CTX_free(ctx);
+    rig_free(r);
+}
+
+/* Two certificates for one name, with keys of two kinds. */
+static void key_is_of_a_kind_that_the_client_takes(void **state)
+{
+    static const struct {
+        const char *sigalgs;
+        int type;
+    } rows[] = {
+        {"ECDSA+SHA256", EVP_PKEY_EC},
+        {"RSA-PSS+SHA256", EVP_PKEY_RSA},
+        {"RSA+SHA256:RSA-PSS+SHA256", EVP_PKEY_RSA},
+        {"RSA-PSS+SHA256:ECDSA+SHA256", EVP_PKEY_EC},
+    };
+    struct folder *f = *state;
+    char listen[512];
+    struct rig *r;
+
+    snprintf(listen, sizeof(listen),
+             "[{address: \"127.0.0.1:0\", tls: ["
+             "{cert: %s/c.pem, key: %s/c.key},"
+             "{cert: %s/a.pem, key: %s/a.key},"
+             "{cert: %s/rsa.pem, key: %s/rsa.key}]}]",
+             f->dir, f->dir, f->dir, f->dir, f->dir, f->dir);
+    r = rig_new(NULL, listen);
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+        SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+        X509 *x;
+        struct cli c;
+
+        SSL_CTX_set_max_proto_version(ctx,
+                                      i % 2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+        SSL_CTX_set1_sigalgs_list(ctx, rows[i / 2].sigalgs);
+        assert_true(tls_open(&c, r, ctx, "a.example"));
+        assert_true(is_cert_of(&c, "a.example"));
+        x = SSL_get1_peer_certificate(c.ssl);
+        assert_int_equal(EVP_PKEY_get_base_id(X509_get0_pubkey(x)),
+                         rows[i / 2].type);
+        X509_free(x);
+        cli_close(&c);
+        SSL_CTX_free(ctx);
+    }
     rig_free(r);
 }
 
@@ -503,6 +552,7 @@ int main(void)
         cmocka_unit_test(large_replies_reach_a_slow_reader),
         cmocka_unit_test(large_bodies_arrive),
         cmocka_unit_test(name_chooses_the_certificate),
+        cmocka_unit_test(key_is_of_a_kind_that_the_client_takes),
         cmocka_unit_test(speaks_only_modern_tls_and_http_1),
         cmocka_unit_test(tickets_resume_until_their_keys_are_gone),
         cmocka_unit_test(reload_changes_new_connections_only),
