@@ -24,7 +24,6 @@
 #define DROP_MS       2000
 #define DRAIN_IDLE_MS 1000 /* for a request on its way when a drain begins */
 #define RESET_LOOK_MS 20   /* between looks whether all is sent */
-#define MAX_REFUSING  256  /* clients over the limit that get to read why */
 
 #define BIT(s) (1u << (s))
 
@@ -549,7 +548,7 @@ void conn_accept(struct listener *l, int fd, const struct sockaddr_storage *sa)
     }
     stats_inc(f->w->stats, STAT_CONNS_REFUSED);
     f->n_refusing++;
-    if (c->ssl || f->n_refusing > MAX_REFUSING) {
+    if (c->ssl || f->n_refusing > f->net->refusing_most) {
         conn_lose(c, "too many connections");
         return;
     }

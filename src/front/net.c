@@ -38,6 +38,9 @@
 /* Descriptors left to listeners, files, the control socket and the like. */
 #define NET_OWN_FDS 64
 
+/* Clients over the limit that a worker lets read why, at once. */
+#define NET_REFUSING 256
+
 union net_sockaddr {
     struct sockaddr any;
     struct sockaddr_in in;
@@ -242,18 +245,27 @@ static enum err unix_open(struct front_net *net, struct net_socket *s,
     return ERR_OK;
 }
 
-/* Connections that the limit on open files allows. A request under way needs a
- * second descriptor for its upstream, so no more clients are let in than half
- * of them: else the last ones would leave none to serve anybody with. */
-static uint64_t conns_most(void)
+/* Share out what the limit on open files allows. A request under way needs a
+ * second descriptor for its upstream, so clients get half: else the last ones
+ * let in would leave none to serve anybody with. Those that are to read why
+ * they are refused get a little of their own. */
+static void descriptors_share(struct front_net *net)
 {
     struct rlimit rl;
+    uint64_t most, own;
 
+    net->conns_most = UINT64_MAX;
+    net->refusing_most = NET_REFUSING;
     if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY)
-        return UINT64_MAX;
-    if (rl.rlim_cur < 2 * NET_OWN_FDS)
-        return rl.rlim_cur / 4 + 1;
-    return (rl.rlim_cur - NET_OWN_FDS) / 2;
+        return;
+    most = rl.rlim_cur / 16 / net->n_workers;
+    if (most < net->refusing_most)
+        net->refusing_most = (unsigned)most;
+    own = NET_OWN_FDS + (uint64_t)net->refusing_most * net->n_workers;
+    if (rl.rlim_cur < 2 * own)
+        net->conns_most = rl.rlim_cur / 4 + 1;
+    else
+        net->conns_most = (rl.rlim_cur - own) / 2;
 }
 
 /* ---- the whole ---------------------------------------------------------- */
@@ -306,7 +318,7 @@ enum err front_net_open(const struct conf *c, unsigned n_workers,
         return ERR_NOMEM;
     pthread_mutex_init(&net->lock, NULL);
     net->n_workers = n_workers;
-    net->conns_most = conns_most();
+    descriptors_share(net);
     net->sockets = calloc(c->n_listen + 1, sizeof(*net->sockets));
     net->stats = calloc(n_workers, sizeof(*net->stats));
     net->by_address = calloc(NET_ADDRESS_SLOTS, sizeof(*net->by_address));

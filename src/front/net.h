@@ -44,6 +44,7 @@ struct front_net {
     pthread_mutex_t lock;                 /* guards sockets[].tls; a leaf */
     _Atomic(const struct stats *) *stats; /* owned: by worker, borrowed */
     uint64_t conns_most;                  /* that descriptors allow */
+    unsigned refusing_most;               /* over the limit, of a worker */
     atomic_uint conns;                    /* open client connections */
     atomic_uint *by_address;              /* owned: of them, by slot */
     atomic_llong out_bytes;               /* queued replies, about */
