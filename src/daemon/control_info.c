@@ -284,37 +284,54 @@ json_t *control_config_show(struct daemon *d, const json_t *args,
     return data ? data : control_fail(why, "out of memory");
 }
 
-/* Why a model would be served as it is. */
-static const char *explain_why(struct daemon *d, const struct key *k,
-                               struct str model)
+/* Whether a request would be served, and why it is so. */
+static bool explain(struct daemon *d, const struct key *k, struct str model,
+                    const char **why_out)
 {
+    bool routed = d->conf->routes_given, ok = false;
+
+    clock_update();
     if (k->spec.blocked)
-        return "the key is blocked";
-    if (k->spec.expires_wall_ms > 0 &&
-        k->spec.expires_wall_ms <= (int64_t)clock_wall_ms())
-        return "the key has expired";
-    if (!key_may_use(k, model))
-        return "the key's model list does not allow it";
-    if (!route_serves(d->conf, d->discover, model))
-        return d->conf->routes_given ? "no route matches it"
-                                     : "no upstream serves it";
-    return d->conf->routes_given ? "a route matches it"
-                                 : "an upstream serves it";
+        *why_out = "the key is blocked";
+    else if (k->spec.expires_wall_ms > 0 &&
+             k->spec.expires_wall_ms <= (int64_t)clock_wall_ms())
+        *why_out = "the key has expired";
+    else if (!key_may_use(k, model))
+        *why_out = "the key's model list does not allow it";
+    else if (!route_serves(d->conf, d->discover, model))
+        *why_out = routed ? "no route matches it" : "no upstream serves it";
+    else
+        ok = true;
+    if (ok)
+        *why_out = routed ? "a route matches it" : "an upstream serves it";
+    return ok;
+}
+
+/* Targets of a model without a route, in the making. */
+struct upstream_walk {
+    json_t *list;
+    struct str model;
+};
+
+static void add_upstream(const struct conf_upstream *up, void *arg)
+{
+    struct upstream_walk *w = arg;
+    char text[512];
+
+    snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(up->name),
+             STR_ARG(w->model));
+    json_array_append_new(w->list, json_text(str_from(text)));
 }
 
 static json_t *explain_targets(struct daemon *d, struct str model)
 {
-    const struct conf *c = d->conf;
-    json_t *list;
+    struct upstream_walk w = {.model = model};
 
-    if (c->routes_given)
-        return route_targets(c, model);
-    list = json_array();
-    for (size_t i = 0; i < c->n_upstreams; i++)
-        if (!c->upstreams[i].models_given ||
-            conf_upstream_serves(&c->upstreams[i], model))
-            json_array_append_new(list, json_text(c->upstreams[i].name));
-    return list;
+    if (d->conf->routes_given)
+        return route_targets(d->conf, model);
+    w.list = json_array();
+    route_upstreams(d->conf, d->discover, model, add_upstream, &w);
+    return w.list;
 }
 
 json_t *control_config_explain(struct daemon *d, const json_t *args,
@@ -324,8 +341,8 @@ json_t *control_config_explain(struct daemon *d, const json_t *args,
     const struct key *k;
     struct str ref, model;
     const char *reason;
-    bool ok;
     json_t *data;
+    bool ok;
 
     if (!args_need(args, "key", &ref, why) ||
         !args_need(args, "model", &model, why))
@@ -333,12 +350,7 @@ json_t *control_config_explain(struct daemon *d, const json_t *args,
     k = keytab_find(d->keys, ref);
     if (!k)
         return control_fail(why, "no such key");
-    clock_update();
-    reason = explain_why(d, k, model);
-    ok = !k->spec.blocked && key_may_use(k, model) &&
-         route_serves(d->conf, d->discover, model) &&
-         (k->spec.expires_wall_ms == 0 ||
-          k->spec.expires_wall_ms > (int64_t)clock_wall_ms());
+    ok = explain(d, k, model, &reason);
     r = d->conf->routes_given ? conf_route_find(d->conf, model) : NULL;
     data =
         json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o}", "key",
@@ -365,8 +377,11 @@ json_t *control_ledger_verify(struct daemon *d, const json_t *args,
     if (e == ERR_OK)
         data = json_pack("{s:b, s:o}", "ok", 1, "report",
                          json_text(buf_str(&report)));
-    else
+    else if (report.len > 0)
         control_fail(why, "%.*s", STR_ARG(buf_str(&report)));
+    else
+        control_fail(why, "the ledger cannot be %s now; see the log",
+                     e == ERR_LEDGER ? "written" : "read");
     buf_fini(&report);
     return data;
 }

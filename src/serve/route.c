@@ -85,19 +85,23 @@ static struct str label_of(const struct conf_upstream *up, struct str model)
     return STR("*");
 }
 
+/* Whether <up> serves <model>: it says so, or it was found to list it. */
+static enum discover_answer serves(struct discover *d,
+                                   const struct conf_upstream *up,
+                                   struct str model)
+{
+    if (!up->models_given)
+        return discover_serves(d, up->name, model);
+    return conf_upstream_serves(up, model) ? DISCOVER_YES : DISCOVER_NO;
+}
+
 static void from_upstreams(struct exchange *x, enum discover_answer want,
                            struct candidates *cs)
 {
     for (size_t i = 0; i < x->conf->n_upstreams; i++) {
         const struct conf_upstream *up = &x->conf->upstreams[i];
-        enum discover_answer d;
 
-        if (up->models_given)
-            d = conf_upstream_serves(up, x->ask->model) ? DISCOVER_YES
-                                                        : DISCOVER_NO;
-        else
-            d = discover_serves(x->w->svc->discover, up->name, x->ask->model);
-        if (d != want)
+        if (serves(x->w->svc->discover, up, x->ask->model) != want)
             continue;
         candidate_add(x, cs, up,
                       (struct candidate){.model = x->ask->model,
@@ -236,17 +240,29 @@ void route_models(const struct conf *c, struct discover *d, route_model_fn *fn,
         list_upstream(d, &c->upstreams[i], fn, arg);
 }
 
+void route_upstreams(const struct conf *c, struct discover *d, struct str model,
+                     route_upstream_fn *fn, void *arg)
+{
+    static const enum discover_answer wanted[] = {DISCOVER_YES,
+                                                  DISCOVER_UNKNOWN};
+    bool found = false;
+
+    for (size_t k = 0; k < 2 && !found; k++) {
+        for (size_t i = 0; i < c->n_upstreams; i++) {
+            if (serves(d, &c->upstreams[i], model) != wanted[k])
+                continue;
+            fn(&c->upstreams[i], arg);
+            found = true;
+        }
+    }
+}
+
 bool route_serves(const struct conf *c, struct discover *d, struct str model)
 {
     if (c->routes_given)
         return conf_route_find(c, model) != NULL;
-    for (size_t i = 0; i < c->n_upstreams; i++) {
-        const struct conf_upstream *up = &c->upstreams[i];
-
-        if (up->models_given
-                ? conf_upstream_serves(up, model)
-                : discover_serves(d, up->name, model) != DISCOVER_NO)
+    for (size_t i = 0; i < c->n_upstreams; i++)
+        if (serves(d, &c->upstreams[i], model) != DISCOVER_NO)
             return true;
-    }
     return false;
 }

@@ -41,6 +41,14 @@ typedef void route_model_fn(struct str model, struct str owner, void *arg);
 void route_models(const struct conf *c, struct discover *d, route_model_fn *fn,
                   void *arg);
 
+/* Called with an upstream; borrowed from the configuration. */
+typedef void route_upstream_fn(const struct conf_upstream *up, void *arg);
+
+/* Walk over the upstreams one of which a request for <model> goes to when <c>
+ * has no routes; those that drain too. Any thread. */
+void route_upstreams(const struct conf *c, struct discover *d, struct str model,
+                     route_upstream_fn *fn, void *arg);
+
 /* Whether a request for <model> would find a target in <c>. */
 bool route_serves(const struct conf *c, struct discover *d, struct str model);
 

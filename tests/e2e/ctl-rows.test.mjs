@@ -8,8 +8,8 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { ask } from './lib/openai.mjs';
-import { GATE_ONLY, startRig } from './lib/rig.mjs';
-import { program, runProgram } from './lib/tollgate.mjs';
+import { GATE_ONLY, startRig, upstreamEntry } from './lib/rig.mjs';
+import { UPSTREAM_KEY, program, runProgram } from './lib/tollgate.mjs';
 import { until, within } from './lib/until.mjs';
 
 const TOP = fileURLToPath(new URL('../..', import.meta.url));
@@ -237,6 +237,29 @@ describe('tollctl shows', GATE_ONLY, () => {
       assert.equal(width(r.slice(0, day)), at, r);
     }
   });
+
+  test('config explain names the upstreams that serve the model, no other',
+    async () => {
+      const other = await startRig({ config: (up) => ({ upstreams: [
+        upstreamEntry(up, { models: ['demo', 'gpt-5*'] }),
+        upstreamEntry(up, { name: 'asked', models: undefined })] }) });
+      const found = (await (await fetch(`${other.up.baseUrl}/models`, {
+        headers: { authorization: `Bearer ${UPSTREAM_KEY}` } })).json())
+        .data.map((m) => m.id);
+      const only = found.find((m) => m !== 'demo' && !m.startsWith('gpt-5'));
+      const explain = (model) => other.gate.must(
+        ['config', 'explain', 'e2e', model]);
+      await until('the upstream to be asked', async () =>
+        (await explain('nobody-has-this')).allowed === false);
+      assert.deepEqual((await explain('nobody-has-this')).targets, []);
+      assert.deepEqual((await explain('gpt-5-of-mine')).targets,
+        ['up/gpt-5-of-mine']);
+      assert.ok(only, 'a model to look for');
+      const { allowed, targets } = await explain(only);
+      assert.ok(allowed);
+      assert.deepEqual(targets, [`asked/${only}`]);
+      await other.close();
+    });
 
   test('completion for bash', async () => {
     const complete = async (...words) => {
