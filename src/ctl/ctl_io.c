@@ -414,7 +414,12 @@ void ctl_fields(const json_t *o)
     }
     json_object_foreach(copy, name, value)
     {
-        ctl_text(value, text, sizeof(text));
+        /* A process id is a name, not an amount. */
+        if (strcmp(name, "pid") == 0)
+            snprintf(text, sizeof(text), "%lld",
+                     (long long)json_integer_value(value));
+        else
+            ctl_text(value, text, sizeof(text));
         printf("%-*s  %s\n", width, name, text);
     }
     json_decref(copy);

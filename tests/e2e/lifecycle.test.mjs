@@ -1,6 +1,7 @@
 // Start, check, reload, drain, stop: the daemon as a Unix program.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -219,6 +220,38 @@ describe('start', GATE_ONLY, () => {
       assert.ok(fs.readFileSync(file).equals(bytes), 'left as it was');
       gate.remove();
     });
+});
+
+describe('service manager', GATE_ONLY, () => {
+  /** A datagram socket, which node has not: what comes is printed. */
+  const LISTEN = 'import socket, sys\n' +
+    's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n' +
+    's.bind(sys.argv[1])\nprint("bound", flush=True)\n' +
+    'while True: print(s.recv(4096).decode(), flush=True)\n';
+
+  test('is told of start, reload and stop', () =>
+    withFile('', async (file, dir) => {
+      const socket = `${dir}/notify`;
+      const child = spawn('python3', ['-c', LISTEN, socket]);
+      let said = '';
+      child.stdout.on('data', (d) => (said += d));
+      const hears = (what) => until(`${what} in ${said}`, () =>
+        what.test(said));
+      await hears(/^bound\n/);
+      const gate = await startTollgate({}, { env: { NOTIFY_SOCKET: socket } });
+      try {
+        await hears(/^bound\nREADY=1\n$/);
+        gate.child.kill('SIGHUP');
+        await hears(/RELOADING=1\nREADY=1\n$/);
+        assert.equal((await gate.ctl(['drain'])).code, 0);
+        await hears(/STOPPING=1\n$/);
+        await within(gate.exited, 'the end');
+      } finally {
+        await gate.stop();
+        gate.remove();
+        child.kill();
+      }
+    }));
 });
 
 describe('reload', GATE_ONLY, () => {

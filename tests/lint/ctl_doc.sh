@@ -25,7 +25,7 @@ compare() {
 # A command's name ends where its arguments, in capitals, or two blanks begin.
 sed -n 's/^  \([a-z]\)/\1/p' "$tmp/help" |
     sed 's/  .*//; s/ [A-Z].*//' >"$tmp/commands"
-sed -n 's/^\.It Ic //p' "$man" | sed 's/ \(Ar\|Op\) .*//' >"$tmp/man.commands"
+sed -n 's/^\.It Ic //p' "$man" | sed 's/ \(Ar\|O[op]\) .*//' >"$tmp/man.commands"
 compare commands "$tmp/commands" "$tmp/man.commands"
 
 sed -n 's/^      \[\(--[a-z-]*\).*/\1/p' "$tmp/help" >"$tmp/options"
