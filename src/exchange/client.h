@@ -39,6 +39,8 @@ struct client_ops {
     size_t (*high_water)(const struct client *c);
     /* The reply is complete: keep the connection or close it gently. */
     void (*finish)(struct client *c);
+    /* Offer what is queued to the kernel now, not at the end of the turn. */
+    void (*flush)(struct client *c);
     /* The reply cannot be completed: close so that the client sees a broken
      * transfer (no last chunk, RST), after sending what is queued. */
     void (*abort)(struct client *c);

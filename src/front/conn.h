@@ -151,6 +151,7 @@ struct front {
     struct event later_ev; /* zero timer: work for the next turn */
     bool turn_set;         /* turn_ev is active */
     bool in_turn;          /* the work is being done */
+    bool in_read;          /* bytes of a connection are being used */
     bool draining;
     int64_t drain_us;    /* since when */
     int reserve_fd;      /* spent when descriptors run out; or -1 */

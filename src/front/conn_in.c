@@ -341,7 +341,7 @@ static void arrived(struct conn *c, const char *p, size_t len)
         keep(c, p + used, len - used);
 }
 
-void conn_in_read(struct conn *c)
+static void read_on(struct conn *c)
 {
     char *scratch = c->f->w->scratch;
     unsigned reads = 0;
@@ -364,6 +364,15 @@ void conn_in_read(struct conn *c)
         else
             on_end(c, e);
     }
+}
+
+void conn_in_read(struct conn *c)
+{
+    struct front *f = c->f;
+
+    f->in_read = true;
+    read_on(c);
+    f->in_read = false;
 }
 
 void conn_in_resume(struct conn *c)

@@ -226,19 +226,6 @@ static void op_tunnel(struct client *client)
     conn_mark(c, false);
 }
 
-const struct client_ops conn_ops = {
-    .read_body = conn_body_read,
-    .body_taken = conn_body_taken,
-    .reply = reply_head_send,
-    .send = op_send,
-    .send_buf = op_send_buf,
-    .queued = op_queued,
-    .high_water = op_high_water,
-    .finish = op_finish,
-    .abort = op_abort,
-    .tunnel = op_tunnel,
-};
-
 /* ---- writing ------------------------------------------------------------ */
 
 static enum err write_plain(struct conn *c, size_t *n_out)
@@ -327,6 +314,32 @@ static bool flush(struct conn *c)
         c->write_us = (int64_t)clock_mono_us();
     return true;
 }
+
+/* While bytes of <c> are being read it stands at the top of the stack and its
+ * scratch buffer is in use; what it has to send goes at the end of the turn. */
+static void op_flush(struct client *client)
+{
+    struct conn *c = conn_of(client);
+
+    if (c->state == CONN_CLOSED || c->broken || c->f->in_turn || c->f->in_read)
+        return;
+    if (!flush(c))
+        log_debug(LOG_NET, "client left before its reply: fd=%d", c->fd);
+}
+
+const struct client_ops conn_ops = {
+    .read_body = conn_body_read,
+    .body_taken = conn_body_taken,
+    .reply = reply_head_send,
+    .send = op_send,
+    .send_buf = op_send_buf,
+    .queued = op_queued,
+    .high_water = op_high_water,
+    .finish = op_finish,
+    .flush = op_flush,
+    .abort = op_abort,
+    .tunnel = op_tunnel,
+};
 
 /* Wake the producer when the queue is low. Below the least mark nobody can be
  * waiting; above it somebody may be, since the mark moves. */

@@ -1,6 +1,6 @@
 /* settle.c - The order matters: the row first, since nothing of the last bytes
- * may reach the client before it is safe; then what people and dashboards
- * read. */
+ * may reach the client before it is safe; then those bytes; then what people
+ * and dashboards read. */
 #include "settle/settle.h"
 
 #include "account/ledger.h"
@@ -102,6 +102,8 @@ enum verdict settle_run(struct exchange *x)
                 x->client->ops->abort(x->client);
         }
     }
+    if (x->client)
+        x->client->ops->flush(x->client);
     access_write(x, &row);
     series_count(x, &row);
     return VERDICT_GO;

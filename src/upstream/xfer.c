@@ -124,7 +124,7 @@ bool xfer_sent_now(const struct xfer *xf)
     return xf->was_sent || sent > xf->sent_before;
 }
 
-/* Let go of libcurl, timers and lists. */
+/* Let go of libcurl, timers and lists; the easy handle stays. */
 static void xfer_detach(struct xfer *xf)
 {
     struct upstream_pool *p = xf->pool;
@@ -141,11 +141,17 @@ static void xfer_detach(struct xfer *xf)
         BUG_ON(mc != CURLM_OK);
         xf->in_multi = false;
     }
-    if (xf->easy)
-        pool_easy_give(p, xf->easy);
-    xf->easy = NULL;
     TAILQ_REMOVE(&p->open, xf, link);
     p->n_open--;
+}
+
+static void xfer_free(struct xfer *xf)
+{
+    struct upstream_pool *p = xf->pool;
+
+    if (xf->easy)
+        pool_easy_give(p, xf->easy);
+    slab_put(&p->xfers, xf);
 }
 
 void xfer_drop(struct xfer *xf)
@@ -154,7 +160,7 @@ void xfer_drop(struct xfer *xf)
 
     BUG_ON(p->in_curl > 0 && xf->in_multi);
     xfer_detach(xf);
-    slab_put(&p->xfers, xf);
+    xfer_free(xf);
 }
 
 void xfer_end(struct xfer *xf)
@@ -166,7 +172,7 @@ void xfer_end(struct xfer *xf)
     xfer_detach(xf);
     if (xf->sink)
         xf->sink->ops->end(xf->sink, &how);
-    slab_put(&p->xfers, xf);
+    xfer_free(xf); /* makes the handle as new, which nobody waits for */
 }
 
 void xfer_done(struct xfer *xf, CURLcode code)

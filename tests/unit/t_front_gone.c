@@ -329,6 +329,31 @@ static void slow_reader_pauses_the_producer_and_drains(void **state)
     rig_free(r);
 }
 
+/* No turn of the loop comes between the flush and the bytes. */
+static void flush_sends_at_once(void **state)
+{
+    struct rig *r = rig_new(NULL, NULL);
+    struct cli c;
+
+    (void)state;
+    cli_open(&c, r, 0);
+    cli_send(&c, GET("open"));
+    RIG_UNTIL(r, r->x != NULL);
+    cli_expect(&c, "\r\n\r\n");
+    r->x->client->ops->send(r->x->client, STR("early"));
+    assert_true(cli_recv(&c));
+    assert_false(cli_has(&c, "early"));
+    r->x->client->ops->flush(r->x->client);
+    assert_int_equal(r->x->client->ops->queued(r->x->client), 0);
+    assert_true(cli_recv(&c));
+    assert_true(cli_has(&c, "early"));
+    r->x->client->ops->finish(r->x->client);
+    exchange_wake(r->x, WAKE_END);
+    cli_expect(&c, "\r\n0\r\n\r\n");
+    cli_close(&c);
+    rig_free(r);
+}
+
 static void stalled_reader_is_reset(void **state)
 {
     struct rig *r = rig_new(NULL, NULL);
@@ -413,6 +438,7 @@ int main(void)
         cmocka_unit_test(steady_body_is_waited_for),
         cmocka_unit_test(burst_then_silence_ends),
         cmocka_unit_test(slow_reader_pauses_the_producer_and_drains),
+        cmocka_unit_test(flush_sends_at_once),
         cmocka_unit_test(stalled_reader_is_reset),
         cmocka_unit_test(lingering_is_bounded),
         cmocka_unit_test(state_table_is_closed),
