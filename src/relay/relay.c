@@ -9,6 +9,7 @@
 #include "relay/rewrite.h"
 #include "relay/stream.h"
 #include "wire/jscan.h"
+#include "wire/jsplice.h"
 #include "wire/openai_err.h"
 
 #define ERROR_BODY_MAX (16u * 1024)
@@ -68,13 +69,15 @@ static enum verdict send_collected(struct exchange *x)
 {
     const struct jscan *scan = x->work->scan;
     struct buf renamed, *body = &x->work->body;
+    struct rewrite how = {.usage_null = false};
     struct reply_head head;
 
     if (scan)
         (void)usage_from_scan(&x->out->usage, scan);
     buf_init(&renamed, body->len + REWRITE_EXTRA);
-    if (scan && x->work->renamed && x->work->head->status < 300 &&
-        rewrite_model(x, scan, &renamed) == ERR_OK)
+    if (scan && x->work->renamed && x->work->head->status < 300)
+        how.model = json_quote(x->arena, x->ask->model);
+    if (how.model.len > 0 && rewrite_json(&how, scan, &renamed) == ERR_OK)
         body = &renamed;
     x->out->end = REPLY_COMPLETE;
     if (heads_relayed(x, (int64_t)body->len, &head) != ERR_OK) {

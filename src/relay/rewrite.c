@@ -2,22 +2,31 @@
 #include "relay/rewrite.h"
 
 #include "base/buf.h"
-#include "exchange/exchange.h"
 #include "wire/jscan.h"
 #include "wire/jsplice.h"
 
-enum err rewrite_model(struct exchange *x, const struct jscan *scan,
-                       struct buf *out)
+/* Whether <scan> is a chunk of chat whose usage is null. */
+static bool has_usage_null(const struct jscan *scan)
+{
+    return scan->m[JREP_CHOICES].type == JT_ARRAY &&
+           scan->m[JREP_USAGE].type == JT_NULL;
+}
+
+enum err rewrite_json(const struct rewrite *how, const struct jscan *scan,
+                      struct buf *out)
 {
     struct jsplice s;
     unsigned renamed = 0;
-    enum err e;
+    enum err e = ERR_OK;
 
-    jsplice_init(&s, scan->text, x->arena);
-    e = jsplice_rename_reply(&s, scan, x->ask->model, &renamed);
+    jsplice_init(&s, scan->text, NULL); /* nothing below composes bytes */
+    if (how->model.len > 0)
+        e = jsplice_rename_reply(&s, scan, how->model, &renamed);
+    if (e == ERR_OK && how->usage_null && has_usage_null(scan))
+        e = jsplice_remove(&s, scan->root.value, &scan->m[JREP_USAGE]);
     if (e != ERR_OK)
         return e;
-    if (renamed == 0)
+    if (s.count == 0)
         return ERR_NOT_FOUND;
     e = buf_reserve(out, jsplice_len(&s));
     return e == ERR_OK ? jsplice_put(&s, out) : e;

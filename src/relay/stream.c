@@ -1,12 +1,13 @@
 /* stream.c - How an event stream passes:
  *
- *   bytes -> sse_in -> one event -> judge -> strip | rename | as it is ->
+ *   bytes -> sse_in -> one event -> judge -> strip | change | as it is ->
  * client
  *
  * Events leave whole and in order. The one that ends the stream is held until
  * the transport ends too (at most STREAM_TAIL_MS), so that the usage row is
  * written before the client sees its last byte and the upstream connection
- * can be used again. What breaks off is told with an error event. */
+ * can be used again. The last bytes of a body with a length are held likewise.
+ * What breaks off is told with an error event. */
 #include "relay/stream.h"
 
 #include "base/clock.h"
@@ -19,8 +20,8 @@
 #include "wire/jsplice.h"
 #include "wire/openai_err.h"
 
-#define EVENT_MAX (8u * 1024 * 1024)  /* bytes of one rewritten event */
-#define MEDIA_MAX (32u * 1024 * 1024) /* of one that may hold an image */
+#define MEDIA_MAX (32u * 1024 * 1024) /* bytes of an event with an image */
+#define EVENT_MAX (MEDIA_MAX + 4096)  /* of any one, changed */
 
 static void queue_bytes(struct stream *s, struct str bytes)
 {
@@ -44,10 +45,13 @@ static void note_shape(struct stream *s, struct str data)
     struct exchange *x = s->x;
     struct jmember id = jscan_find(data, "id");
     struct jmember created = jscan_find(data, "created");
-    struct str model = json_quote(x->arena, x->ask->model);
+    struct str model;
     char *text;
 
-    if (id.type != JT_STRING || created.type != JT_NUMBER || !model.p)
+    if (id.type != JT_STRING || created.type != JT_NUMBER)
+        return;
+    model = json_quote(x->arena, x->ask->model);
+    if (!model.p)
         return;
     text =
         arena_printf(x->arena,
@@ -82,24 +86,59 @@ static void note_event(struct stream *s, const struct sse_event *ev,
     s->content_us = (int64_t)clock_mono_us();
 }
 
-/* An event whose data is changed keeps its name; its lines are written anew. */
-static bool queue_renamed(struct stream *s, const struct sse_event *ev,
-                          const struct sse_verdict *v, struct buf *out)
+/* Append <ev> with <data> for its data. Every other byte of it stays, unless
+ * the data came in more than one line: those are written anew. */
+static enum err put_changed(const struct sse_event *ev, struct str data,
+                            struct buf *out)
 {
-    struct jscan own;
+    uintptr_t from = (uintptr_t)ev->raw.p, at = (uintptr_t)ev->data.p;
+    enum err e;
+
+    if (at < from || at - from >= ev->raw.len)
+        return sse_put(out, ev->name, data);
+    e = buf_put(out, ev->raw.p, at - from);
+    if (e == ERR_OK)
+        e = buf_put_str(out, data);
+    return e == ERR_OK
+               ? buf_put_str(out, str_skip(ev->raw, at - from + ev->data.len))
+               : e;
+}
+
+/* What <ev> must lose or get before the client sees it. */
+static struct rewrite changes_of(const struct stream *s,
+                                 const struct sse_event *ev,
+                                 const struct sse_verdict *v)
+{
+    struct rewrite how = {.usage_null = false};
+
+    if (!ev->has_data || v->done || v->error)
+        return how;
+    how.model = s->model;
+    how.usage_null = v->usage_null && s->x->ask->add_usage;
+    return how;
+}
+
+/* Append <ev>, changed, to <out>; false when it stays as it is. */
+static bool change_event(struct stream *s, const struct sse_event *ev,
+                         const struct sse_verdict *v, struct buf *out)
+{
+    struct rewrite how = changes_of(s, ev, v);
     const struct jscan *scan = &s->judge.scan;
+    struct jscan own;
     struct buf data;
     enum err e;
 
+    if (how.model.len == 0 && !how.usage_null)
+        return false;
     if (!v->scanned) {
         if (jscan_run(&own, ev->data, &jscan_reply, NULL) != ERR_OK)
             return false;
         scan = &own;
     }
     buf_init(&data, EVENT_MAX);
-    e = rewrite_model(s->x, scan, &data);
+    e = rewrite_json(&how, scan, &data);
     if (e == ERR_OK)
-        e = sse_put(out, ev->name, buf_str(&data));
+        e = put_changed(ev, buf_str(&data), out);
     buf_fini(&data);
     return e == ERR_OK;
 }
@@ -117,15 +156,13 @@ static void pass_event(struct stream *s, const struct sse_event *ev)
     struct sse_verdict v;
     struct buf changed;
     struct str bytes = ev->raw;
-    bool rename;
 
     sse_judge_event(&s->judge, ev, &v);
     note_event(s, ev, &v);
     if (v.usage_only && x->ask->add_usage)
         return;
     buf_init(&changed, EVENT_MAX);
-    rename = x->work->renamed && ev->has_data && !v.done && !v.error;
-    if (rename && queue_renamed(s, ev, &v, &changed))
+    if (change_event(s, ev, &v, &changed))
         bytes = buf_str(&changed);
     if (is_last(s, &v)) {
         s->tail_us = (int64_t)clock_mono_us() + STREAM_TAIL_MS * 1000;
@@ -151,6 +188,20 @@ static enum err take_events(struct stream *s, struct str bytes)
         pass_event(s, &ev);
     }
     return ERR_OK;
+}
+
+/* Bytes of a reply that is no event stream. Those that complete a body of known
+ * length would tell the client that all is over, so they wait for the end. */
+static void take_bytes(struct stream *s, struct str bytes)
+{
+    const struct exchange *x = s->x;
+    int64_t length = x->work->head->length;
+
+    if (length >= 0 && !s->tunnel &&
+        x->out->bytes + bytes.len >= (uint64_t)length &&
+        buf_put_str(&s->tail, bytes) == ERR_OK)
+        return;
+    queue_bytes(s, bytes);
 }
 
 /* ---- the end ----------------------------------------------------------- */
@@ -281,7 +332,7 @@ static enum flow on_data(struct sink *k, struct str bytes)
     if (s->events)
         e = take_events(s, bytes);
     else
-        queue_bytes(s, bytes);
+        take_bytes(s, bytes);
     if (e != ERR_OK) {
         (void)exchange_fail(x, ERR_UP_BAD,
                             "The upstream sent an event that is too large.");
@@ -402,6 +453,8 @@ static void stream_init(struct stream *s, struct exchange *x)
         return;
     sse_in_init(&s->in, event_bound(x), event_bound(x));
     sse_judge_init(&s->judge, x->in->ep.row->end, x->ask->n);
+    if (x->work->renamed)
+        s->model = json_quote(x->arena, x->ask->model);
     event_assign(&s->timer, x->w->base, -1, 0, on_timer, s);
     s->timer_on = true;
     timer_arm(s, x->conf->keepalive_ms * 1000);

@@ -23,8 +23,10 @@ struct stream {
     struct producer *from;  /* borrowed; NULL once it has ended */
     struct sse_in in;       /* event streams: what is not yet whole */
     struct sse_judge judge; /* event streams: is it complete? */
+    struct str model;       /* arena: the client's name for it, quoted, where
+                             * events must say it; else empty */
     struct str noop;    /* arena: an empty chunk of this stream, for pings */
-    struct buf tail;    /* the final event, held for the end */
+    struct buf tail;    /* the final event or bytes, held for the end */
     struct event timer; /* pings, and the wait for the end */
     bool timer_on;      /* <timer> was set up */
     bool events;        /* an event stream whose shape we know */

@@ -244,8 +244,8 @@ enum err jsplice_remove(struct jsplice *s, struct str object,
         before--;
     if (*before == ',')
         start = before;
-    else if (*after == ',')
-        end = after + 1;
+    else if (*after == ',') /* the next one moves to its place */
+        end = jtext_skip_space(after + 1, object.p + object.len);
     else
         e.empties = true;
     e.at = offset_of(s, start);
@@ -320,7 +320,7 @@ enum err jsplice_rename(struct jsplice *s, const struct jmember *m,
 }
 
 enum err jsplice_rename_reply(struct jsplice *s, const struct jscan *reply,
-                              struct str name, unsigned *renamed_out)
+                              struct str quoted, unsigned *renamed_out)
 {
     static const enum jrep places[] = {JREP_MODEL, JREP_RESPONSE_MODEL,
                                        JREP_MESSAGE_MODEL};
@@ -330,7 +330,7 @@ enum err jsplice_rename_reply(struct jsplice *s, const struct jscan *reply,
         const struct jmember *m = &reply->m[places[i]];
         if (m->type != JT_STRING)
             continue;
-        enum err e = jsplice_rename(s, m, name);
+        enum err e = jsplice_replace(s, m->value, quoted);
         if (e != ERR_OK)
             return e;
         n++;

@@ -52,8 +52,9 @@ enum err jsplice_replace(struct jsplice *s, struct str value,
 enum err jsplice_insert(struct jsplice *s, struct str object, struct str name,
                         struct str value) MUST_CHECK;
 
-/* Remove <m>, with one comma, from <object>. ERR_EXISTS also when two members
- * side by side are removed; ERR_FULL. */
+/* Remove <m>, with one comma, from <object>: the text is then as if it had
+ * been written without <m>. ERR_EXISTS also when two members side by side are
+ * removed; ERR_FULL. */
 enum err jsplice_remove(struct jsplice *s, struct str object,
                         const struct jmember *m) MUST_CHECK;
 
@@ -71,10 +72,11 @@ enum err jsplice_put(const struct jsplice *s, struct buf *out) MUST_CHECK;
 enum err jsplice_rename(struct jsplice *s, const struct jmember *m,
                         struct str name) MUST_CHECK;
 
-/* Rename every model of a scanned reply or event: `model`, `response.model`,
- * `message.model`, where each is a string. <renamed_out> tells how many. */
+/* Put <quoted>, a JSON string, in the place of every model's name of a scanned
+ * reply or event: `model`, `response.model`, `message.model`, where each is a
+ * string. <renamed_out> tells how many. ERR_FULL. */
 enum err jsplice_rename_reply(struct jsplice *s, const struct jscan *reply,
-                              struct str name,
+                              struct str quoted,
                               unsigned *renamed_out) MUST_CHECK;
 
 /* See that the scanned request has stream_options.include_usage true: the

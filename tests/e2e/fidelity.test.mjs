@@ -26,6 +26,8 @@ before(async () => {
         { model: 'demo', targets: [{ upstream: 'up' }] },
         { model: 'fault:*', targets: [{ upstream: 'up' }] },
         { model: 'claude-*', targets: [{ upstream: 'claude' }] },
+        { model: 'haiku',
+          targets: [{ upstream: 'claude', model: 'claude-haiku' }] },
       ],
     }),
   });
@@ -234,12 +236,84 @@ describe('include_usage that tollgate adds is taken out again', GATE_ONLY,
       const r = await post('/v1/chat/completions', chatBody({ stream: true }));
       const sent = rig.up.last.payload.toString();
       assert.match(sent, usageChunk);
-      const expected = sent.split('\n\n')
+      assert.match(sent, /,"usage":null/);
+      assert.equal(r.text, sent.split('\n\n')
         .filter((e) => !usageChunk.test(e))
-        .map((e) => e.replace(',"usage":null', '')).join('\n\n');
-      assert.ok(r.text === expected ||
-        r.text === sent.split('\n\n').filter((e) => !usageChunk.test(e))
-          .join('\n\n'), r.text);
+        .map((e) => e.replace(',"usage":null', '')).join('\n\n'));
+    });
+
+    // What a provider writes when asked for usage, and what it would have
+    // written otherwise.
+    const chunk = (more) => '"id":"c1","object":"chat.completion.chunk",' +
+      `"choices":[{"index":0,"delta":{${more}},"finish_reason":null}]`;
+    const EVENTS = [
+      [`data: {${chunk('"role":"assistant"')},"usage":null}\n\n`,
+        `data: {${chunk('"role":"assistant"')}}\n\n`],
+      [`data: {"usage":null,${chunk('"content":"a"')}}\n\n`,
+        `data: {${chunk('"content":"a"')}}\n\n`],
+      [`data: {"id": "c1", "choices": [], "usage": null, "x": 1}\n\n`,
+        `data: {"id": "c1", "choices": [], "x": 1}\n\n`],
+      [`data: { "usage" : null , ${chunk('"content":"b"')} }\n\n`,
+        `data: { ${chunk('"content":"b"')} }\n\n`],
+      // a name that is written with escapes is that name
+      [`data: {${chunk('"content":"c"')},"us\\u0061ge":null}\n\n`,
+        `data: {${chunk('"content":"c"')}}\n\n`],
+      // not at the top, and not a member
+      [`data: {${chunk('"usage":null,"content":"d"')}}\n\n`,
+        `data: {${chunk('"usage":null,"content":"d"')}}\n\n`],
+      [`data: {${chunk('"content":"x,\\"usage\\":null"')}}\n\n`,
+        `data: {${chunk('"content":"x,\\"usage\\":null"')}}\n\n`],
+      // no chunk
+      ['data: {"note":1,"usage":null}\n\n',
+        'data: {"note":1,"usage":null}\n\n'],
+      // what stands around the data stays
+      [`: hello\r\nx: y\r\ndata:{${chunk('"content":"e"')},"usage":null}` +
+        ' \r\n: more\r\n\r\n',
+      `: hello\r\nx: y\r\ndata:{${chunk('"content":"e"')}}` +
+        ' \r\n: more\r\n\r\n'],
+      // lines of data are written anew
+      [`data: {${chunk('"content":"f"')},\ndata: "usage":null}\n\n`,
+        `data: {${chunk('"content":"f"')}}\n\n`],
+      [': ping\n\n', ': ping\n\n'],
+      [`data: {${chunk('').replace(':null', ':"stop"')},"usage":null}\n\n`,
+        `data: {${chunk('').replace(':null', ':"stop"')}}\n\n`],
+      ['data: {"id":"c1","choices":[],"usage":{"prompt_tokens":3,' +
+        '"completion_tokens":4,"total_tokens":7}}\n\n', ''],
+      ['data: [DONE]\n\n', 'data: [DONE]\n\n'],
+    ];
+    const sentText = EVENTS.map(([x]) => x).join('');
+
+    for (const n of [0, 1, 2, 3, 7, 64])
+      test(`"usage":null is taken out, nothing else, pieces of ${n || 'all'}`,
+        async () => {
+          rig.up.script({
+            plan: () => Plan.bytes(sentText, 'text/event-stream'),
+            ...(n ? { fault: 'split', n } : {}) });
+          const r = await post('/v1/chat/completions',
+            chatBody({ stream: true }));
+          assert.equal(r.text, EVENTS.map(([, x]) => x).join(''));
+          const row = await rig.gate.accessRow('usage read',
+            (x) => x.id === r.header('x-request-id'));
+          assert.equal(row.output_tokens, 4);
+          assert.equal(row.usage_source, 'upstream');
+        });
+
+    test('a client that asked for usage gets "usage":null too', async () => {
+      rig.up.script({
+        plan: () => Plan.bytes(sentText, 'text/event-stream') });
+      const r = await post('/v1/chat/completions', chatBody({ stream: true,
+        stream_options: { include_usage: true } }));
+      assert.equal(r.text, sentText);
+    });
+
+    test('with a renamed model: both changes in one event', async () => {
+      const said = `data: {"model":"gpt-5-mini-1","usage":null,${chunk('')}}` +
+        '\r\n\r\ndata: [DONE]\r\n\r\n';
+      rig.up.script({ plan: () => Plan.bytes(said, 'text/event-stream') });
+      const r = await post('/v1/chat/completions',
+        chatBody({ model: 'fast', stream: true }));
+      assert.equal(r.text,
+        said.replace('"gpt-5-mini-1","usage":null,', '"fast",'));
     });
 
     test('whatever the cut: every byte its own packet', async () => {
@@ -291,6 +365,27 @@ describe('model rename, both ways', GATE_ONLY, () => {
       assert.equal(r.text, rig.up.last.payload.toString()
         .replaceAll('"model":"gpt-5-mini"', '"model":"fast"'));
     }
+  });
+
+  test('a long stream is renamed to its end', async () => {
+    const event = 'data: {"model":"gpt-5-mini","choices":[{"index":0,' +
+      '"delta":{"content":"x"},"finish_reason":null}]}\n\n';
+    rig.up.script({ plan: () => Plan.bytes(
+      `${event.repeat(100000)}data: [DONE]\n\n`, 'text/event-stream') });
+    const r = await post('/v1/chat/completions', chatBody({
+      model: 'fast', stream: true, stream_options: { include_usage: true } }));
+    assert.ok(r.complete);
+    assert.equal(r.text.indexOf('gpt-5-mini'), -1);
+    assert.equal(r.text.length, 100000 * (event.length - 6) + 14);
+  });
+
+  test('Messages: the model within message_start', async () => {
+    const r = await post('/v1/messages', '{"model":"haiku","max_tokens":9,' +
+      '"stream":true,"messages":[{"role":"user","content":"count to 3"}]}');
+    assert.equal(rig.up.last.json.model, 'claude-haiku');
+    assert.match(r.text, /event: message_start\ndata: .*"model":"haiku"/);
+    assert.equal(r.text, rig.up.last.payload.toString()
+      .replaceAll('"model":"claude-haiku"', '"model":"haiku"'));
   });
 
   test('other routes: embeddings, responses (nested in response)',

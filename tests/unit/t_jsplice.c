@@ -180,7 +180,8 @@ static void members_are_removed_with_one_comma(void **state)
         {"{\"usage\":null}", "{}"},
         {"{ \"usage\" : null }", "{  }"},
         {"{\"usage\":null,\"a\":1}", "{\"a\":1}"},
-        {"{\"usage\":null , \"a\":1}", "{ \"a\":1}"},
+        {"{\"usage\":null , \"a\":1}", "{\"a\":1}"},
+        {"{\n \"usage\" : null,\n \"a\":1\n}", "{\n \"a\":1\n}"},
         {"{\"a\":1,\"usage\":null}", "{\"a\":1}"},
         {"{\"a\":1 ,\n\"usage\":null }", "{\"a\":1  }"},
         {"{\"a\":1,\"usage\":null,\"b\":2}", "{\"a\":1,\"b\":2}"},
@@ -282,7 +283,8 @@ static void every_model_of_a_reply_is_renamed(void **state)
         unsigned n = 99;
         load(w, rows[i].in, &jscan_reply);
         assert_int_equal(
-            jsplice_rename_reply(&w->splice, &w->scan, STR("us"), &n), ERR_OK);
+            jsplice_rename_reply(&w->splice, &w->scan, STR("\"us\""), &n),
+            ERR_OK);
         assert_int_equal(n, rows[i].renamed);
         check_result(w, rows[i].out);
     }
