@@ -227,6 +227,20 @@ static bool is_alive(const struct sockaddr_un *sa)
     return alive;
 }
 
+/* /run/tollgate is gone after each boot, and only a service manager makes it:
+ * the directory right above the socket is made when it is missing. */
+static void make_dir(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = "";
+
+    if (!slash || slash == path)
+        return;
+    memcpy(dir, path, (size_t)(slash - path));
+    if (mkdir(dir, 0750) == 0)
+        log_note(LOG_CTL, "directory made: path=%s", dir);
+}
+
 static enum err bind_path(struct control *c, const char *path)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -243,6 +257,7 @@ static enum err bind_path(struct control *c, const char *path)
     }
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && unlink(path) != 0)
         log_warn(LOG_CTL, "cannot remove the old %s", path);
+    make_dir(path);
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0 ||
         bind(c->fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0 ||

@@ -10,7 +10,8 @@ import { Authority } from './lib/certs.mjs';
 import { ask, collect, openaiFor, textOf } from './lib/openai.mjs';
 import { RawClient, requestBytes } from './lib/raw.mjs';
 import { GATE_ONLY, startRig, upstreamEntry } from './lib/rig.mjs';
-import { program, runProgram, startTollgate } from './lib/tollgate.mjs';
+import { Tollgate, program, runProgram, startTollgate }
+  from './lib/tollgate.mjs';
 import { until, within } from './lib/until.mjs';
 
 const tollgate = (args, env = {}) => runProgram(program('tollgate'), args, {
@@ -189,6 +190,20 @@ describe('start', GATE_ONLY, () => {
     } finally {
       await gate.stop();
       gate.remove();
+    }
+  });
+
+  test('the directory of the control socket is made', async () => {
+    const dir = fs.mkdtempSync('/tmp/tg-run-');
+    const gate = new Tollgate({ control_socket: `${dir}/new/c.sock` }, {});
+    gate.socketFile = `${dir}/new/c.sock`;
+    try {
+      await gate.start();
+      assert.equal(fs.statSync(`${dir}/new`).mode & 0o027, 0);
+    } finally {
+      await gate.stop();
+      gate.remove();
+      fs.rmSync(dir, { recursive: true });
     }
   });
 
