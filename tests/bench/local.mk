@@ -22,7 +22,7 @@ bench-upstream: tests/bench/b_upstream$(EXEEXT)
 EXTRA_PROGRAMS += tests/bench/b_provider tests/bench/b_load
 tests_bench_b_provider_SOURCES = tests/bench/b_provider.c
 tests_bench_b_load_SOURCES = tests/bench/b_load.c
-EXTRA_DIST += tests/bench/run.py
+EXTRA_DIST += tests/bench/profile.py tests/bench/run.py
 
 # tollgate beside nginx and haproxy, into a page of its own under doc/perf.
 PHONY_TARGETS += bench
@@ -30,3 +30,10 @@ bench: tollgate$(EXEEXT) tollctl$(EXEEXT) \
     tests/bench/b_provider$(EXEEXT) tests/bench/b_load$(EXEEXT)
 	$(PYTHON) $(top_srcdir)/tests/bench/run.py . \
 	    $(top_srcdir)/doc/perf/gateway-`date -u +%Y-%m-%d`.md
+
+# Where the instructions of a request go; needs valgrind.
+PHONY_TARGETS += bench-profile
+bench-profile: tollgate$(EXEEXT) tollctl$(EXEEXT) \
+    tests/bench/b_provider$(EXEEXT) tests/bench/b_load$(EXEEXT)
+	$(PYTHON) $(top_srcdir)/tests/bench/profile.py . \
+	    $(top_srcdir)/doc/perf/profile-`date -u +%Y-%m-%d`.md
