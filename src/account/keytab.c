@@ -95,7 +95,8 @@ const struct key *keytab_anonymous(struct keytab *tab)
     return key_ref(tab->anonymous);
 }
 
-/* The entry <ref> names, whatever way. */
+/* The entry <ref> names, whatever way. The secret before the last rotation
+ * names its key too: it may be the one that leaked. */
 static struct entry *resolve(struct keytab *tab, struct str ref)
 {
     struct entry *e = entry_by_id(tab, ref);
@@ -106,6 +107,8 @@ static struct entry *resolve(struct keytab *tab, struct str ref)
         const struct digest d = digest_sha256(ref.p, ref.len);
 
         e = entry_by_digest(tab, &d);
+        if (!e)
+            HASH_FIND(h_old, tab->by_old, d.b, KEY_DIGEST_LEN, e);
     }
     return e;
 }

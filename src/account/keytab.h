@@ -57,7 +57,8 @@ enum key_verdict keytab_check(struct keytab *tab, struct str secret,
  * "anonymous", name "anonymous", no limits. Counted. */
 const struct key *keytab_anonymous(struct keytab *tab);
 
-/* The key whose id, name or secret is <ref>, counted, or NULL. */
+/* The key whose id, name or secret is <ref>, counted, or NULL. The secret
+ * before its last rotation with a grace names it too, the grace over or not. */
 const struct key *keytab_find(struct keytab *tab, struct str ref);
 
 /* The team called <name>, counted, or NULL. */

@@ -232,6 +232,27 @@ static void second_rotation_ends_the_first_grace(void **state)
     assert_int_equal(check(f, a, 1101), KEY_OK);
 }
 
+static void old_secret_still_names_its_key(void **state)
+{
+    struct fixture *f = *state;
+    const struct key_rotation when = {.now_wall_ms = 1000, .grace_ms = 500};
+    const struct key *key;
+    char old[KEY_SECRET_LEN + 1];
+    char new[KEY_SECRET_LEN + 1];
+
+    create(f, "me", old);
+    assert_int_equal(keytab_rotate(f->tab, STR("me"), when, new, NULL, &f->why),
+                     ERR_OK);
+    key = keytab_find(f->tab, str_from(old));
+    assert_non_null(key);
+    assert_true(str_eq(key->spec.name, STR("me")));
+    key_unref(key);
+    assert_int_equal(keytab_block(f->tab, str_from(old), true, NULL, &f->why),
+                     ERR_OK);
+    assert_int_equal(check(f, new, 1001), KEY_BLOCKED);
+    assert_int_equal(check(f, old, 1001), KEY_BLOCKED);
+}
+
 static void block_reaches_the_old_secret_too(void **state)
 {
     struct fixture *f = *state;
@@ -433,6 +454,7 @@ int main(void)
         TEST(expiry_is_judged_by_the_time_given),
         TEST(old_secret_holds_for_its_grace_only),
         TEST(second_rotation_ends_the_first_grace),
+        TEST(old_secret_still_names_its_key),
         TEST(block_reaches_the_old_secret_too),
         TEST(deleted_key_is_gone_but_lives_for_its_holders),
         TEST(update_sets_what_is_named_alone),
