@@ -96,14 +96,14 @@ static enum verdict model_check(struct exchange *x)
 }
 
 /* An Azure path names the deployment, which is the model and goes before what
- * a body says. Operations that we do not know are passed on by their path and
- * not routed by it, but the key's list holds for them too. */
+ * a body says. What is passed on (operations we do not know, DELETE of a model)
+ * is not routed by its path, but the key's list holds for it too. */
 static enum verdict path_model(struct exchange *x)
 {
     char room[512];
     struct str id, model;
 
-    if (!x->in->ep.azure || x->in->ep.model.len == 0)
+    if (x->in->ep.model.len == 0)
         return VERDICT_GO;
     if (endpoint_decode(x->in->ep.model, room, sizeof(room), &id) != ERR_OK)
         return exchange_fail(x, ERR_MODEL_NOT_FOUND, NULL);

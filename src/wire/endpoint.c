@@ -388,21 +388,22 @@ static enum endpoint find_path(const struct route *r, size_t at)
     return ENDPOINT_UNKNOWN;
 }
 
-/* GET /models/{id}: the id is all that follows, raw slashes included. */
+/* GET and DELETE /models/{id}: the id is all that follows, raw slashes
+ * included. */
 static enum err find_model(enum http1_method method, struct str path,
                            const struct route *r, size_t at,
                            struct endpoint_match *out)
 {
     size_t id = at + sizeof("/models") - 1;
 
-    if (method == HTTP1_DELETE)
-        return found_pass(out, ENDPOINT_PASSTHROUGH, path, r, at);
     out->model = str_skip(path, r->raw_at[id]);
     if (out->model.len == 0 || out->model.p[0] != '/')
         return ERR_UNKNOWN_URL;
     out->model = str_skip(out->model, 1);
     while (out->model.len > 0 && out->model.p[out->model.len - 1] == '/')
         out->model.len--;
+    if (method == HTTP1_DELETE)
+        return found_pass(out, ENDPOINT_PASSTHROUGH, path, r, at);
     return found_read(out, ENDPOINT_MODEL, method);
 }
 

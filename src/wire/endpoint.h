@@ -120,8 +120,9 @@ struct endpoint_match {
                         * path after its version prefix; empty when local */
     struct str model;  /* the model that the path names, raw and perhaps
                         * percent-encoded: see endpoint_decode(). Empty unless
-                        * the row says ENDPOINT_MODEL_PATH or <azure> holds;
-                        * then it goes before any name in the body. */
+                        * the row says ENDPOINT_MODEL_PATH, a model is to be
+                        * deleted, or <azure> holds; then it goes before any
+                        * name in the body. */
     bool azure;        /* came by /openai/deployments/{model}/... */
 };
 

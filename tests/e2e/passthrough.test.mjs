@@ -278,9 +278,10 @@ describe('WebSocket', () => {
       '/v1/realtime?mo%64el=demo', '/openai/realtime?deployment=demo'])
       await assert.rejects(open(path, { headers }).opened, { status: 404 },
         path);
-    for (const path of ['/v1/realtime/calls?model=demo',
-      '/openai/deployments/demo/unknown']) {
-      const r = await rig.fetch(path, { method: 'POST',
+    for (const [method, path] of [['POST', '/v1/realtime/calls?model=demo'],
+      ['POST', '/openai/deployments/demo/unknown'],
+      ['DELETE', '/v1/models/demo'], ['DELETE', '/v1/models/org%2Fdemo']]) {
+      const r = await rig.fetch(path, { method,
         headers: { authorization: `Bearer ${k.key}` } });
       assert.equal(r.status, 404, path);
       assert.equal((await r.json()).error.code, 'model_not_found');

@@ -143,7 +143,7 @@ static void test_other_methods_pass_through(void **state)
          "/responses/resp_1/cancel", NULL},
         {GET, "/v1/responses", P(PASSTHROUGH), "/responses", NULL},
         {GET, "/v1/files", P(PASSTHROUGH), "/files", NULL},
-        {DEL, "/v1/models/ft:m", P(PASSTHROUGH), "/models/ft:m", NULL},
+        {DEL, "/v1/models/ft:m", P(PASSTHROUGH), "/models/ft:m", "ft:m"},
         {HTTP1_OTHER, "/v1/responses", P(PASSTHROUGH), "/responses", NULL},
         {GET, "/v1/realtime", P(PASSTHROUGH), "/realtime", NULL},
         {GET, "/realtime", P(PASSTHROUGH), "/realtime", NULL},
