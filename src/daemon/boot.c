@@ -120,8 +120,6 @@ bool daemon_start(struct daemon *d)
     d->start_wall_ms = clock_wall_ms();
     d->n_listen = d->conf->n_listen;
     raise_fd_limit(d->conf);
-    if (upstream_boot() != ERR_OK)
-        return false;
     if (front_net_open(d->conf, worker_count(d->conf), &d->net) != ERR_OK)
         return false;
     if (!start_ledger(d) || !start_services(d) || !start_workers(d))

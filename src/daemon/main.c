@@ -20,6 +20,7 @@
 #include "daemon/reload.h"
 #include "daemon/signals.h"
 #include "front/front.h"
+#include "upstream/upstream.h"
 
 enum { EXIT_OK = 0, EXIT_RUN = 1, EXIT_USAGE = 2, EXIT_CONF = 78 };
 
@@ -139,6 +140,12 @@ int main(int argc, char **argv)
     umask(077);
     signal(SIGPIPE, SIG_IGN);
     no_core_dumps();
+    /* Before certificates are read: whoever uses OpenSSL first decides whether
+     * it is taken down at the exit, under a thread that reads authorities. */
+    if (upstream_boot() != ERR_OK) {
+        fprintf(stderr, "tollgate: OpenSSL or libcurl cannot be set up\n");
+        return EXIT_RUN;
+    }
     file = conf_find(file);
     c = load(file);
     if (!c)

@@ -28,7 +28,8 @@ struct worker;
 
 /* --- the process -------------------------------------------------------- */
 
-/* Set libcurl up; once, from the main thread, before any other thread runs.
+/* Set libcurl and OpenSSL up; once, from the main thread, before any other
+ * thread runs and before any other use of OpenSSL.
  * ERR_IO when the library refuses. */
 enum err upstream_boot(void) MUST_CHECK;
 
