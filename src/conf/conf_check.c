@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf/conf_bind.h"
@@ -56,6 +57,21 @@ static void check_file(const struct check *k, struct str path,
               "%s: %s cannot be read (%s); check the path and its "
               "mode",
               what, conf_quote(path).c, strerror(errno));
+}
+
+/* A private key that others may read is none; but it may lie in a directory
+ * that they cannot enter. */
+static void check_key_mode(const struct check *k, struct str path,
+                           const struct ynode *n)
+{
+    struct stat st;
+
+    if (path.len > 0 && !(k->b->flags & CONF_OFFLINE) &&
+        stat(path.p, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
+        say_warning(k->say, n,
+                    "listen[].tls[].key: everyone can read or write %s; chmod "
+                    "o-rw it",
+                    conf_quote(path).c);
 }
 
 static void derive_control_socket(const struct check *k)
@@ -119,6 +135,7 @@ static void check_listen(const struct check *k, size_t i)
 
         check_file(k, l->tls[j].cert, place(t, "cert"), "listen[].tls[].cert");
         check_file(k, l->tls[j].key, place(t, "key"), "listen[].tls[].key");
+        check_key_mode(k, l->tls[j].key, place(t, "key"));
     }
 }
 

@@ -2,11 +2,17 @@
 // when the daemon is back.  One seed reproduces the moments of the kills.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 import { ask } from './lib/openai.mjs';
 import { prng } from './lib/prng.mjs';
-import { GATE_ONLY, startRig } from './lib/rig.mjs';
+import { DIRECT, GATE_ONLY, startRig } from './lib/rig.mjs';
+import { memoryFactor, runProgram } from './lib/tollgate.mjs';
+import { within } from './lib/until.mjs';
 
 const ROUNDS = Number(process.env.E2E_CRASH_ROUNDS ?? 12);
 const SEED = Number(process.env.E2E_SEED ?? 20260101);
@@ -62,6 +68,36 @@ describe('kill -9', GATE_ONLY, () => {
         if (whole.code !== 2) assert.equal(whole.code, 0, whole.stderr);
       } finally {
         await rig.close();
+      }
+    });
+
+  test('a ledger that cannot be opened again ends the daemon, losing nothing',
+    { skip: !DIRECT && memoryFactor() > 1 && 'a checked program cannot be preloaded' },
+    async () => {
+      const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tg-fail-'));
+      const made = await runProgram('cc', ['-shared', '-fPIC', '-D_GNU_SOURCE',
+        '-o', `${dir}/failhead.so`, fileURLToPath(
+          new URL('lib/failhead.c', import.meta.url)), '-ldl']);
+      assert.equal(made.code, 0, made.stderr);
+      const rig = await startRig({ env: {
+        LD_PRELOAD: `${dir}/failhead.so`, FAILHEAD: `${dir}/now` } });
+      const seen = [];
+      try {
+        const key = await rig.gate.createKey('unlucky');
+        fs.writeFileSync(`${dir}/now`, '');
+        await within(lane(rig, key, seen, 0), 'the refusals');
+        const exit = await within(rig.gate.exited, 'the end');
+        assert.deepEqual(exit, { code: 1, signal: null });
+        assert.match(rig.gate.log, /the ledger is broken, stopping/);
+        assert.ok(seen.length > 0, 'some were answered before');
+        fs.rmSync(`${dir}/now`);
+        await rig.gate.start();
+        const [sum] = await rig.gate.usageOf(seen.length, '--key', key.id);
+        assert.ok(sum.requests >= seen.length);
+        assert.equal((await rig.gate.ctl(['ledger', 'verify'])).code, 0);
+      } finally {
+        await rig.close();
+        fs.rmSync(dir, { recursive: true });
       }
     });
 

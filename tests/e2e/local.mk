@@ -19,6 +19,7 @@ EXTRA_DIST += \
     tests/e2e/keys.test.mjs \
     tests/e2e/langchain.test.mjs \
     tests/e2e/lib/certs.mjs \
+    tests/e2e/lib/failhead.c \
     tests/e2e/lib/openai.mjs \
     tests/e2e/lib/prng.mjs \
     tests/e2e/lib/provider/anthropic.mjs \

@@ -324,6 +324,8 @@ static const struct mistake warnings[] = {
     {UP "}]\nroutes: [{model: m, targets: [{upstream: a}], hedge_after: 1s}]",
      "2:47: warning: routes[].hedge_after has no effect yet"},
     {UP "}]\nengine: {}", "2:1: warning: engine has no effect yet"},
+    {UP "}]\nlisten: [{tls: {cert: /etc/passwd, key: /etc/passwd}}]",
+     "2:41: warning: listen[].tls[].key: everyone can read or write"},
     {UP "}]\ncache: {coalesce: true}", "2:1: warning: cache has no effect"},
     {UP "}]\nprices: /x", "2:1: warning: prices has no effect yet"},
     {UP "}]\ntelemetry: {otlp: ''}", "2:1: warning: telemetry has no effect"},
