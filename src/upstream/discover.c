@@ -4,10 +4,7 @@
  * A failure keeps the last list. */
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <jansson.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <sys/queue.h>
 
 #include "base/arena.h"
@@ -20,47 +17,42 @@
 #include "exchange/producer.h"
 #include "exchange/sink.h"
 #include "exchange/worker.h"
+#include "upstream/model_list.h"
+#include "upstream/provider.h"
 #include "upstream/resolve.h"
 #include "upstream/upstream.h"
 
 /* Bounds of an answer. */
 #define BODY_BYTES (4 * 1024 * 1024)
-#define IDS_MAX    10000
-#define ID_BYTES   256
+#define PAGES_MAX  100
 
 /* When to ask again. */
 #define AGAIN_MS    300000
 #define FAILED_MS   15000
-#define LIST_BYTES  (8 * 1024 * 1024)
 #define FETCH_BYTES (256 * 1024)
 
 /* Anthropic pages its list, twenty ids a page unless asked for more. */
-#define PAGE_QUERY "?limit=1000"
-
-/* A list with what its users need not see; <shown> first. */
-struct list {
-    struct discover_list shown;
-    struct arena *mem; /* owned; holds this */
-    _Atomic unsigned refs;
-};
+#define PAGE_QUERY  "?limit=1000"
+#define QUERY_BYTES 1024
 
 /* What is known of one upstream. */
 struct known {
     UT_hash_handle hh;
-    struct arena *mem; /* owned; holds this */
-    char *name;        /* in <mem> */
-    struct list *list; /* one reference */
+    struct arena *mem;       /* owned; holds this */
+    char *name;              /* in <mem> */
+    struct model_list *list; /* one reference */
 };
 
 /* An answer on its way through a thread. */
 struct parse {
     struct resolver_job job;
     struct mbox_msg link;
-    struct discover *d; /* borrowed */
-    struct arena *mem;  /* owned; holds this */
-    struct str name;    /* in <mem> */
-    struct buf body;    /* owned */
-    struct list *list;  /* the result, one reference, or NULL */
+    struct discover *d;        /* borrowed */
+    struct arena *mem;         /* owned; holds this */
+    struct str name;           /* in <mem> */
+    struct buf body;           /* owned */
+    struct model_list *before; /* one reference: earlier pages, or NULL */
+    struct model_list *list;   /* the result, one reference, or NULL */
 };
 
 /* One upstream that is asked. */
@@ -72,6 +64,9 @@ struct fetch {
     const struct conf_upstream *up; /* borrowed from d->conf */
     struct arena *round;            /* owned; of the request under way */
     struct producer *producer;      /* of the request under way, or NULL */
+    struct parse *parsing;          /* borrowed: its answer, or NULL */
+    struct model_list *so_far;      /* one reference: earlier pages, or NULL */
+    unsigned pages;                 /* read so far, of this list */
     struct buf body;                /* owned */
     int status;
     bool too_large;
@@ -96,91 +91,15 @@ struct discover {
     LIST_HEAD(, fetch) fetches;
 };
 
-/* --- lists -------------------------------------------------------------- */
-
-static int id_compare(const void *a, const void *b)
-{
-    const struct str *x = a, *y = b;
-    size_t n = x->len < y->len ? x->len : y->len;
-    int c = n > 0 ? memcmp(x->p, y->p, n) : 0;
-
-    if (c != 0)
-        return c;
-    return x->len < y->len ? -1 : x->len > y->len;
-}
-
-static void list_unref(struct list *l)
-{
-    if (l && atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) == 1)
-        arena_free(l->mem);
-}
-
-/* Whether <id> may be a model's name. */
-static bool id_is_good(struct str id)
-{
-    for (size_t i = 0; i < id.len; i++)
-        if ((unsigned char)id.p[i] < ' ' || id.p[i] == 0x7f)
-            return false;
-    return id.len > 0 && id.len <= ID_BYTES;
-}
-
-/* Sort <ids> and drop those that stand twice. */
-static size_t ids_settle(struct str *ids, size_t n)
-{
-    size_t kept = 0;
-
-    qsort(ids, n, sizeof(*ids), id_compare);
-    for (size_t i = 0; i < n; i++)
-        if (kept == 0 || !str_eq(ids[kept - 1], ids[i]))
-            ids[kept++] = ids[i];
-    return kept;
-}
-
-/* The list of the array <data>; NULL without memory. */
-static struct list *list_make(const json_t *data)
-{
-    size_t all = json_array_size(data), n = 0;
-    size_t room = all < IDS_MAX ? all : IDS_MAX;
-    struct arena *mem = arena_new(4096, LIST_BYTES);
-    struct list *l = mem ? arena_alloc(mem, sizeof(*l)) : NULL;
-    struct str *ids = l ? arena_alloc(mem, (room + 1) * sizeof(*ids)) : NULL;
-
-    for (size_t i = 0; ids && i < all && n < room; i++) {
-        const json_t *id = json_object_get(json_array_get(data, i), "id");
-        struct str s = {json_string_value(id), json_string_length(id)};
-
-        if (!id_is_good(s))
-            continue;
-        ids[n] = arena_dup(mem, s);
-        if (!ids[n++].p)
-            ids = NULL;
-    }
-    if (!ids) {
-        arena_free(mem);
-        return NULL;
-    }
-    l->shown.ids = ids;
-    l->shown.count = ids_settle(ids, n);
-    l->shown.fetched_wall_ms = clock_wall_ms();
-    l->mem = mem;
-    atomic_init(&l->refs, 1);
-    return l;
-}
-
 /* --- on a thread of the resolver ---------------------------------------- */
 
 static void parse_run(struct resolver_job *job)
 {
     struct parse *pa = MBOX_ENTRY(job, struct parse, job);
     struct discover *d = pa->d;
-    json_t *root = json_loadb(pa->body.p, pa->body.len, 0, NULL);
-    const json_t *data =
-        json_is_array(root) ? root : json_object_get(root, "data");
 
     clock_update();
-    if (json_is_array(data))
-        pa->list = list_make(data);
-    json_decref(root);
+    pa->list = model_list_read(buf_str(&pa->body), pa->before);
     pthread_mutex_lock(&d->lock);
     mbox_push(&d->parsed, &pa->link);
     if (--d->parsing == 0)
@@ -190,7 +109,8 @@ static void parse_run(struct resolver_job *job)
 
 static void parse_free(struct parse *pa)
 {
-    list_unref(pa->list);
+    model_list_unref(pa->before);
+    model_list_unref(pa->list);
     buf_fini(&pa->body);
     arena_free(pa->mem);
 }
@@ -211,6 +131,9 @@ static bool parse_start(struct fetch *f)
     pa->mem = mem;
     pa->d = d;
     pa->job.run = parse_run;
+    pa->before = f->so_far;
+    f->so_far = NULL;
+    f->parsing = pa;
     pa->body = f->body;
     buf_init(&f->body, BODY_BYTES);
     pthread_mutex_lock(&d->lock);
@@ -247,6 +170,9 @@ static void fetch_failed(struct fetch *f, const char *why)
            "model list not fetched: upstream=%.*s status=%d reason=\"%s\"",
            STR_ARG(f->up->name), f->status, why);
     f->failing = true;
+    model_list_unref(f->so_far);
+    f->so_far = NULL;
+    f->pages = 0;
     f->due_us = clock_mono_us() + FAILED_MS * UINT64_C(1000);
     discover_arm(f->d);
 }
@@ -292,6 +218,25 @@ static const struct sink_ops fetch_ops = {
     .end = on_end,
 };
 
+/* The query for the page that is next, in f->round; p is NULL without
+ * memory. */
+static struct str page_query(const struct fetch *f)
+{
+    struct str query = {NULL, 0};
+    struct buf b;
+
+    if (f->up->dialect != CONF_DIALECT_ANTHROPIC)
+        return STR("");
+    if (!f->so_far)
+        return STR(PAGE_QUERY);
+    buf_init(&b, QUERY_BYTES);
+    if (buf_put_str(&b, STR(PAGE_QUERY "&after_id=")) == ERR_OK &&
+        provider_put_encoded(&b, f->so_far->next) == ERR_OK)
+        query = arena_dup(f->round, buf_str(&b));
+    buf_fini(&b);
+    return query;
+}
+
 static void fetch_start(struct fetch *f)
 {
     struct conf_timeouts t = f->up->timeouts;
@@ -305,13 +250,13 @@ static void fetch_start(struct fetch *f)
     t.first_byte_ms = 20000;
     t.idle_ms = 20000;
     t.total_ms = 30000;
-    if (f->up->dialect == CONF_DIALECT_ANTHROPIC)
-        spec.query = STR(PAGE_QUERY);
     f->status = 0;
     f->too_large = false;
     f->due_us = UINT64_MAX;
     f->round = spec.arena = arena_new(4096, FETCH_BYTES);
     if (f->round)
+        spec.query = page_query(f);
+    if (spec.query.p)
         f->producer = xfer_start(f->d->w->upstreams, NULL, &spec, &f->sink);
     if (f->producer)
         return;
@@ -339,7 +284,8 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 /* --- answers ------------------------------------------------------------ */
 
 /* Keep <list> (its reference moves) as what <name> serves. */
-static void table_set(struct discover *d, struct str name, struct list *list)
+static void table_set(struct discover *d, struct str name,
+                      struct model_list *list)
 {
     struct known *k = NULL;
     struct arena *mem = NULL;
@@ -361,35 +307,53 @@ static void table_set(struct discover *d, struct str name, struct list *list)
         }
     }
     if (k) {
-        list_unref(k->list);
+        model_list_unref(k->list);
         k->list = list;
     }
     pthread_mutex_unlock(&d->lock);
     if (!k)
-        list_unref(list);
+        model_list_unref(list);
+}
+
+/* The page that <f> waited for is read: <list> is all so far, NULL if it is no
+ * list. True: that is the whole list now. */
+static bool fetch_take(struct fetch *f, struct model_list *list)
+{
+    f->parsing = NULL;
+    if (!list) {
+        fetch_failed(f, "the reply is no list of models");
+        return false;
+    }
+    if (list->next.len > 0 && f->up->dialect == CONF_DIALECT_ANTHROPIC &&
+        ++f->pages < PAGES_MAX) {
+        f->so_far = list;
+        fetch_start(f);
+        return false;
+    }
+    f->failing = false;
+    f->pages = 0;
+    f->due_us = clock_mono_us() + AGAIN_MS * UINT64_C(1000);
+    log_debug(LOG_UPSTREAM, "model list fetched: upstream=%.*s models=%zu",
+              STR_ARG(f->up->name), list->shown.count);
+    discover_arm(f->d);
+    return true;
 }
 
 static void on_parsed(struct mbox_msg *m, void *arg)
 {
     struct parse *pa = MBOX_ENTRY(m, struct parse, link);
     struct discover *d = arg;
+    struct model_list *list = pa->list;
     struct fetch *f;
 
+    /* An answer to a request from before a reload is nobody's. */
     LIST_FOREACH(f, &d->fetches, link)
-    if (str_eq(f->up->name, pa->name))
+    if (f->parsing == pa)
         break;
-    if (f && !f->producer && pa->list) {
-        f->failing = false;
-        f->due_us = clock_mono_us() + AGAIN_MS * UINT64_C(1000);
-        log_debug(LOG_UPSTREAM, "model list fetched: upstream=%.*s models=%zu",
-                  STR_ARG(pa->name), pa->list->shown.count);
-        discover_arm(d);
-    } else if (f && !f->producer) {
-        fetch_failed(f, "the reply is no list of models");
-    }
-    if (f && pa->list) {
-        table_set(d, pa->name, pa->list);
+    if (f) {
         pa->list = NULL;
+        if (fetch_take(f, list))
+            table_set(d, pa->name, list);
     }
     parse_free(pa);
 }
@@ -437,6 +401,7 @@ void discover_stop(struct discover *d)
         LIST_REMOVE(f, link);
         if (f->producer)
             f->producer->ops->cancel(f->producer);
+        model_list_unref(f->so_far);
         buf_fini(&f->body);
         arena_free(f->round);
         arena_free(f->mem);
@@ -463,7 +428,7 @@ static void table_prune(struct discover *d)
         if (i >= 0 && !d->conf->upstreams[i].models_given)
             continue;
         HASH_DEL(d->table, k);
-        list_unref(k->list);
+        model_list_unref(k->list);
         arena_free(k->mem);
     }
     pthread_mutex_unlock(&d->lock);
@@ -521,7 +486,7 @@ void discover_free(struct discover *d)
     HASH_ITER(hh, d->table, k, tmp)
     {
         HASH_DEL(d->table, k);
-        list_unref(k->list);
+        model_list_unref(k->list);
         arena_free(k->mem);
     }
     pthread_cond_destroy(&d->idle);
@@ -532,7 +497,7 @@ void discover_free(struct discover *d)
 /* --- asking the table --------------------------------------------------- */
 
 /* What is known of <name>, with the lock held; or NULL. */
-static struct list *table_get(struct discover *d, struct str name)
+static struct model_list *table_get(struct discover *d, struct str name)
 {
     struct known *k = NULL;
 
@@ -544,15 +509,12 @@ enum discover_answer discover_serves(struct discover *d, struct str name,
                                      struct str model)
 {
     enum discover_answer answer = DISCOVER_UNKNOWN;
-    struct list *l;
+    struct model_list *l;
 
     pthread_mutex_lock(&d->lock);
     l = table_get(d, name);
     if (l)
-        answer = bsearch(&model, l->shown.ids, l->shown.count, sizeof(model),
-                         id_compare)
-                     ? DISCOVER_YES
-                     : DISCOVER_NO;
+        answer = model_list_has(l, model) ? DISCOVER_YES : DISCOVER_NO;
     pthread_mutex_unlock(&d->lock);
     return answer;
 }
@@ -560,7 +522,7 @@ enum discover_answer discover_serves(struct discover *d, struct str name,
 const struct discover_list *discover_list_get(struct discover *d,
                                               struct str name)
 {
-    struct list *l;
+    struct model_list *l;
 
     pthread_mutex_lock(&d->lock);
     l = table_get(d, name);
@@ -573,5 +535,5 @@ const struct discover_list *discover_list_get(struct discover *d,
 void discover_list_unref(const struct discover_list *l)
 {
     /* Lists are const to their readers; only the count changes. */
-    list_unref((struct list *)(uintptr_t)l);
+    model_list_unref((struct model_list *)(uintptr_t)l);
 }

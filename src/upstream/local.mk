@@ -3,6 +3,8 @@ noinst_LIBRARIES += src/upstream/libupstream.a
 TG_LIBS += src/upstream/libupstream.a
 src_upstream_libupstream_a_SOURCES = \
     src/upstream/discover.c \
+    src/upstream/model_list.c \
+    src/upstream/model_list.h \
     src/upstream/origins.c \
     src/upstream/pool.c \
     src/upstream/pool.h \

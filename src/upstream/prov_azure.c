@@ -33,22 +33,6 @@ static bool is_deployed(struct str suffix)
     return false;
 }
 
-/* Append <s> with everything but unreserved characters percent-encoded. */
-static enum err put_encoded(struct buf *b, struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                     (c >= 'A' && c <= 'Z') || c == '-' || c == '.' ||
-                     c == '_' || c == '~';
-        enum err e = plain ? buf_put(b, &c, 1) : buf_printf(b, "%%%02X", c);
-
-        if (e != ERR_OK)
-            return e;
-    }
-    return ERR_OK;
-}
-
 /* Append the version and the client's other parameters. */
 static enum err put_query(struct buf *b, struct str version, struct str query)
 {
@@ -57,7 +41,7 @@ static enum err put_query(struct buf *b, struct str version, struct str query)
     enum err e = buf_put_str(b, STR("?api-version="));
 
     if (e == ERR_OK)
-        e = put_encoded(b, version);
+        e = provider_put_encoded(b, version);
     while (e == ERR_OK && str_split(&rest, '&', &param)) {
         struct str name = {param.p, str_find_char(param, '=')};
 
@@ -88,7 +72,7 @@ static enum err put_target(struct buf *b, const struct xfer_spec *spec)
         is_deployed(spec->suffix)) {
         e = buf_put_str(b, STR("/deployments/"));
         if (e == ERR_OK)
-            e = put_encoded(b, spec->model);
+            e = provider_put_encoded(b, spec->model);
     }
     if (e == ERR_OK)
         e = buf_put_str(b, spec->suffix);

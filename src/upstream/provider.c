@@ -4,6 +4,7 @@
 #include "upstream/provider.h"
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "conf/conf.h"
 #include "upstream/upstream.h"
 #include "wire/http1.h"
@@ -86,6 +87,21 @@ struct str provider_join(struct arena *a, struct str base, struct str tail)
     if (tail.len > 0)
         memcpy(p + base.len, tail.p, tail.len);
     return (struct str){p, base.len + tail.len};
+}
+
+enum err provider_put_encoded(struct buf *b, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                     (c >= 'A' && c <= 'Z') || c == '-' || c == '.' ||
+                     c == '_' || c == '~';
+        enum err e = plain ? buf_put(b, &c, 1) : buf_printf(b, "%%%02X", c);
+
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
 }
 
 const struct provider *provider_of(const struct conf_upstream *up)

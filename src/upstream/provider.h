@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 struct arena;
+struct buf;
 struct conf_upstream;
 struct http1_head;
 struct xfer_spec;
@@ -69,5 +70,9 @@ void provider_fields(struct fields *f, const struct xfer_spec *spec,
 
 /* <base> followed by <tail>, in <a>. */
 struct str provider_join(struct arena *a, struct str base, struct str tail);
+
+/* Append <s> with everything but unreserved characters percent-encoded.
+ * ERR_NOMEM. */
+enum err provider_put_encoded(struct buf *b, struct str s) MUST_CHECK;
 
 #endif

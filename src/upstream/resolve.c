@@ -477,7 +477,9 @@ void resolver_free(struct resolver *r)
         return;
     if (!resolver_stop(r)) {
         /* Its thread still uses <r>; the process is about to end anyway. */
-        log_note(LOG_UPSTREAM, "a name lookup hangs, left behind");
+        log_note(LOG_UPSTREAM,
+                 "a thread that looks names up or reads certificates "
+                 "hangs, left behind");
         for (unsigned i = 0; i < r->n_threads; i++)
             thr_leave(&r->threads[i]);
         return;

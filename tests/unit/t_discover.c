@@ -153,6 +153,87 @@ static void anthropic_list_is_asked_for_whole(void **state)
     world_fini(&w);
 }
 
+/* Pages of Anthropic's list by the id they begin after. */
+static const struct {
+    const char *asked, *body;
+} pages[] = {
+    {"limit=1000 ",
+     "{\"data\":[{\"id\":\"c\"},{\"id\":\"o/x&y\"}],\"has_more\":"
+     "true,\"first_id\":\"c\",\"last_id\":\"o/x&y\"}"},
+    {"&after_id=o%2Fx%26y ", "{\"data\":[{\"id\":\"a\"},{\"id\":\"c\"}],"
+                             "\"has_more\":true,\"last_id\":\"a\"}"},
+    {"&after_id=a ", "{\"data\":[{\"id\":\"b\"}],\"has_more\":false,"
+                     "\"last_id\":\"b\"}"},
+};
+
+/* Answers with the page asked for; with <arg>, the same one forever. */
+static void serve_pages(struct rawconn *c, void *arg)
+{
+    struct str req;
+
+    while ((req = raw_request(c)).len > 0) {
+        struct str line = str_of(req.p, str_find_char(req, '\r'));
+        size_t i = 2;
+        char head[128];
+
+        raw_note(c, line);
+        raw_note(c, STR("\n"));
+        while (i > 0 && str_find(line, str_from(pages[i].asked)) == line.len)
+            i--;
+        if (arg)
+            i = 0;
+        snprintf(head, sizeof(head),
+                 "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
+                 strlen(pages[i].body));
+        raw_send(c, head);
+        raw_send(c, pages[i].body);
+    }
+}
+
+static void pages_world(struct world *w, void *stuck)
+{
+    world_init(w, "anthropic");
+    rawserver_stop(&w->s);
+    memset(&w->s, 0, sizeof(w->s));
+    rawserver_start(&w->s, serve_pages, stuck, NULL);
+    conf_unref(w->conf);
+    w->conf = make_conf(w, "anthropic", "");
+    w->f.w.conf = w->conf;
+    discover_run(w->d, &w->f.w);
+    until(w, "c", DISCOVER_YES);
+}
+
+static void pages_are_read_to_the_last(void **state)
+{
+    const struct discover_list *l;
+    struct world w;
+
+    (void)state;
+    pages_world(&w, NULL);
+    assert_string_equal(
+        w.s.log, "GET /v1/models?limit=1000 HTTP/1.1\n"
+                 "GET /v1/models?limit=1000&after_id=o%2Fx%26y HTTP/1.1\n"
+                 "GET /v1/models?limit=1000&after_id=a HTTP/1.1\n");
+    l = discover_list_get(w.d, STR("up"));
+    assert_int_equal(l->count, 4);
+    assert_string_equal(l->ids[0].p, "a");
+    assert_string_equal(l->ids[1].p, "b");
+    assert_string_equal(l->ids[2].p, "c");
+    assert_string_equal(l->ids[3].p, "o/x&y");
+    discover_list_unref(l);
+    world_fini(&w);
+}
+
+static void a_page_without_news_is_the_last(void **state)
+{
+    struct world w;
+
+    (void)state;
+    pages_world(&w, &w);
+    assert_int_equal(w.s.requests, 2);
+    world_fini(&w);
+}
+
 static void bare_array(void **state)
 {
     struct world w;
@@ -323,6 +404,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(openai_list),
         cmocka_unit_test(anthropic_list_is_asked_for_whole),
+        cmocka_unit_test(pages_are_read_to_the_last),
+        cmocka_unit_test(a_page_without_news_is_the_last),
         cmocka_unit_test(bare_array),
         cmocka_unit_test(many_models_are_bounded),
         cmocka_unit_test(failures_keep_the_list_and_are_retried),
