@@ -155,7 +155,9 @@ static bool wants_collect(const struct attempt *a)
         return false;
     if (head->status >= 400)
         return true;
-    return is_json(head) && !a->choice.passthrough;
+    /* Of what is passed on only replies that tell their usage are read. */
+    return is_json(head) && (!a->choice.passthrough ||
+                             x->in->ep.row->usage != ENDPOINT_USAGE_NONE);
 }
 
 static void on_head(struct sink *s, const struct reply_head *head)

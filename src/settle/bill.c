@@ -33,22 +33,34 @@ static uint64_t estimated_output(const struct reply *out)
     return out->events > by_bytes ? out->events : by_bytes;
 }
 
+/* Whether the replies are generated text: vectors, ranks and pictures are many
+ * bytes of no output tokens that bytes could tell. */
+static bool is_text(enum endpoint_usage u)
+{
+    return u == ENDPOINT_USAGE_CHAT || u == ENDPOINT_USAGE_RESPONSES ||
+           u == ENDPOINT_USAGE_MESSAGES || u == ENDPOINT_USAGE_AUDIO;
+}
+
 static void estimate(struct exchange *x, struct usage_row *row)
 {
     if (!x->out->usage.present)
         row->tok[ROW_TOK_INPUT] = tok_of_bytes(x->in->body_bytes);
     if (x->out->streaming)
         row->tok[ROW_TOK_OUTPUT] = estimated_output(x->out);
-    else if (x->work->collected)
-        row->tok[ROW_TOK_OUTPUT] = tok_of_bytes(x->work->body.len);
+    else if (x->work->collected && is_text(x->in->ep.row->usage))
+        row->tok[ROW_TOK_OUTPUT] = tok_of_bytes(x->out->bytes);
     row->usage_source = ROW_SOURCE_ESTIMATED;
     row->flags |= ROW_ESTIMATED;
     x->bill->estimated = true;
 }
 
-/* Whether the model may have worked for this request. */
+/* Whether the model may have worked for this request. An error that is all a
+ * stream says is a refusal, whatever its status. */
 static bool was_served(const struct exchange *x)
 {
+    if (x->out->end == REPLY_INCOMPLETE && !exchange_has_failed(x) &&
+        x->out->events == 0 && !x->out->usage.present)
+        return false;
     if (x->out->streaming)
         return true;
     return x->work->head && x->work->head->status < 300;
@@ -83,7 +95,7 @@ void bill_compute(struct exchange *x, struct usage_row *row)
     struct bill *b = x->bill;
 
     b->outcome = outcome_of(x);
-    if (x->out->usage.present) {
+    if (x->out->usage.present && x->in->ep.row->usage != ENDPOINT_USAGE_COUNT) {
         take_usage(&x->out->usage, row);
         row->usage_source = ROW_SOURCE_UPSTREAM;
     }

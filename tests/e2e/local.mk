@@ -11,6 +11,7 @@ EXTRA_DIST += \
     tests/e2e/crash.test.mjs \
     tests/e2e/ctl-rows.test.mjs \
     tests/e2e/ctl.test.mjs \
+    tests/e2e/dialects.test.mjs \
     tests/e2e/fidelity.test.mjs \
     tests/e2e/gone.test.mjs \
     tests/e2e/hostile.test.mjs \

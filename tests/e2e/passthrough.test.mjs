@@ -181,6 +181,20 @@ describe('passthrough accounting', GATE_ONLY, () => {
     assert.ok(row.bytes_in > 0 && row.bytes_out > 0);
   });
 
+  test('a reply that tells its usage is read, model or not', async () => {
+    rig.up.script({ plan: () => Plan.json({ id: 'resp_1', object: 'response',
+      model: 'm', status: 'completed', output: [],
+      usage: { input_tokens: 31, output_tokens: 7, total_tokens: 38 } }) });
+    const r = await rig.fetch('/v1/responses',
+      { json: { prompt: { id: 'pmpt_1' } } });
+    assert.equal(r.status, 200);
+    assert.equal(await r.text(), rig.up.last.payload.toString());
+    const row = await rig.gate.accessRow('stored prompt',
+      (x) => x.id === r.headers.get('x-request-id'));
+    assert.deepEqual([row.input_tokens, row.output_tokens, row.usage_source],
+      [31, 7, 'upstream']);
+  });
+
   test('without a passthrough upstream: 404 as JSON', async () => {
     const none = await startRig({ config: { passthrough: undefined } });
     try {
