@@ -232,6 +232,8 @@ static void put_object(const json_t *v, char *out, size_t room)
         char text[CELL_BYTES];
         int n;
 
+        if (json_is_integer(value) && json_integer_value(value) == 0)
+            continue; /* a limit of 0 is none */
         ctl_text(value, text, sizeof(text));
         n = snprintf(out + at, room - at, "%s%s=%s", at ? " " : "", name, text);
         if (n < 0 || (size_t)n >= room - at)
@@ -399,6 +401,47 @@ void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
         }
 }
 
+/* 7384 seconds as "2h 3m", the two largest units that are not 0. */
+static void put_seconds(long long v, char *out, size_t room)
+{
+    if (v >= 86400)
+        snprintf(out, room, "%lldd %lldh", v / 86400, v / 3600 % 24);
+    else if (v >= 3600)
+        snprintf(out, room, "%lldh %lldm", v / 3600, v / 60 % 60);
+    else if (v >= 60)
+        snprintf(out, room, "%lldm %llds", v / 60, v % 60);
+    else
+        snprintf(out, room, "%llds", v);
+}
+
+/* A member that stands alone: its name tells what kind of number it is. */
+static void put_field(const char *name, const json_t *v, char *out, size_t room)
+{
+    struct str n = str_from(name);
+
+    if (json_is_integer(v) && str_eq(n, STR("pid")))
+        snprintf(out, room, "%lld", (long long)json_integer_value(v));
+    else if (json_is_integer(v) && str_ends(n, STR("_seconds")))
+        put_seconds(json_integer_value(v), out, room);
+    else if (json_is_integer(v) && str_ends(n, STR("_bytes")))
+        snprintf(out, room, "%.1f MiB",
+                 (double)json_integer_value(v) / 1048576);
+    else
+        ctl_text(v, out, room);
+}
+
+/* Columns of the name without its unit, which the value shows. */
+static int label_width(const char *name)
+{
+    struct str n = str_from(name);
+
+    if (str_ends(n, STR("_seconds")))
+        n.len -= strlen("_seconds");
+    else if (str_ends(n, STR("_bytes")))
+        n.len -= strlen("_bytes");
+    return (int)n.len;
+}
+
 void ctl_fields(const json_t *o)
 {
     json_t *copy = json_copy((json_t *)(uintptr_t)o);
@@ -409,18 +452,13 @@ void ctl_fields(const json_t *o)
 
     json_object_foreach(copy, name, value)
     {
-        if ((int)strlen(name) > width)
-            width = (int)strlen(name);
+        if (label_width(name) > width)
+            width = label_width(name);
     }
     json_object_foreach(copy, name, value)
     {
-        /* A process id is a name, not an amount. */
-        if (strcmp(name, "pid") == 0)
-            snprintf(text, sizeof(text), "%lld",
-                     (long long)json_integer_value(value));
-        else
-            ctl_text(value, text, sizeof(text));
-        printf("%-*s  %s\n", width, name, text);
+        put_field(name, value, text, sizeof(text));
+        printf("%-*.*s  %s\n", width, label_width(name), name, text);
     }
     json_decref(copy);
 }

@@ -66,6 +66,7 @@ static void row_fill(const struct exchange *x, struct usage_row *row)
         .target = x->work->target_name,
         .target_model = x->work->upstream_model,
         .reason = reason_of(x),
+        .finish = str_from(x->out->usage.finish),
         .status = status_of(x),
         .flags = flags_of(x),
         .attempts =

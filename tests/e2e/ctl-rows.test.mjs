@@ -75,6 +75,7 @@ describe('tollctl shows', GATE_ONLY, () => {
       assert.equal(r.model, 'demo');
       assert.equal(r.status, 200);
       assert.equal(r.usage_source, 'upstream');
+      assert.equal(r.finish, 'stop');
       assert.ok(r.time >= from);
       assert.match(r.cost_usd, /^\d+\.\d+$/);
     }

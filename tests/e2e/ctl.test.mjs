@@ -112,6 +112,9 @@ describe('tollctl', GATE_ONLY, () => {
     const p = await plain('status');
     assert.equal(p.code, 0);
     assert.ok(p.stdout.includes(rig.gate.addresses[0]));
+    assert.match(p.stdout, new RegExp(`^pid +${rig.gate.pid}$`, 'm'));
+    assert.match(p.stdout, /^uptime +(\d+[dhm] )?\d+[hms]$/m);
+    assert.match(p.stdout, /^resident +\d+\.\d MiB$/m);
   });
 
   test('key list and key show for people', async () => {
