@@ -24,6 +24,7 @@
 #define DROP_MS       2000
 #define DRAIN_IDLE_MS 1000 /* for a request on its way when a drain begins */
 #define RESET_LOOK_MS 20   /* between looks whether all is sent */
+#define WATCHERS      16   /* beyond the limit, on the metrics listener */
 
 #define BIT(s) (1u << (s))
 
@@ -471,7 +472,8 @@ static void peer_name(struct conn *c, const struct sockaddr_storage *sa)
 }
 
 /* Count <c> among the process's connections and those of its address, if there
- * is room among both. */
+ * is room among both. On the metrics listener there is some more: who watches
+ * us must get in when clients do not. */
 static void count_in(struct conn *c)
 {
     const struct conf_limits *l = &c->f->w->conf->limits;
@@ -481,7 +483,9 @@ static void count_in(struct conn *c)
 
     if (most > net->conns_most)
         most = net->conns_most;
-    if (c->address != 0 && l->connections_per_address > 0)
+    if (c->metrics)
+        most += WATCHERS;
+    else if (c->address != 0 && l->connections_per_address > 0)
         most_own = l->connections_per_address;
     c->counted = atomic_fetch_add(&net->conns, 1) < most;
     if (atomic_fetch_add(own, 1) >= most_own)

@@ -254,7 +254,7 @@ static void descriptors_share(struct front_net *net)
     struct rlimit rl;
     uint64_t most, own;
 
-    net->conns_most = UINT64_MAX;
+    net->conns_most = UINT32_MAX;
     net->refusing_most = NET_REFUSING;
     if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY)
         return;

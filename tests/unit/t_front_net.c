@@ -375,6 +375,28 @@ static void metrics_have_their_own_address(void **state)
     rig_free(r);
 }
 
+static void watchers_get_in_when_clients_do_not(void **state)
+{
+    struct rig *r = rig_new("metrics: {address: \"127.0.0.1:0\"}\n"
+                            "limits: {connections: 1, "
+                            "connections_per_address: 1}",
+                            NULL);
+    struct cli held, c;
+
+    (void)state;
+    cli_open(&held, r, 0);
+    RIG_UNTIL(r, front_conns(r->front) == 1);
+    cli_open(&c, r, 0);
+    cli_expect(&c, "HTTP/1.1 503 ");
+    cli_close(&c);
+    cli_open(&c, r, 1);
+    cli_send(&c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    cli_expect(&c, "HTTP/1.1 200 ");
+    cli_close(&c);
+    cli_close(&held);
+    rig_free(r);
+}
+
 static void idle_connection_holds_no_buffers(void **state)
 {
     struct rig *r = rig_new(NULL, NULL);
@@ -436,6 +458,7 @@ int main(void)
         cmocka_unit_test(draining_ends_what_is_idle_and_lets_replies_finish),
         cmocka_unit_test(silent_clients_do_not_hold_up_a_drain),
         cmocka_unit_test(metrics_have_their_own_address),
+        cmocka_unit_test(watchers_get_in_when_clients_do_not),
         cmocka_unit_test(idle_connection_holds_no_buffers),
         cmocka_unit_test(high_mark_falls_as_all_queues_grow),
     };
