@@ -398,19 +398,20 @@ static json_t *row_json(const struct usage_row *r)
         js_or_null(r->target), "target_model", js_or_null(r->target_model),
         "status", (int)r->status, "attempts", (int)r->attempts);
     json_t *more = json_pack(
-        "{s:b, s:b, s:b, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o, "
-        "s:o}",
+        "{s:b, s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, "
+        "s:o, s:o}",
         "stream", (r->flags & ROW_STREAM) != 0, "client_gone",
         (r->flags & ROW_CLIENT_GONE) != 0, "incomplete",
         (r->flags & ROW_INCOMPLETE) != 0, "usage_source",
         sources[r->usage_source < ROW_SOURCE_COUNT ? r->usage_source : 0],
         "input_tokens", (json_int_t)row_input_tokens(r->tok), "cached_tokens",
         (json_int_t)r->tok[ROW_TOK_CACHE_READ], "output_tokens",
-        (json_int_t)row_output_tokens(r->tok), "cost_usd",
-        usd_json(r->cost_nusd), "ms_total", (json_int_t)r->ms_total,
-        "ms_first_byte", (json_int_t)r->ms_first_byte, "bytes_in",
-        (json_int_t)r->bytes_in, "bytes_out", (json_int_t)r->bytes_out,
-        "finish", js_or_null(r->finish), "reason", js_or_null(r->reason));
+        (json_int_t)row_output_tokens(r->tok), "audio_ms",
+        (json_int_t)r->audio_ms, "cost_usd", usd_json(r->cost_nusd), "ms_total",
+        (json_int_t)r->ms_total, "ms_first_byte", (json_int_t)r->ms_first_byte,
+        "bytes_in", (json_int_t)r->bytes_in, "bytes_out",
+        (json_int_t)r->bytes_out, "finish", js_or_null(r->finish), "reason",
+        js_or_null(r->reason));
 
     json_object_update(o, more);
     json_decref(more);

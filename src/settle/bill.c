@@ -18,6 +18,7 @@ static void take_usage(const struct usage *u, struct usage_row *row)
     row->tok[ROW_TOK_REASONING] = (uint64_t)u->reasoning;
     row->tok[ROW_TOK_AUDIO_IN] = (uint64_t)u->audio_in;
     row->tok[ROW_TOK_AUDIO_OUT] = (uint64_t)u->audio_out;
+    row->audio_ms = (uint64_t)u->duration_ms;
 }
 
 static uint64_t tok_of_bytes(uint64_t bytes)

@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { ask } from './lib/openai.mjs';
+import { Plan } from './lib/provider/http.mjs';
 import { GATE_ONLY, startRig, upstreamEntry } from './lib/rig.mjs';
 import { UPSTREAM_KEY, program, runProgram } from './lib/tollgate.mjs';
 import { until, within } from './lib/until.mjs';
@@ -90,6 +91,25 @@ describe('tollctl shows', GATE_ONLY, () => {
     assert.match(none.stdout, /no rows/);
     assert.deepEqual(
       await json('ledger', 'export', '--since', '2100-01-01'), { data: [] });
+  });
+
+  test('a row tells audio that is billed by its time', async () => {
+    rig.up.script({ plan: () => Plan.json({ text: 'x',
+      usage: { type: 'duration', seconds: 7.25 } }) });
+    const form = new FormData();
+    form.append('model', 'whisper-1');
+    form.append('file', new Blob(['RIFF']), 'a.wav');
+    const r = await rig.fetch('/v1/audio/transcriptions',
+      { method: 'POST', body: form });
+    assert.equal(r.status, 200);
+    await r.arrayBuffer();
+    const row = await until('the row', async () => {
+      const shown = await rig.gate.ctl(
+        ['request', 'show', r.headers.get('x-request-id')]);
+      return shown.code === 0 && shown.json;
+    });
+    assert.equal(row.audio_ms, 7250);
+    assert.equal(row.usage_source, 'upstream');
   });
 
   test('ledger export: more rows than fit one answer, none twice',
