@@ -322,6 +322,18 @@ static void cut(char *text, int width)
     snprintf(text + (s.p - text), CELL_BYTES - (size_t)(s.p - text), "..");
 }
 
+/* The text of a cell; a limit of 0 is none. */
+static void read_cell(const json_t *row, const struct ctl_column *column,
+                      char cell[CELL_BYTES])
+{
+    const json_t *v = member_of(row, column->member);
+
+    if (str_starts(str_from(column->member), STR("limits.")) &&
+        json_integer_value(v) == 0)
+        v = NULL;
+    ctl_text(v, cell, CELL_BYTES);
+}
+
 static void put_cell(char *text, int width, bool right, bool last)
 {
     int pad;
@@ -383,8 +395,7 @@ void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
         width[c] = width_of(columns[c].title);
     for (size_t r = 0; r < json_array_size(rows); r++)
         for (size_t c = 0; c < n; c++) {
-            ctl_text(member_of(json_array_get(rows, r), columns[c].member),
-                     cell, sizeof(cell));
+            read_cell(json_array_get(rows, r), &columns[c], cell);
             if (width_of(cell) > width[c])
                 width[c] = width_of(cell);
         }
@@ -395,8 +406,7 @@ void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
     }
     for (size_t r = 0; r < json_array_size(rows); r++)
         for (size_t c = 0; c < n; c++) {
-            ctl_text(member_of(json_array_get(rows, r), columns[c].member),
-                     cell, sizeof(cell));
+            read_cell(json_array_get(rows, r), &columns[c], cell);
             put_cell(cell, width[c], columns[c].right, c + 1 == n);
         }
 }

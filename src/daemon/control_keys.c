@@ -146,8 +146,14 @@ static bool said_read(struct said *s, const json_t *args, const char *ref,
         control_fail(why, "out of memory");
         return false;
     }
-    return (!ref || args_need(args, ref, &s->ref, why)) &&
-           args_key_spec(args, ref, s->mem, &s->spec, &s->fields, why);
+    if ((ref && !args_need(args, ref, &s->ref, why)) ||
+        !args_key_spec(args, ref, s->mem, &s->spec, &s->fields, why))
+        return false;
+    if (ref && s->fields == 0) {
+        control_fail(why, "there is nothing to change; give an option");
+        return false;
+    }
+    return true;
 }
 
 static void said_fini(struct said *s)

@@ -81,6 +81,7 @@ describe('tollctl', GATE_ONLY, () => {
       ['usage', '--key', 'nobody'], ['usage', '--since', 'yesterday'],
       ['usage', '--since', '2026-02-31'], ['request', 'show', 'none'],
       ['target', 'drain', 'nobody'], ['team', 'show', 'nobody'],
+      ['key', 'update', 'e2e'], ['key', 'rotate', 'e2e', '--grace', 'long'],
       ['log-level', 'loud']]) {
       const r = await plain(...args);
       assert.equal(r.code, 1, `${args.join(' ')}: ${r.stderr}`);

@@ -412,6 +412,22 @@ describe('reload', GATE_ONLY, () => {
     assert.ok(counts.every((n) => n > 0));
   });
 
+  test('the access log moves with a reload', async () => {
+    const old = rig.gate.accessFile;
+    const moved = `${old}.moved`;
+    rig.gate.writeConfig({ ...routed([]), log: {
+      level: 'debug', access: moved, format: 'json' } });
+    assert.equal((await rig.gate.reload()).code, 0);
+    rig.gate.accessFile = moved;
+    const r = await rig.fetch('/v1/agents', { json: {} });
+    const id = r.headers.get('x-request-id');
+    await rig.gate.accessRow('in the new file', (x) => x.id === id);
+    assert.ok(!fs.readFileSync(old, 'utf8').includes(id));
+    rig.gate.accessFile = old;
+    rig.gate.writeConfig(routed([]));
+    assert.equal((await rig.gate.reload()).code, 0);
+  });
+
   test('log reopen: SIGUSR1 after a rename', async () => {
     const moved = `${rig.gate.accessFile}.1`;
     fs.renameSync(rig.gate.accessFile, moved);
