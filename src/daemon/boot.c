@@ -33,9 +33,9 @@ static void raise_fd_limit(const struct conf *c)
         log_warn(LOG_MAIN, "cannot raise the limit on open files");
     if (rl.rlim_cur != RLIM_INFINITY && c->limits.connections * 2 > rl.rlim_cur)
         log_warn(LOG_MAIN,
-                 "the limit on open files is low for limits.connections, half "
-                 "of it is for clients: limit=%llu connections=%llu; raise it "
-                 "with ulimit -n",
+                 "the limit on open files is low for limits.connections, which "
+                 "may take three quarters of it: limit=%llu connections=%llu; "
+                 "raise it with ulimit -n",
                  (unsigned long long)rl.rlim_cur,
                  (unsigned long long)c->limits.connections);
 }

@@ -246,13 +246,14 @@ static enum err unix_open(struct front_net *net, struct net_socket *s,
 }
 
 /* Share out what the limit on open files allows. A request under way needs a
- * second descriptor for its upstream, so clients get half: else the last ones
- * let in would leave none to serve anybody with. Those that are to read why
- * they are refused get a little of their own. */
+ * second descriptor for its upstream: clients get three quarters, since most of
+ * them idle or read slowly what is here already, and never all, since the last
+ * ones let in would leave none to serve anybody with. Those that are to read
+ * why they are refused get a little of their own. */
 static void descriptors_share(struct front_net *net)
 {
     struct rlimit rl;
-    uint64_t most, own;
+    uint64_t most, own, spare;
 
     net->conns_most = UINT32_MAX;
     net->refusing_most = NET_REFUSING;
@@ -262,10 +263,10 @@ static void descriptors_share(struct front_net *net)
     if (most < net->refusing_most)
         net->refusing_most = (unsigned)most;
     own = NET_OWN_FDS + (uint64_t)net->refusing_most * net->n_workers;
-    if (rl.rlim_cur < 2 * own)
+    spare = rl.rlim_cur > own ? rl.rlim_cur - own : 0;
+    net->conns_most = spare / 4 * 3;
+    if (net->conns_most < rl.rlim_cur / 4 + 1)
         net->conns_most = rl.rlim_cur / 4 + 1;
-    else
-        net->conns_most = (rl.rlim_cur - own) / 2;
 }
 
 /* ---- the whole ---------------------------------------------------------- */

@@ -218,7 +218,7 @@ static void addresses_are_told_apart(void **state)
     assert_int_equal(net_address_slot(&sa), 0);
 }
 
-/* Each client may need a descriptor for its upstream. */
+/* Clients get three quarters of what is left, upstreams the rest. */
 static void descriptors_bound_the_connections(void **state)
 {
     struct rlimit before, low;
@@ -228,7 +228,7 @@ static void descriptors_bound_the_connections(void **state)
     (void)state;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     low = before;
-    low.rlim_cur = 64 + 10 + 2 * 48; /* ours, refused ones, 48 clients */
+    low.rlim_cur = 64 + 8 + 64; /* ours, refused ones, clients and more */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
     r = rig_new(NULL, NULL);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
