@@ -95,19 +95,7 @@ static bool same_key(struct str a, struct str b)
     return true;
 }
 
-/* Whether the raw key has no escapes and is ASCII: its bytes are its text. */
-static bool is_plain_key(struct str raw)
-{
-    unsigned char seen = 0;
-
-    for (size_t i = 0; i < raw.len; i++) {
-        if (raw.p[i] == '\\')
-            return false;
-        seen |= (unsigned char)raw.p[i];
-    }
-    return seen < 0x80;
-}
-
+/* A <plain> key is ASCII without escapes: its bytes are its text. */
 static uint32_t hash_key(struct str raw, bool plain, unsigned level)
 {
     struct junescape u;
@@ -201,10 +189,9 @@ static bool folds_to(struct str raw, bool plain, struct str name)
 }
 
 /* Take the key: find its slot, and refuse it where it may not be. */
-static bool take_key(struct scan *s, const struct jtable *t, struct str raw)
+static bool take_key(struct scan *s, const struct jtable *t, struct str raw,
+                     bool plain)
 {
-    bool plain = is_plain_key(raw);
-
     for (unsigned i = 0; i < t->count; i++) {
         const struct jwant *w = &t->row[i];
         if (plain && raw.len != w->name.len + 2)
@@ -232,17 +219,22 @@ static bool scan_key(struct scan *s)
 {
     const char *start = s->p;
     const struct jtable *t = table_here(s);
-    const char *reason;
+    const char *reason = NULL;
+    bool plain;
 
     if (*s->p != '"')
         return fail_json(s, "expected a string as key");
-    s->p++;
-    reason = jtext_check_string(&s->p, s->end);
+    s->p = jtext_find_special(s->p + 1, s->end);
+    plain = s->p < s->end && *s->p == '"';
+    if (plain)
+        s->p++;
+    else
+        reason = jtext_check_string(&s->p, s->end);
     if (reason)
         return fail_json(s, reason);
     s->member = NULL;
     s->inner = NULL;
-    if (t && !take_key(s, t, str_of(start, (size_t)(s->p - start))))
+    if (t && !take_key(s, t, str_of(start, (size_t)(s->p - start)), plain))
         return false;
     s->p = jtext_skip_space(s->p, s->end);
     if (s->p == s->end || *s->p != ':')
@@ -350,26 +342,6 @@ static bool scan_word(struct scan *s, struct str word)
     return true;
 }
 
-static enum jtype type_of(char c)
-{
-    switch (c) {
-    case '"':
-        return JT_STRING;
-    case '{':
-        return JT_OBJECT;
-    case '[':
-        return JT_ARRAY;
-    case 'n':
-        return JT_NULL;
-    case 't':
-        return JT_TRUE;
-    case 'f':
-        return JT_FALSE;
-    default:
-        return c == '-' || (c >= '0' && c <= '9') ? JT_NUMBER : JT_NONE;
-    }
-}
-
 /* A value without parts, of <type>. */
 static bool scan_scalar(struct scan *s, enum jtype type)
 {
@@ -395,7 +367,7 @@ static bool scan_scalar(struct scan *s, enum jtype type)
 
 static bool scan_value(struct scan *s)
 {
-    enum jtype type = type_of(*s->p);
+    enum jtype type = jval_type_of(*s->p);
     const char *start = s->p;
 
     if (++s->out->values > s->values_max)

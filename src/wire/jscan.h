@@ -34,6 +34,9 @@ enum jtype {
     JT_OBJECT
 };
 
+/* The type of a value whose first byte is <first>; JT_NONE: none begins so. */
+enum jtype jval_type_of(char first);
+
 /* A value in place. Both slices borrow the text scanned. */
 struct jmember {
     struct str key;   /* with its quotes; empty in arrays and when absent */

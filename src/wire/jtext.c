@@ -66,8 +66,7 @@ static inline const char *plain_run(const char *p, const char *end)
 }
 #endif
 
-/* The first special byte from <p>, or <end>. */
-static inline const char *find_special(const char *p, const char *end)
+const char *jtext_find_special(const char *p, const char *end)
 {
     p = plain_run(p, end);
     while (p < end && !is_special(*p))
@@ -185,7 +184,7 @@ const char *jtext_check_string(const char **p, const char *end)
     const char *reason = NULL;
 
     while (!reason) {
-        *p = find_special(*p, end);
+        *p = jtext_find_special(*p, end);
         if (*p == end)
             return "unterminated string";
         if (**p == '"') {
@@ -202,7 +201,7 @@ const char *jtext_check_string(const char **p, const char *end)
 const char *jtext_skip_string(const char *p, const char *end)
 {
     while (p < end) {
-        p = find_special(p, end);
+        p = jtext_find_special(p, end);
         if (p == end)
             return end;
         if (*p == '"')

@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The first byte from <p> that a string may not hold, or not as it stands:
+ * quote, backslash, control, beyond ASCII; or <end>. */
+const char *jtext_find_special(const char *p, const char *end);
+
 /* Validate a string from the byte after its opening quote. NULL: fine, *p is
  * after the closing quote. Else a static reason, *p is at the bad byte. */
 const char *jtext_check_string(const char **p, const char *end);

@@ -3,9 +3,9 @@
 
 #include "wire/jtext.h"
 
-static enum jtype type_at(const char *p)
+enum jtype jval_type_of(char first)
 {
-    switch (*p) {
+    switch (first) {
     case '"':
         return JT_STRING;
     case '{':
@@ -19,7 +19,8 @@ static enum jtype type_at(const char *p)
     case 'f':
         return JT_FALSE;
     default:
-        return *p == '-' || (*p >= '0' && *p <= '9') ? JT_NUMBER : JT_NONE;
+        return first == '-' || (first >= '0' && first <= '9') ? JT_NUMBER
+                                                              : JT_NONE;
     }
 }
 
@@ -60,7 +61,7 @@ bool jiter_next(struct jiter *it, struct jmember *out)
     if (it->p == it->end || (it->in_object && !iter_key(it, &out->key)))
         return false;
     start = it->p;
-    out->type = type_at(start);
+    out->type = jval_type_of(*start);
     it->p = jtext_skip_value(start, it->end);
     out->value = str_of(start, (size_t)(it->p - start));
     it->p = jtext_skip_space(it->p, it->end);
@@ -113,7 +114,7 @@ struct jmember jscan_find(struct str text, const char *path)
     p = jtext_skip_space(text.p, end);
     if (p == end)
         return m;
-    m.type = type_at(p);
+    m.type = jval_type_of(*p);
     m.value = str_of(p, (size_t)(jtext_skip_value(p, end) - p));
     while (*path && m.type != JT_NONE) {
         const char *dot = strchrnul(path, '.');
