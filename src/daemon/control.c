@@ -75,7 +75,7 @@ static json_t *run_cmd(struct daemon *d, const json_t *ask)
         json_decref(none);
         return fail("unknown command; is tollctl newer than the daemon?");
     }
-    buf_init(&why, 64 * 1024);
+    buf_init(&why, CONTROL_WHY_BYTES);
     data = cmd->run(d, json_is_object(args) ? args : none, &why);
     if (cmd->changes)
         log_note(LOG_CTL, "command: name=\"%s\" result=%s", cmd->name,

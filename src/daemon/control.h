@@ -17,6 +17,9 @@
 struct control;
 struct daemon;
 
+/* Most bytes of a reason: a config's mistakes are many. */
+#define CONTROL_WHY_BYTES (1024u * 1024)
+
 /* Run one command: <args> is an object, borrowed. Gives a new reference to
  * the answer's data; NULL after a sentence was appended to <why>. */
 typedef json_t *control_fn(struct daemon *d, const json_t *args,

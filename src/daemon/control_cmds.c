@@ -86,12 +86,14 @@ static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)
     bool ok;
 
     (void)args;
-    buf_init(&report, 64 * 1024);
+    buf_init(&report, CONTROL_WHY_BYTES - 1024);
     ok = daemon_reload(d, &report);
     if (ok)
         data = json_pack("{s:o}", "report", json_text(buf_str(&report)));
-    else if (buf_printf(why, "the config is bad, the old one stays:\n%.*s",
-                        STR_ARG(buf_str(&report))) != ERR_OK)
+    while (report.len > 0 && report.p[report.len - 1] == '\n')
+        report.len--;
+    if (!ok && buf_printf(why, "the config is bad, the old one stays:\n%.*s",
+                          STR_ARG(buf_str(&report))) != ERR_OK)
         log_debug(LOG_CTL, "reason is cut");
     buf_fini(&report);
     return data;

@@ -29,7 +29,9 @@ static void usage(FILE *to)
     fputs("usage: tollgate [-c FILE] [-t] [-V] [-h]\n"
           "  -c FILE  config; else $TOLLGATE_CONFIG, else " TG_SYSCONFDIR
           "/tollgate.yaml,\n"
-          "           else a built-in default on 127.0.0.1:4141\n"
+          "           else /etc/tollgate/tollgate.yaml, else a built-in "
+          "default\n"
+          "           on 127.0.0.1:4141\n"
           "  -t       check the config and exit (0 good, 78 bad)\n"
           "  -V       print the version and exit\n"
           "  -h       print this and exit\n",

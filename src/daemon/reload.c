@@ -39,6 +39,10 @@ static void tell_problems(const struct conf_report *r, struct buf *report)
             log_err(LOG_CONF, "%s", r->items[i].text);
         say(report, r->items[i].text);
     }
+    if (r->n_errors + r->n_warnings > r->n_items && report &&
+        buf_printf(report, "... and %zu more\n",
+                   r->n_errors + r->n_warnings - r->n_items) != ERR_OK)
+        log_debug(LOG_CONF, "report is full");
 }
 
 /* What differs from <from>: all that holds now or, with <restart>, all that

@@ -339,6 +339,17 @@ describe('reload', GATE_ONLY, () => {
       assert.equal(await statusOf('good'), 200);
     });
 
+  test('more mistakes than are listed are counted', async () => {
+    const text = fs.readFileSync(rig.gate.configFile);
+    rig.gate.writeConfig(Array.from({ length: 600 }, (_, i) =>
+      `${'long'.repeat(50)}${i}: 1\n`).join(''));
+    const r = await rig.gate.reload();
+    assert.equal(r.code, 1);
+    assert.match(r.stderr, /:200:1: unknown key/);
+    assert.match(r.stderr, /\n\.\.\. and 400 more\n$/);
+    fs.writeFileSync(rig.gate.configFile, text);
+  });
+
   test('files that cannot be opened: refused whole', async () => {
     const good = routed([{ model: 'whole', targets: [
       { upstream: 'up', model: 'demo' }] }]);
