@@ -85,6 +85,7 @@ struct conf_limits {
     uint64_t max_buffered_bytes; /* all request bodies held, 1 GiB */
     uint64_t connections;        /* open client connections, 20000 */
     uint64_t connections_per_address; /* of them, 0 = no limit */
+    bool half_close; /* serve clients that shut their sending side, false */
 };
 
 /* Cross-origin requests from browsers. */

@@ -92,6 +92,8 @@ const struct opt conf_opts[] = {
 {"limits.connections_per_address", OPT_COUNT, 0,
  C(limits.connections_per_address), IN(0, 10000000), .def = "0",
  .help = "of them from one IP address (IPv6: one /64); 0 = no limit"},
+{"limits.half_close", OPT_BOOL, 0, C(limits.half_close), .def = "false",
+ .help = "serve a client that shuts its sending side; false: it has left"},
 {"limits.header_bytes", OPT_SIZE, 0, C(limits.header_bytes),
  IN(1 * KIB, 1 * MIB), .def = "32KiB",
  .help = "largest request line and header together"},

@@ -410,12 +410,24 @@ static void handshake_go_on(struct conn *c)
     }
 }
 
+bool conn_serves_half_closed(const struct conn *c)
+{
+    return c->f->w->conf->limits.half_close && c->x &&
+           (c->state == CONN_WAIT || c->state == CONN_REPLY) &&
+           http1_body_is_done(&c->body) && !c->x->in->head.websocket;
+}
+
 /* Something happened on the socket while we do not read: look whether the
  * client has left, since the edge will not come again. */
 static void look_for_end(struct conn *c)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
 
+    if (conn_serves_half_closed(c)) {
+        if (poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0)
+            conn_lose(c, "client left");
+        return;
+    }
     if (!c->hup && poll(&p, 1, 0) == 1)
         c->hup = true;
     if (c->hup && c->x && c->state != CONN_TUNNEL)

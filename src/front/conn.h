@@ -126,7 +126,7 @@ struct conn {
     bool rest_raw;      /* the rest of the input is dropped unparsed */
     bool said_continue; /* 100 Continue was sent or is pointless */
     bool was_high;      /* the producer may be waiting for WAKE_DRAINED */
-    bool half_closed;   /* TUNNEL: the client sent its end */
+    bool half_closed;   /* the client sent its end and may read on */
     bool metrics;       /* came in by the metrics listener */
     bool local_peer;    /* loopback or unix */
     bool counted;       /* in f->net->conns */
@@ -202,6 +202,9 @@ void conn_free_dead(struct front *f);
 
 /* Body bytes of a request are being waited for, since now. */
 void conn_body_clock_start(struct conn *c);
+
+/* Whether the end of what the client sends leaves its request alive. */
+bool conn_serves_half_closed(const struct conn *c);
 
 /* ---- conn_in.c ---------------------------------------------------------- */
 

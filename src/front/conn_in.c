@@ -83,6 +83,12 @@ static void on_end(struct conn *c, enum err e)
         conn_lose(c, "connection broke");
         return;
     default:
+        if (e == ERR_CLOSED && conn_serves_half_closed(c)) {
+            c->half_closed = true;
+            c->readable =
+                true; /* what is to be read after the reply: the end */
+            return;
+        }
         conn_lose(c, e == ERR_CLOSED ? "client closed" : "connection broke");
         return;
     }
@@ -106,7 +112,7 @@ bool conn_in_is_wanted(const struct conn *c)
             return true;
         if (!http1_body_is_done(&c->body) && c->mode != BODY_IDLE)
             return conn_body_is_wanted(c);
-        return c->x ? c->in.len <= CONN_AHEAD_BYTES : false;
+        return c->x && !c->half_closed && c->in.len <= CONN_AHEAD_BYTES;
     default:
         return false;
     }

@@ -71,6 +71,89 @@ static void leaving_is_seen_in_every_state(void **state)
     rig_free(r);
 }
 
+/* How often the loop found something to do in <turns> turns. */
+static unsigned busy_turns(struct rig *r, unsigned turns)
+{
+    unsigned busy = 0;
+
+    for (unsigned i = 0; i < turns; i++) {
+        int had = event_base_get_num_events(r->w.base, EVENT_BASE_COUNT_ACTIVE);
+
+        rig_turn(r);
+        busy += had > 0 || event_base_get_num_events(
+                               r->w.base, EVENT_BASE_COUNT_ACTIVE) > 0;
+    }
+    return busy;
+}
+
+/* With limits.half_close a client may end its side and read on. */
+static void half_closed_client_is_served_when_asked(void **state)
+{
+    struct rig *r = rig_new("limits: {half_close: true}", NULL);
+    struct cli c;
+
+    (void)state;
+    cli_open(&c, r, 0);
+    cli_send(&c, GET("open") GET("now"));
+    cli_expect(&c, "Transfer-Encoding: chunked\r\n");
+    leave(&c, LEAVE_HALF);
+    rig_settle(r);
+    assert_int_equal(r->gone, 0);
+    assert_true(busy_turns(r, 100) < 10);
+    r->x->client->ops->send(r->x->client, STR("late"));
+    cli_expect(&c, "late");
+    r->x->client->ops->finish(r->x->client);
+    exchange_wake(r->x, WAKE_END);
+    cli_expect_end(&c);
+    assert_true(cli_has(&c, "hello")); /* what was sent before its end, too */
+    assert_true(c.eof);
+    assert_int_equal(r->settled, 2);
+    cli_close(&c);
+    RIG_UNTIL(r, front_conns(r->front) == 0);
+    rig_free(r);
+}
+
+/* It may still leave for good, and a body must be whole. */
+static void half_closed_client_can_leave(void **state)
+{
+    struct rig *r = rig_new("limits: {half_close: true}", NULL);
+    struct cli c;
+
+    (void)state;
+    cli_open(&c, r, 0);
+    cli_send(&c, GET("wait"));
+    rig_settle(r);
+    leave(&c, LEAVE_HALF);
+    rig_settle(r);
+    assert_int_equal(r->gone, 0);
+    leave(&c, LEAVE_RST);
+    RIG_UNTIL(r, front_conns(r->front) == 0);
+    assert_int_equal(r->gone, 1);
+    cli_open(&c, r, 0);
+    cli_send(&c, GET("open"));
+    cli_expect(&c, "Transfer-Encoding: chunked\r\n");
+    leave(&c, LEAVE_FIN);
+    rig_settle(r);
+    assert_int_equal(r->gone, 1); /* it looks like a half-close */
+    for (int i = 0; i < 2; i++) {
+        r->x->client->ops->send(r->x->client, STR("late"));
+        rig_settle(r);
+        if (!r->x)
+            break;
+    }
+    RIG_UNTIL(r, front_conns(r->front) == 0);
+    assert_int_equal(r->gone, 2);
+    cli_open(&c, r, 0);
+    cli_send(&c, "POST /v1/chat/completions?echo HTTP/1.1\r\nHost: a\r\n"
+                 "Content-Length: 9\r\n\r\nabc");
+    rig_settle(r);
+    leave(&c, LEAVE_HALF);
+    RIG_UNTIL(r, front_conns(r->front) == 0);
+    assert_int_equal(r->gone, 3);
+    cli_close(&c);
+    rig_free(r);
+}
+
 /* Fill a streamed body that nobody takes until reading has stopped. */
 static void stop_reading(struct rig *r, struct cli *c)
 {
@@ -107,21 +190,6 @@ static void leaving_is_seen_while_reading_is_stopped(void **state)
             cli_close(&c);
     }
     rig_free(r);
-}
-
-/* How often the loop found something to do in <turns> turns. */
-static unsigned busy_turns(struct rig *r, unsigned turns)
-{
-    unsigned busy = 0;
-
-    for (unsigned i = 0; i < turns; i++) {
-        int had = event_base_get_num_events(r->w.base, EVENT_BASE_COUNT_ACTIVE);
-
-        rig_turn(r);
-        busy += had > 0 || event_base_get_num_events(
-                               r->w.base, EVENT_BASE_COUNT_ACTIVE) > 0;
-    }
-    return busy;
 }
 
 static void stopped_reading_does_not_spin(void **state)
@@ -429,6 +497,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaving_is_seen_in_every_state),
+        cmocka_unit_test(half_closed_client_is_served_when_asked),
+        cmocka_unit_test(half_closed_client_can_leave),
         cmocka_unit_test(leaving_is_seen_while_reading_is_stopped),
         cmocka_unit_test(stopped_reading_does_not_spin),
         cmocka_unit_test(slow_head_is_answered_408),
