@@ -464,43 +464,6 @@ static void bad_certificates_leave_the_old_ones(void **state)
     rig_free(r);
 }
 
-/* A daemon asks nobody for a passphrase, whether there is somebody or not. */
-static void encrypted_key_is_refused(void **state)
-{
-    struct folder *f = *state;
-    struct rig *r = rig_new(NULL, f->listen);
-    char listen[512], path[256], secret[] = "secret";
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    int in = dup(0), fds[2];
-    struct conf *fresh;
-    FILE *out;
-
-    cert_make_with(EVP_PKEY_dup(key), f->dir, "enc", "a.example", 30);
-    snprintf(path, sizeof(path), "%s/enc.key", f->dir);
-    out = fopen(path, "w");
-    assert_int_equal(PEM_write_PrivateKey(out, key, EVP_aes_128_cbc(),
-                                          (unsigned char *)secret, 6, NULL,
-                                          NULL),
-                     1);
-    fclose(out);
-    snprintf(listen, sizeof(listen),
-             "[{address: \"127.0.0.1:0\", tls: "
-             "{cert: %s/enc.pem, key: %s/enc.key}}]",
-             f->dir, f->dir);
-    fresh = rig_conf(r, NULL, listen);
-    assert_int_equal(pipe(fds), 0);
-    assert_int_equal(write(fds[1], "secret\nsecret\n", 14), 14);
-    assert_int_equal(dup2(fds[0], 0), 0);
-    assert_int_equal(front_net_reload(r->net, fresh), ERR_SYNTAX);
-    assert_int_equal(dup2(in, 0), 0);
-    close(in);
-    close(fds[0]);
-    close(fds[1]);
-    conf_unref(fresh);
-    EVP_PKEY_free(key);
-    rig_free(r);
-}
-
 static void expired_certificate_is_served_with_a_warning(void **state)
 {
     struct folder *f = *state;
@@ -594,7 +557,6 @@ int main(void)
         cmocka_unit_test(tickets_resume_until_their_keys_are_gone),
         cmocka_unit_test(reload_changes_new_connections_only),
         cmocka_unit_test(bad_certificates_leave_the_old_ones),
-        cmocka_unit_test(encrypted_key_is_refused),
         cmocka_unit_test(expired_certificate_is_served_with_a_warning),
         cmocka_unit_test(handshake_has_a_deadline),
         cmocka_unit_test(leaving_is_seen_with_and_without_notice),
