@@ -95,7 +95,8 @@ static enum err fill(struct conf_own *o, const struct say *say, struct str text,
     }
     arena_free(nodes);
     say_sort(say);
-    if (e == ERR_OK && say->report->n_errors > 0)
+    if (e == ERR_OK && say->report->n_errors > 0 &&
+        (b.stop || !(flags & CONF_OFFLINE)))
         e = ERR_SYNTAX;
     return e;
 }

@@ -334,7 +334,9 @@ void conf_report_fini(struct conf_report *r);
 /* How to load. */
 enum conf_load_flags {
     /* Look at no other file and no environment variable: secrets stay empty,
-     * paths are not checked. For tollctl, which only needs the socket. */
+     * paths are not checked. Mistakes are told but refuse nothing, as long as
+     * the text is YAML; what is mistaken has its default. For tollctl, which
+     * needs the socket alone, to have the daemon tell of the mistakes. */
     CONF_OFFLINE = 1,
 };
 

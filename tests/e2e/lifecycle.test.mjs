@@ -339,6 +339,18 @@ describe('reload', GATE_ONLY, () => {
       assert.equal(await statusOf('good'), 200);
     });
 
+  test('tollctl finds the socket in a config with mistakes, to be told them',
+    async () => {
+      rig.gate.writeConfig(routed([]));
+      const good = fs.readFileSync(rig.gate.configFile, 'utf8');
+      fs.writeFileSync(rig.gate.configFile, `${good}\nnonsense: 1\n`);
+      const r = await runProgram(program('tollctl'),
+        ['-c', rig.gate.configFile, 'reload']);
+      assert.equal(r.code, 1, r.stderr);
+      assert.match(r.stderr, /unknown key nonsense/);
+      fs.writeFileSync(rig.gate.configFile, good);
+    });
+
   test('more mistakes than are listed are counted', async () => {
     const text = fs.readFileSync(rig.gate.configFile);
     rig.gate.writeConfig(Array.from({ length: 600 }, (_, i) =>

@@ -25,6 +25,17 @@ static void check_report(const struct conf_report *r)
     BUG_ON(r->n_items > r->n_errors + r->n_warnings);
 }
 
+/* What has mistakes is good for its socket alone, but must be whole. */
+static void check_mistaken(struct conf *c)
+{
+    struct buf text;
+
+    BUG_ON(c->control_socket.p == NULL || c->n_listen == 0);
+    buf_init(&text, PRINT_BYTES);
+    BUG_ON(conf_print(c, &text) != ERR_OK && text.len > 0);
+    buf_fini(&text);
+}
+
 static struct conf *load(struct str text)
 {
     struct conf_report r = {0};
@@ -34,7 +45,12 @@ static struct conf *load(struct str text)
     check_report(&r);
     BUG_ON(e != ERR_OK && e != ERR_SYNTAX && e != ERR_NOMEM);
     BUG_ON((e == ERR_OK) != (c != NULL));
-    BUG_ON((e == ERR_SYNTAX) != (r.n_errors > 0) && e != ERR_NOMEM);
+    BUG_ON(e == ERR_SYNTAX && r.n_errors == 0);
+    if (c && r.n_errors > 0) {
+        check_mistaken(c);
+        conf_unref(c);
+        c = NULL;
+    }
     conf_report_fini(&r);
     return c;
 }
