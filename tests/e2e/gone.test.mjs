@@ -77,6 +77,31 @@ for (const [way, leave] of Object.entries(ways))
       c.destroy();
     });
 
+    test('between the head and the body of a plain reply', async (t) => {
+      const script = rig.up.script({ gateAfter: 0 });
+      const c = await RawClient.connect(rig.address);
+      await c.send(chat());
+      const rec = await script.reached;
+      await abortTime(t, rec, () => leave(c));
+      c.destroy();
+      if (DIRECT) return;
+      const row = await rig.gate.accessRow('within the reply',
+        (x) => x.status === 499 && x.us_overhead > 0 && x.bytes_out === 0);
+      assert.equal(row.reason, 'client_gone');
+    });
+
+    test('while its provider is held back', async (t) => {
+      const c = await RawClient.connect(rig.address);
+      await c.send(requestBytes('GET',
+        `/v1/files/file-pattern-${64 << 20}/content`,
+        [['Authorization', `Bearer ${rig.key}`]]));
+      const rec = await rig.up.waitFor((r) => r.path.includes('pattern'));
+      c.pause();
+      await until('the provider is held back', () => rec.blocked);
+      await abortTime(t, rec, () => leave(c));
+      c.destroy();
+    });
+
     test('while a request body is being passed on', async (t) => {
       const c = await RawClient.connect(rig.address);
       await c.send(requestBytes('POST', '/v1/files', [

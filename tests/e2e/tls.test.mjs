@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import https from 'node:https';
 import path from 'node:path';
@@ -285,6 +286,57 @@ describe('TLS to providers', GATE_ONLY, () => {
     } finally {
       await rig2.close();
     }
+  });
+
+  /** A request to <up> whose client leaves when f has given {told}. */
+  const leaving = async (f) => {
+    const rig2 = await startRig({ config: { upstreams: [
+      { ...upstreamEntry(up), tls: { ca: own.file } }] } });
+    try {
+      const c = await RawClient.connect(rig2.address);
+      await c.send(requestBytes('POST', '/v1/chat/completions',
+        [['Authorization', `Bearer ${rig2.key}`]],
+        JSON.stringify(ask('count to 500', { stream: true }))));
+      const { told } = await f(c);
+      const left = performance.now();
+      c.destroy();
+      const at = await within(told, 'the provider to be told');
+      const row = await rig2.gate.accessRow('left', (x) => x.status === 499);
+      return { ms: at - left, row };
+    } finally {
+      await rig2.close();
+    }
+  };
+
+  test('client gone within a stream: the provider is told', async (t) => {
+    up.clear();
+    const script = up.script({ gateAfter: 4 });
+    const { ms, row } = await leaving(async (c) => {
+      const rec = await script.reached;
+      await c.reader.readUntil(Buffer.from('" 2"'));
+      return { told: rec.whenAborted().then(() => rec.abortedMs) };
+    });
+    t.diagnostic(`provider told after ${ms.toFixed(1)} ms`);
+    assert.ok(row.output_tokens > 0);
+  });
+
+  test('client gone within the handshake: the connection is let go, ' +
+    'nothing is charged', async (t) => {
+    up.clear();
+    up.onConnection = 'hang';
+    try {
+      const { ms, row } = await leaving(async () => {
+        await once(up, 'connect');
+        const closed = once(up, 'disconnect');
+        return { told: closed.then(() => performance.now()) };
+      });
+      t.diagnostic(`connection closed after ${ms.toFixed(1)} ms`);
+      assert.deepEqual([row.input_tokens, row.output_tokens,
+        row.usage_source], [0, 0, 'none']);
+    } finally {
+      up.onConnection = null;
+    }
+    assert.equal(up.hits, 0);
   });
 });
 

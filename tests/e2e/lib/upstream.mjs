@@ -294,7 +294,8 @@ export class Upstream extends EventEmitter {
     });
     this.emit('connect', id);
     if (this.onConnection === 'reset') return void raw.resetAndDestroy();
-    if (this.onConnection === 'hang') return void raw.resume();
+    if (this.onConnection === 'hang')
+      return void raw.resume().on('end', () => raw.end());
     let socket = raw;
     if (this.options.tls) {
       socket = new tls.TLSSocket(raw, {
