@@ -5,6 +5,8 @@
  *   event stream, 2xx     committed at once, relay takes over the producer
  *   JSON                  collected up to a bound, so that a broken reply can
  *                         still become a clean error; beyond it, streamed
+ *   text that must be     the same
+ *   JSON
  *   anything else         streamed as it comes
  *
  * While a reply is collected nothing has been sent to the client. */
@@ -38,12 +40,18 @@ struct attempt {
     const char *outcome_text;      /* static or arena, or NULL */
 };
 
-static bool is_json(const struct reply_head *head)
+static struct str media_type(const struct reply_head *head)
 {
     struct str v = headers_value(&head->headers, STR("Content-Type"));
 
     v.len = str_find_char(v, ';');
-    v = str_trim(v);
+    return str_trim(v);
+}
+
+static bool is_json(const struct reply_head *head)
+{
+    struct str v = media_type(head);
+
     return str_ieq(v, STR("application/json")) ||
            (v.len > 5 && str_ieq(str_skip(v, v.len - 5), STR("+json")));
 }
@@ -141,6 +149,31 @@ static bool refuses_key(const struct attempt *a)
     return (status == 401 || status == 403) && a->choice.up->n_keys > 0;
 }
 
+/* Whether a good reply of this type can be nothing but JSON, though it does not
+ * say so: text, or no type at all, where all there is to get is JSON. */
+static bool must_be_json(const struct exchange *x,
+                         const struct reply_head *head)
+{
+    struct str v = media_type(head);
+
+    switch (x->in->ep.row->usage) {
+    case ENDPOINT_USAGE_CHAT:
+    case ENDPOINT_USAGE_EMBEDDINGS:
+    case ENDPOINT_USAGE_RESPONSES:
+    case ENDPOINT_USAGE_MESSAGES:
+    case ENDPOINT_USAGE_COUNT:
+    case ENDPOINT_USAGE_RERANK:
+        break;
+    default:
+        return false;
+    }
+    if (x->ask->stream || head->status != 200)
+        return false;
+    return v.len == 0 ||
+           (str_ieq(str_of(v.p, v.len < 5 ? v.len : 5), STR("text/")) &&
+            !str_ieq(v, STR("text/event-stream")));
+}
+
 static bool wants_collect(const struct attempt *a)
 {
     const struct exchange *x = a->x;
@@ -156,8 +189,9 @@ static bool wants_collect(const struct attempt *a)
     if (head->status >= 400)
         return true;
     /* Of what is passed on only replies that tell their usage are read. */
-    return is_json(head) && (!a->choice.passthrough ||
-                             x->in->ep.row->usage != ENDPOINT_USAGE_NONE);
+    return (is_json(head) || must_be_json(x, head)) &&
+           (!a->choice.passthrough ||
+            x->in->ep.row->usage != ENDPOINT_USAGE_NONE);
 }
 
 static void on_head(struct sink *s, const struct reply_head *head)
@@ -200,13 +234,16 @@ static enum flow on_data(struct sink *s, struct str bytes)
     return FLOW_MORE;
 }
 
-/* Scan the collected reply, once for everybody; false when it is not JSON. */
+/* Scan the collected reply, once for everybody; false when it is not JSON. As
+ * clients do, a byte-order mark is passed over. */
 static bool reply_scan(struct exchange *x)
 {
     struct jscan *scan = arena_alloc(x->arena, sizeof(*scan));
+    struct str text = buf_str(&x->work->body);
 
-    if (!scan ||
-        jscan_run(scan, buf_str(&x->work->body), &jscan_reply, NULL) != ERR_OK)
+    if (str_starts(text, STR("\xEF\xBB\xBF")))
+        text = str_skip(text, 3);
+    if (!scan || jscan_run(scan, text, &jscan_reply, NULL) != ERR_OK)
         return false;
     x->work->scan = scan;
     return true;

@@ -134,7 +134,7 @@ static size_t on_head_end(struct xfer *xf, size_t n)
         return refuse(xf, "the reply has a length beside chunks");
     if (head->status < 200)
         return n;
-    if (!xf->head_only && (head->status == 204 || head->status == 304))
+    if (!xf->head_only && head->status == 204)
         head->length = 0;
     xfer_reply_filter(&head->headers);
     /* libcurl stops an upload that is refused, but for as long as the upload

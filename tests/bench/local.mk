@@ -22,7 +22,7 @@ bench-upstream: tests/bench/b_upstream$(EXEEXT)
 EXTRA_PROGRAMS += tests/bench/b_provider tests/bench/b_load
 tests_bench_b_provider_SOURCES = tests/bench/b_provider.c
 tests_bench_b_load_SOURCES = tests/bench/b_load.c
-EXTRA_DIST += tests/bench/profile.py tests/bench/run.py
+EXTRA_DIST += tests/bench/profile.py tests/bench/run.py tests/bench/slow.py
 
 # tollgate beside nginx and haproxy, into a page of its own under doc/perf.
 PHONY_TARGETS += bench

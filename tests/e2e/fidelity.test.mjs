@@ -97,6 +97,59 @@ describe('reply bytes are the provider\'s', () => {
     assert.ok(r.body.equals(rig.up.last.payload));
   });
 
+  /** A reply of these bytes, as it reaches the client and the row. */
+  const said = async (head, body = '') => {
+    rig.up.script({ plan: () => {
+      const p = Plan.bytes(body, 'x');
+      return Object.assign(p, { ownFraming: true, keepAlive: false,
+        rawHead: Buffer.from(`${head}\r\nConnection: close\r\n\r\n`) });
+    } });
+    const r = await post('/v1/chat/completions', chatBody());
+    return { r, row: DIRECT ? {} : await rig.gate.accessRow('said',
+      (x) => x.id === r.header('x-request-id')) };
+  };
+  const USED = '{"choices":[],"usage":{"prompt_tokens":6,' +
+    '"completion_tokens":5,"total_tokens":11}}';
+
+  for (const type of ['', 'Content-Type: text/plain',
+    'Content-Type: application/json'])
+    for (const mark of ['', '\ufeff'])
+      test(`JSON ${type ? `as ${type.slice(14)}` : 'of no type'}` +
+        `${mark && ', with a byte-order mark'}: as it is, and read`,
+      GATE_ONLY, async () => {
+        const { r, row } = await said(
+          `HTTP/1.1 200 OK${type && `\r\n${type}`}`, mark + USED);
+        assert.equal(r.status, 200);
+        assert.equal(r.text, mark + USED);
+        assert.equal(r.header('content-type'), type.slice(14) || undefined);
+        assert.deepEqual([row.input_tokens, row.output_tokens,
+          row.usage_source], [6, 5, 'upstream']);
+      });
+
+  test('a page instead of an answer is an error', GATE_ONLY, async () => {
+    const { r, row } = await said(
+      'HTTP/1.1 200 OK\r\nContent-Type: text/html', '<html>log in</html>');
+    assert.equal(r.status, 502);
+    assert.equal(r.json.error.code, 'upstream_bad_response');
+    assert.equal(row.output_tokens, 0);
+  });
+
+  test('204, 304 and HEAD have the head they came with', async () => {
+    const none = await said('HTTP/1.1 204 No Content\r\nX-A: 1');
+    assert.equal(none.r.status, 204);
+    assert.equal(none.r.header('x-a'), '1');
+    assert.equal(none.r.header('content-length'), undefined);
+    const same = await said('HTTP/1.1 304 Not Modified\r\nETag: "x"');
+    assert.equal(same.r.status, 304);
+    assert.equal(same.r.header('etag'), '"x"');
+    assert.equal(same.r.header('content-length'), undefined);
+    rig.up.script({ plan: () => Plan.bytes('0123456789', 'a/b') });
+    const head = await rawRequest(rig.address, requestBytes('HEAD',
+      '/v1/files/x/content', [auth()]), { method: 'HEAD' });
+    assert.equal(head.header('content-length'), '10');
+    assert.equal(head.header('content-type'), 'a/b');
+  });
+
   test('a compressed reply nobody asked for is still readable', async () => {
     rig.up.script({ fault: 'gzip' });
     const r = await rig.fetch('/v1/chat/completions', {

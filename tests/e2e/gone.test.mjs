@@ -2,12 +2,14 @@
 // done is accounted.
 
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 import { ask } from './lib/openai.mjs';
 import { RawClient, requestBytes } from './lib/raw.mjs';
 import { DIRECT, GATE_ONLY, startRig } from './lib/rig.mjs';
-import { memoryFactor } from './lib/tollgate.mjs';
+import { memoryFactor, program, runProgram } from './lib/tollgate.mjs';
 import { until, within } from './lib/until.mjs';
 
 let rig;
@@ -191,6 +193,18 @@ describe('client gone: accounts', GATE_ONLY, () => {
 });
 
 describe('slow readers', GATE_ONLY, () => {
+  const N = process.env.E2E_SLOW_READERS ?? '2000';
+
+  test(`${N} at once, each on a stream at full speed: memory is bounded`,
+    { skip: memoryFactor() > 1 && 'memory is not what it is without checks' },
+    async (t) => {
+      const r = await runProgram('python3', [
+        fileURLToPath(new URL('../bench/slow.py', import.meta.url)),
+        path.dirname(program('tollgate')), N, '10']);
+      t.diagnostic(r.stdout);
+      assert.equal(r.code, 0, r.stderr);
+    });
+
   test('a reader that stops pauses its provider, and loses nothing',
     async () => {
       const total = 64 << 20;
