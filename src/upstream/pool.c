@@ -366,15 +366,25 @@ static void drop_answer(struct mbox_msg *m, void *arg)
 
 /* --- easy handles ------------------------------------------------------- */
 
-CURL *pool_easy_take(struct upstream_pool *p)
+CURL *pool_easy_take(struct upstream_pool *p, bool *plain_io)
 {
+    bool plain = *plain_io && p->n_plain > 0;
+
+    *plain_io = plain;
+    if (plain)
+        return p->plain[--p->n_plain];
     if (p->n_spare > 0)
         return p->spare[--p->n_spare];
     return curl_easy_init();
 }
 
-void pool_easy_give(struct upstream_pool *p, CURL *easy)
+void pool_easy_give(struct upstream_pool *p, CURL *easy, bool plain)
 {
+    if (plain && p->n_plain < POOL_SPARE_MAX && !p->freeing &&
+        curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL) == CURLE_OK) {
+        p->plain[p->n_plain++] = easy;
+        return;
+    }
     curl_easy_reset(easy);
     /* A handle that shared its connection with others (HTTP/2) keeps its
      * receive buffer, and then refuses to have the size of it set. Its send
@@ -471,6 +481,8 @@ static void pool_free_curl(struct upstream_pool *p)
         xfer_drop(xf);
     while (p->n_spare > 0)
         curl_easy_cleanup(p->spare[--p->n_spare]);
+    while (p->n_plain > 0)
+        curl_easy_cleanup(p->plain[--p->n_plain]);
     if (p->multi)
         curl_multi_cleanup(p->multi);
     if (p->share)

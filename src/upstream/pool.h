@@ -69,8 +69,10 @@ struct upstream_pool {
     struct pool_host *hosts;     /* owned */
     struct pool_url *urls;       /* owned */
     struct pool_sock *by_fd;     /* owned; sockets the loop knows */
-    CURL *spare[POOL_SPARE_MAX]; /* owned */
+    CURL *spare[POOL_SPARE_MAX]; /* owned; as new */
     unsigned n_spare;
+    CURL *plain[POOL_SPARE_MAX]; /* owned; set up for plain transfers */
+    unsigned n_plain;
 };
 
 /* Bracket every libcurl call that may run callbacks. The last leave does the
@@ -85,11 +87,14 @@ void pool_defer(struct upstream_pool *p, struct xfer *xf, bool first);
 /* Take <xf> off that list, if it is on it. */
 void pool_undefer(struct upstream_pool *p, struct xfer *xf);
 
-/* An easy handle as new, or NULL without memory. */
-CURL *pool_easy_take(struct upstream_pool *p);
+/* An easy handle, or NULL without memory. With *plain_io, one of a plain
+ * transfer if there is any: *plain_io tells whether it is, and still has what
+ * all such transfers share. Else it is as new. */
+CURL *pool_easy_take(struct upstream_pool *p, bool *plain_io);
 
-/* Give a handle back that is in no multi handle. */
-void pool_easy_give(struct upstream_pool *p, CURL *easy);
+/* Give a handle back that is in no multi handle; <plain>: of a plain transfer
+ * that set nothing else. */
+void pool_easy_give(struct upstream_pool *p, CURL *easy, bool plain);
 
 /* The record of "host:port", made if need be; NULL without memory. */
 struct pool_host *pool_host_get(struct upstream_pool *p, struct str host,

@@ -145,12 +145,15 @@ static void xfer_detach(struct xfer *xf)
     p->n_open--;
 }
 
-static void xfer_free(struct xfer *xf)
+/* Give back what <xf> has; <whole>: it went its way to the end. */
+static void xfer_free(struct xfer *xf, bool whole)
 {
     struct upstream_pool *p = xf->pool;
 
+    if (!whole || xf->fail != ERR_OK || xf->write_paused)
+        xf->plain = false;
     if (xf->easy)
-        pool_easy_give(p, xf->easy);
+        pool_easy_give(p, xf->easy, xf->plain);
     slab_put(&p->xfers, xf);
 }
 
@@ -160,7 +163,7 @@ void xfer_drop(struct xfer *xf)
 
     BUG_ON(p->in_curl > 0 && xf->in_multi);
     xfer_detach(xf);
-    xfer_free(xf);
+    xfer_free(xf, false);
 }
 
 void xfer_end(struct xfer *xf)
@@ -172,7 +175,7 @@ void xfer_end(struct xfer *xf)
     xfer_detach(xf);
     if (xf->sink)
         xf->sink->ops->end(xf->sink, &how);
-    xfer_free(xf); /* makes the handle as new, which nobody waits for */
+    xfer_free(xf, true); /* nobody waits for what this does */
 }
 
 void xfer_done(struct xfer *xf, CURLcode code)
@@ -341,6 +344,7 @@ static void xfer_feed(struct xfer *xf, const struct addrs *addrs)
         return;
     line = xf->fed ? arena_printf(xf->arena, "%s:%s", xf->fed->key, addrs->text)
                    : NULL;
+    xf->plain = false;
     xf->resolve.data = line;
     if (!line ||
         curl_easy_setopt(xf->easy, CURLOPT_RESOLVE, &xf->resolve) != CURLE_OK)
@@ -402,12 +406,13 @@ static struct xfer *xfer_new(struct upstream_pool *p, struct exchange *x,
 
     if (!xf)
         return NULL;
-    xf->easy = pool_easy_take(p);
+    xf->plain = xf->prepared = xfer_is_plain(spec);
+    xf->easy = pool_easy_take(p, &xf->prepared);
     xf->arena = spec->arena ? spec->arena : x->arena;
     xf->reply.head = arena_alloc(xf->arena, sizeof(*xf->reply.head));
     if (!xf->easy || !xf->reply.head) {
         if (xf->easy)
-            pool_easy_give(p, xf->easy);
+            pool_easy_give(p, xf->easy, xf->prepared);
         slab_put(&p->xfers, xf);
         return NULL;
     }

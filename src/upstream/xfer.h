@@ -80,6 +80,8 @@ struct xfer {
     bool proxied;
     bool proxy_tunnels; /* the proxy passes bytes, not requests */
     bool safe;          /* GET or HEAD: may be sent again */
+    bool plain;         /* see xfer_is_plain(); set nothing that others lack */
+    bool prepared;      /* <easy> had a plain transfer before */
     bool head_only;     /* HEAD */
     bool was_sent;      /* final once <easy> is gone */
     unsigned asked;     /* times libcurl was about to send the request */
@@ -145,6 +147,11 @@ void xfer_check_deadline(struct xfer *xf);
 bool xfer_sent_now(const struct xfer *xf);
 
 /* --- xfer_opts.c -------------------------------------------------------- */
+
+/* Whether <spec> is a plain transfer: a small POST on HTTP/1.1, straight to an
+ * upstream without an own CA or another name. Most are, and what they share is
+ * set once for many of them. */
+bool xfer_is_plain(const struct xfer_spec *spec);
 
 /* Set every option of xf->easy for <spec>. ERR_NOMEM, or what xfer_fail()
  * should be told: ERR_INTERNAL, ERR_BAD_REQUEST. */

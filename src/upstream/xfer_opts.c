@@ -123,14 +123,26 @@ static size_t on_read(char *to, size_t size, size_t n, void *arg)
 
 /* --- groups of options -------------------------------------------------- */
 
-/* What every transfer has. */
-static bool set_basics(struct xfer *xf)
+/* What is of this transfer alone. */
+static bool set_own(struct xfer *xf)
 {
     CURL *c = xf->easy;
     bool ok = true;
 
     SET(CURLOPT_PRIVATE, xf);
     SET(CURLOPT_ERRORBUFFER, xf->detail);
+    SET(CURLOPT_PREREQDATA, xf);
+    SET(CURLOPT_HEADERDATA, xf);
+    SET(CURLOPT_WRITEDATA, xf);
+    return ok;
+}
+
+/* What all transfers of the pool share. */
+static bool set_basics(struct xfer *xf)
+{
+    CURL *c = xf->easy;
+    bool ok = true;
+
     SET(CURLOPT_SHARE, xf->pool->share);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_QUICK_EXIT, 1L);
@@ -147,11 +159,8 @@ static bool set_basics(struct xfer *xf)
     SET(CURLOPT_CLOSESOCKETFUNCTION, pool_close_socket);
     SET(CURLOPT_CLOSESOCKETDATA, xf->pool);
     SET(CURLOPT_PREREQFUNCTION, on_request);
-    SET(CURLOPT_PREREQDATA, xf);
     SET(CURLOPT_HEADERFUNCTION, xfer_on_header);
-    SET(CURLOPT_HEADERDATA, xf);
     SET(CURLOPT_WRITEFUNCTION, xfer_on_data);
-    SET(CURLOPT_WRITEDATA, xf);
     return ok;
 }
 
@@ -264,9 +273,11 @@ static bool set_proxy(struct xfer *xf)
     bool ok = true;
     char *text;
 
-    SET(CURLOPT_NOPROXY, "");
+    if (!xf->prepared)
+        SET(CURLOPT_NOPROXY, "");
     if (url.len == 0) {
-        SET(CURLOPT_PROXY, "");
+        if (!xf->prepared)
+            SET(CURLOPT_PROXY, "");
         xf->host = xf->up->url.host;
         xf->port = xf->up->url.port;
         return ok;
@@ -368,11 +379,22 @@ static bool set_fields(struct xfer *xf, const struct xfer_spec *spec)
     return ok && !f.failed;
 }
 
+bool xfer_is_plain(const struct xfer_spec *spec)
+{
+    const struct conf_upstream *up = spec->up;
+
+    return spec->body_kind == XFER_BODY_BYTES &&
+           spec->body.len < XFER_SMALL_BODY &&
+           str_eq(spec->method, STR("POST")) && !up->http2 &&
+           secret_reveal(&up->proxy).len == 0 && up->tls.server_name.len == 0 &&
+           up->tls.ca.len == 0;
+}
+
 enum err xfer_set_options(struct xfer *xf, const struct xfer_spec *spec)
 {
     CURL *c = xf->easy;
     struct str target = provider_target(xf->arena, spec);
-    bool ok = target.p && set_basics(xf);
+    bool ok = target.p && set_own(xf) && (xf->prepared || set_basics(xf));
 
     ok = ok && set_proxy(xf) && set_url(xf, target) && set_tls(xf);
     if (xf->tunnel) {
