@@ -313,6 +313,16 @@ void rig_turn(struct rig *r)
     assert_true(event_base_loop(r->w.base, EVLOOP_ONCE | EVLOOP_NONBLOCK) >= 0);
 }
 
+void rig_turn_waiting(struct rig *r, unsigned *turns)
+{
+    enum { FAST = 3000, SLOW = 30000 };
+
+    assert_true((*turns)++ < FAST + SLOW);
+    rig_turn(r);
+    if (*turns > FAST)
+        (void)poll(NULL, 0, 1);
+}
+
 void rig_settle(struct rig *r)
 {
     for (int i = 0; i < 50; i++)
@@ -355,20 +365,20 @@ static bool ssl_must_wait(struct cli *c, int ret)
 void cli_send_bytes(struct cli *c, const void *p, size_t len)
 {
     const char *at = p;
-    int turns = 0;
+    unsigned turns = 0;
 
     while (len > 0) {
         ssize_t n = c->ssl ? SSL_write(c->ssl, at, (int)len)
                            : send(c->fd, at, len, MSG_NOSIGNAL);
 
-        assert_true(turns++ < 200000);
         if (n > 0) {
             at += n;
             len -= (size_t)n;
+            turns = 0;
             continue;
         }
         assert_true(c->ssl ? ssl_must_wait(c, (int)n) : errno == EAGAIN);
-        rig_turn(c->rig);
+        rig_turn_waiting(c->rig, &turns);
     }
 }
 

@@ -383,11 +383,10 @@ static void slow_reader_pauses_the_producer_and_drains(void **state)
     r->drained = 0;
     rig_settle(r);
     assert_int_equal(r->drained, 0);
-    for (int i = 0; i < 20000 && r->drained == 0; i++) {
+    for (unsigned i = 0; r->drained == 0;) {
         assert_true(cli_recv(&c));
-        rig_turn(r);
+        rig_turn_waiting(r, &i);
     }
-    assert_true(r->drained > 0);
     assert_true(r->x->client->ops->queued(r->x->client) <= 64 * 1024);
     r->x->client->ops->finish(r->x->client);
     exchange_wake(r->x, WAKE_END);

@@ -337,12 +337,13 @@ static void streamed_body_has_back_pressure(void **state)
     cli_send(&c, "POST /v1/files?pull HTTP/1.1\r\nHost: a\r\n"
                  "Content-Length: 4194304\r\n\r\n");
     RIG_UNTIL(r, r->x != NULL);
-    for (int i = 0; i < 3000; i++) {
+    for (unsigned i = 0; chunkq_len(&r->x->in->stream) < 256 * 1024;) {
         ssize_t n = send(c.fd, block + sent, (4 << 20) - sent, MSG_NOSIGNAL);
 
         sent += n > 0 ? (size_t)n : 0;
-        rig_turn(r);
+        rig_turn_waiting(r, &i);
     }
+    rig_settle(r);
     assert_in_range(chunkq_len(&r->x->in->stream), 256 * 1024,
                     256 * 1024 + WORKER_SCRATCH);
     r->pull_stopped = false;
