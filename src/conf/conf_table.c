@@ -180,7 +180,7 @@ const struct opt conf_opts[] = {
 {"upstreams[].max_in_flight", OPT_COUNT, 0, U(max_in_flight),
  IN(0, 1000000), .def = "0", .help = "requests at once; 0 = no limit"},
 {"upstreams[].http2", OPT_BOOL, 0, U(http2), .def = "false",
- .help = "offer HTTP/2"},
+ .help = "offer HTTP/2; experimental"},
 {"upstreams[].proxy", OPT_PROXY, OPT_EMPTY, U(proxy), .def = "\"\"",
  .example = "socks5://127.0.0.1:1080",
  .help = "http://, https://, socks5:// or socks5h:// proxy to go through"},

@@ -5,6 +5,9 @@
 
 #include "exchange/exchange.h"
 
+/* What a 503 of ours asks clients to wait when nothing better is known. */
+#define RETRY_AFTER_MS 1000
+
 #define ADD(h, x, name, value)                                                 \
     headers_add(&(h)->headers, (x)->arena, STR(name), (value))
 
@@ -78,6 +81,8 @@ static enum err add_retry(struct exchange *x, struct reply_head *out)
     int64_t ms = x->fail.retry_after_ms;
     enum err e = ERR_OK;
 
+    if (ms < 0 && err_row(x->fail.err)->status == 503)
+        ms = RETRY_AFTER_MS;
     if (ms >= 0) {
         e = add_number(out, x, STR("retry-after"), (ms + 999) / 1000);
         if (e == ERR_OK)

@@ -200,6 +200,9 @@ describe('openai errors: faults of the connection to the provider', () => {
     assert.equal(e.code, 'upstream_unavailable');
     assert.equal(e.type, 'upstream_error');
     assert.ok(e.headers.get('x-request-id'));
+    assert.equal(e.headers.get('retry-after'), '1');
+    assert.equal(e.headers.get('retry-after-ms'), '1000');
+    assert.equal(e.headers.get('x-should-retry'), 'true');
     assert.equal((await create()).object, 'chat.completion');
   });
 
