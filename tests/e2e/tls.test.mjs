@@ -232,9 +232,10 @@ describe('TLS to providers', GATE_ONLY, () => {
     own?.remove();
   });
 
+  // Reading the system's authorities takes valgrind ten seconds.
   const through = async (tlsPart, more = {}) => {
     const rig2 = await startRig({ config: { upstreams: [
-      { ...upstreamEntry(up), ...more,
+      { ...upstreamEntry(up), timeouts: { connect: '60s' }, ...more,
         ...(tlsPart ? { tls: tlsPart } : {}) }] } });
     try {
       return await rawRequest(rig2.address, requestBytes('POST',
