@@ -6,7 +6,11 @@
 #   TOLLGATE_WRAPPER  command put before tollgate, e.g. "valgrind -q
 #                     --error-exitcode=97 --leak-check=full
 #                     --errors-for-leak-kinds=definite
-#                     --suppressions=/path/of/tests/e2e/valgrind.supp"
+#                     --run-libc-freeres=no
+#                     --suppressions=/path/of/tests/e2e/valgrind.supp";
+#                     the children that crash and ctl make (to read a ledger
+#                     apart) have not the threads that memory belongs to:
+#                     --leak-check=no for those two
 #   E2E_DEADLINE_MS   how long a condition may take to come true (20000)
 #   E2E_DIRECT=1      clients talk straight to the scripted provider
 #   E2E_CONCURRENCY   test files at once (2)
