@@ -73,6 +73,16 @@ void raw_send(struct rawconn *c, const char *text)
     raw_send_bytes(c, text, strlen(text));
 }
 
+void raw_answer_all(struct rawconn *c, void *arg)
+{
+    struct str req;
+
+    while ((req = raw_request(c)).len > 0) {
+        raw_note(c, req);
+        raw_send(c, arg ? arg : RAW_OK);
+    }
+}
+
 void raw_reset(struct rawconn *c)
 {
     struct linger l = {1, 0};

@@ -69,6 +69,15 @@ size_t raw_drain(struct rawconn *c);
 void raw_send(struct rawconn *c, const char *text);
 void raw_send_bytes(struct rawconn *c, const void *p, size_t len);
 
+/* A reply that is as good as any. */
+#define RAW_OK                                                                 \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"                    \
+    "Content-Length: 2\r\n\r\n{}"
+
+/* A script: answer every request with the text <arg> (NULL: RAW_OK), noting
+ * the request. */
+void raw_answer_all(struct rawconn *c, void *arg);
+
 /* Close with a RST. The script must return next. */
 void raw_reset(struct rawconn *c);
 

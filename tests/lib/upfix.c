@@ -205,3 +205,9 @@ void upfix_run(struct upfix *f, const struct xfer_spec *spec, struct seen *s)
     upfix_start(f, spec, s);
     upfix_wait(f, s);
 }
+
+void upfix_once(struct upfix *f, const struct xfer_spec *spec, struct seen *s)
+{
+    seen_init(s);
+    upfix_run(f, spec, s);
+}

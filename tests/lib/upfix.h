@@ -91,6 +91,9 @@ void upfix_turn(struct upfix *f);
 /* start and wait. */
 void upfix_run(struct upfix *f, const struct xfer_spec *spec, struct seen *s);
 
+/* The same, with <s> made new. */
+void upfix_once(struct upfix *f, const struct xfer_spec *spec, struct seen *s);
+
 /* The body seen, as a C string. */
 const char *seen_text(struct seen *s);
 

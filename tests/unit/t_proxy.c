@@ -11,8 +11,6 @@
 
 #include "upstream/resolve.h"
 
-#define OK_REPLY "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-
 /* No name may be looked up but the proxy's. */
 static int only_proxy(const char *host, const char *service,
                       const struct addrinfo *hints, struct addrinfo **out)
@@ -33,16 +31,6 @@ static void proxied_init(struct upfix *f, struct rawserver *s,
     f->up.proxy = *url;
 }
 
-static void note_and_answer(struct rawconn *c, void *arg)
-{
-    struct str req;
-
-    while ((req = raw_request(c)).len > 0) {
-        raw_note(c, req);
-        raw_send(c, arg ? arg : OK_REPLY);
-    }
-}
-
 static void plain_request_goes_to_the_proxy_whole(void **state)
 {
     struct rawserver s;
@@ -52,7 +40,7 @@ static void plain_request_goes_to_the_proxy_whole(void **state)
     struct xfer_spec spec;
 
     (void)state;
-    rawserver_start(&s, note_and_answer, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     proxied_init(&f, &s, &url, "http");
     spec = upfix_spec(&f, "POST", "/x//y?", "{}");
     seen_init(&seen);
@@ -82,7 +70,7 @@ static void proxy_password_is_in_no_text(void **state)
         struct seen seen;
         struct xfer_spec spec;
 
-        rawserver_start(&s, note_and_answer, refusal, NULL);
+        rawserver_start(&s, raw_answer_all, refusal, NULL);
         rawserver_stop(&s); /* nobody listens */
         proxied_init(&f, &s, &url, schemes[i]);
         spec = upfix_spec(&f, "POST", "/x", "{}");
@@ -120,7 +108,7 @@ static void socks(struct rawconn *c, void *arg)
     raw_note(c, str_of(got.p, got.len - 2));
     raw_note(c, STR("\n"));
     raw_send_bytes(c, granted, sizeof(granted));
-    note_and_answer(c, arg);
+    raw_answer_all(c, arg);
 }
 
 static void socks_proxy_is_given_the_name(void **state)
@@ -210,7 +198,7 @@ static void connect_refused_is_unavailable(void **state)
     struct xfer_spec spec;
 
     (void)state;
-    rawserver_start(&s, note_and_answer, refusal, NULL);
+    rawserver_start(&s, raw_answer_all, refusal, NULL);
     proxied_init(&f, &s, &url, "http");
     f.up.url.tls = true;
     f.up.url.origin = STR("https://origin.test:8080");
@@ -240,7 +228,7 @@ static void environment_is_not_asked(void **state)
     (void)state;
     setenv("http_proxy", "http://127.0.0.1:1", 1);
     setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
-    rawserver_start(&s, note_and_answer, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     spec = upfix_spec(&f, "POST", "/x", "{}");
     seen_init(&seen);

@@ -15,30 +15,6 @@
 #include "upstream/resolve.h"
 #include "upstream/trust.h"
 
-#define OK_REPLY                                                               \
-    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"                    \
-    "Content-Length: 2\r\n\r\n{}"
-
-/* Answer every request with <arg>, noting the request. */
-static void answer_all(struct rawconn *c, void *arg)
-{
-    struct str req;
-
-    while ((req = raw_request(c)).len > 0) {
-        raw_note(c, req);
-        raw_send(c, arg ? arg : OK_REPLY);
-    }
-}
-
-/* Run one request against a fixed answer. */
-static void exchange_once(struct upfix *f, struct rawserver *s,
-                          const struct xfer_spec *spec, struct seen *seen)
-{
-    seen_init(seen);
-    upfix_run(f, spec, seen);
-    (void)s; /* its log is for the caller */
-}
-
 /* --- the request -------------------------------------------------------- */
 
 static void post_is_sent_as_written(void **state)
@@ -50,7 +26,7 @@ static void post_is_sent_as_written(void **state)
     char want[1024];
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     upfix_client(&f, "Authorization: Bearer sk-tg-client\r\n"
                      "X-Api-Key: sk-tg-client\r\nApi-Key: sk-tg-client\r\n"
@@ -63,7 +39,7 @@ static void post_is_sent_as_written(void **state)
                      "TE: trailers\r\nProxy-Authorization: x\r\n"
                      "Upgrade: h2c\r\n");
     spec = upfix_spec(&f, "POST", "/chat/completions", "{\"a\": 1}\n");
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_OK);
     assert_int_equal(seen.status, 200);
     assert_int_equal(seen.length, 2);
@@ -95,7 +71,7 @@ static void raw_target_bytes_stay(void **state)
     struct seen seen;
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
         struct xfer_spec spec = upfix_spec(&f, "GET", "/", NULL);
@@ -107,7 +83,7 @@ static void raw_target_bytes_stay(void **state)
         free(s.log);
         s.log = NULL;
         s.log_len = 0;
-        exchange_once(&f, &s, &spec, &seen);
+        upfix_once(&f, &spec, &seen);
         assert_int_equal(seen.err, ERR_OK);
         snprintf(want, sizeof(want), "GET /v1%s HTTP/1.1\r\n", odd[i]);
         assert_memory_equal(s.log, want, strlen(want));
@@ -139,7 +115,7 @@ static void methods_with_and_without_body(void **state)
     struct upfix f;
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct xfer_spec spec =
@@ -150,7 +126,7 @@ static void methods_with_and_without_body(void **state)
         free(s.log);
         s.log = NULL;
         s.log_len = 0;
-        exchange_once(&f, &s, &spec, &seen);
+        upfix_once(&f, &spec, &seen);
         assert_int_equal(seen.err, ERR_OK);
         snprintf(want, sizeof(want), "%s /v1/r HTTP/1.1\r\n", rows[i].method);
         assert_memory_equal(s.log, want, strlen(want));
@@ -181,10 +157,10 @@ static void head_gives_length_and_no_body(void **state)
     struct xfer_spec spec;
 
     (void)state;
-    rawserver_start(&s, answer_all, reply, NULL);
+    rawserver_start(&s, raw_answer_all, reply, NULL);
     upfix_init(&f, NULL, s.port, false);
     spec = upfix_spec(&f, "HEAD", "/files/1", NULL);
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_OK);
     assert_int_equal(seen.length, 12345);
     assert_int_equal(seen.bytes, 0);
@@ -215,10 +191,10 @@ static void reply_fields_cross_and_framing_does_not(void **state)
     const struct header *h;
 
     (void)state;
-    rawserver_start(&s, answer_all, reply, NULL);
+    rawserver_start(&s, raw_answer_all, reply, NULL);
     upfix_init(&f, NULL, s.port, false);
     spec = upfix_spec(&f, "POST", "/x", "{}");
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_OK);
     assert_int_equal(seen.status, 201);
     assert_int_equal(seen.length, -1);
@@ -237,7 +213,7 @@ static void reply_fields_cross_and_framing_does_not(void **state)
     assert_null(h->next);
     assert_ptr_equal(seen.headers.last, h);
     seen_fini(&seen);
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_OK);
     assert_int_equal(s.conns, 1);
     seen_fini(&seen);
@@ -263,7 +239,7 @@ static void reply_until_close_is_complete(void **state)
     rawserver_start(&s, until_close, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     spec = upfix_spec(&f, "POST", "/x", "{}");
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_OK);
     assert_int_equal(seen.length, -1);
     assert_string_equal(seen_text(&seen), "bytes until the end");
@@ -287,10 +263,10 @@ static void statuses_without_a_body(void **state)
         char copy[128];
 
         snprintf(copy, sizeof(copy), "%s", replies[i]);
-        rawserver_start(&s, answer_all, copy, NULL);
+        rawserver_start(&s, raw_answer_all, copy, NULL);
         upfix_init(&f, NULL, s.port, false);
         spec = upfix_spec(&f, "DELETE", "/x", NULL);
-        exchange_once(&f, &s, &spec, &seen);
+        upfix_once(&f, &spec, &seen);
         assert_int_equal(seen.err, ERR_OK);
         assert_int_equal(seen.length, i == 0 ? 0 : 7);
         assert_int_equal(seen.bytes, 0);
@@ -308,13 +284,13 @@ static void connections_are_reused(void **state)
     struct upfix f;
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     for (int i = 0; i < 50; i++) {
         struct xfer_spec spec = upfix_spec(&f, "POST", "/x", "{}");
         struct seen seen;
 
-        exchange_once(&f, &s, &spec, &seen);
+        upfix_once(&f, &spec, &seen);
         assert_int_equal(seen.err, ERR_OK);
         seen_fini(&seen);
     }
@@ -334,7 +310,7 @@ static void hundred_at_once(void **state)
     struct seen *all = calloc(N, sizeof(*all));
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < N; i++) {
@@ -371,23 +347,23 @@ static void tls_with_own_ca_and_name(void **state)
     char want[64];
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, ctx);
+    rawserver_start(&s, raw_answer_all, NULL, ctx);
     upfix_init(&f, "localhost", s.port, true);
     f.up.timeouts.connect_ms = 60000; /* the bundle is read within, once */
     spec = upfix_spec(&f, "POST", "/x", "{}");
     /* An unknown CA. */
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_UP_TLS);
     assert_false(seen.sent);
     seen_fini(&seen);
     /* The CA, but another name. */
     f.up.tls.ca = str_from(ca);
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_UP_TLS);
     seen_fini(&seen);
     /* Both. */
     f.up.tls.server_name = STR("inside.test");
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_string_equal(seen.text, "");
     assert_int_equal(seen.err, ERR_OK);
     snprintf(want, sizeof(want), "Host: localhost:%u\r\n", s.port);
@@ -395,7 +371,7 @@ static void tls_with_own_ca_and_name(void **state)
     seen_fini(&seen);
     /* None, and nobody looks. */
     f.up.tls = (struct conf_up_tls){.verify = false};
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_OK);
     seen_fini(&seen);
     upfix_fini(&f);
@@ -417,13 +393,13 @@ static void authorities_of_the_system_are_read_anew(void **state)
     uint64_t gen;
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, ctx);
+    rawserver_start(&s, raw_answer_all, NULL, ctx);
     upfix_init(&f, "localhost", s.port, true);
     f.up.timeouts.connect_ms = 60000; /* the bundle is read within, once */
     t = resolver_trust(f.resolver);
     spec = upfix_spec(&f, "POST", "/x", "{}");
     assert_int_equal(trust_gen(t), 0);
-    exchange_once(&f, &s, &spec, &seen);
+    upfix_once(&f, &spec, &seen);
     assert_int_equal(seen.err, ERR_UP_TLS);
     seen_fini(&seen);
     gen = trust_gen(t);
@@ -433,7 +409,7 @@ static void authorities_of_the_system_are_read_anew(void **state)
     while (trust_gen(t) == gen)
         sched_yield();
     for (int i = 0; i < 2; i++) {
-        exchange_once(&f, &s, &spec, &seen);
+        upfix_once(&f, &spec, &seen);
         assert_string_equal(seen.text, "");
         assert_int_equal(seen.err, ERR_OK);
         seen_fini(&seen);

@@ -21,30 +21,6 @@
 #define IS_MEMORY_OURS true
 #endif
 
-#define OK_REPLY                                                               \
-    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"                    \
-    "Content-Length: 2\r\n\r\n{}"
-
-/* Answer every request with <arg>, noting the request. */
-static void answer_all(struct rawconn *c, void *arg)
-{
-    struct str req;
-
-    while ((req = raw_request(c)).len > 0) {
-        raw_note(c, req);
-        raw_send(c, arg ? arg : OK_REPLY);
-    }
-}
-
-/* Run one request against a fixed answer. */
-static void exchange_once(struct upfix *f, struct rawserver *s,
-                          const struct xfer_spec *spec, struct seen *seen)
-{
-    seen_init(seen);
-    upfix_run(f, spec, seen);
-    (void)s; /* its log is for the caller */
-}
-
 /* --- uploads ------------------------------------------------------------ */
 
 static void check_upload(struct rawserver *s, const char *body, size_t len)
@@ -69,7 +45,7 @@ static void bodies_of_every_size_arrive(void **state)
     for (size_t i = 0; i < max; i++)
         body[i] = (char)('a' + (i * 7 + i / 251) % 26);
     body[max] = '\0';
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct xfer_spec spec = upfix_spec(&f, "POST", "/b", "x");
@@ -79,7 +55,7 @@ static void bodies_of_every_size_arrive(void **state)
         free(s.log);
         s.log = NULL;
         s.log_len = 0;
-        exchange_once(&f, &s, &spec, &seen);
+        upfix_once(&f, &spec, &seen);
         assert_int_equal(seen.err, ERR_OK);
         check_upload(&s, body, sizes[i]);
         seen_fini(&seen);
@@ -120,7 +96,7 @@ static void streamed_body_with_length(void **state)
     memset(body, 'z', len);
     for (size_t i = 0; i < len; i += 97)
         body[i] = (char)('0' + i % 10);
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     spec = upfix_spec(&f, "POST", "/files", NULL);
     spec.body_kind = XFER_BODY_STREAM;
@@ -148,7 +124,7 @@ static void streamed_body_without_length_is_chunked(void **state)
     struct xfer_spec spec;
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     spec = upfix_spec(&f, "PUT", "/files", NULL);
     spec.body_kind = XFER_BODY_STREAM;
@@ -270,7 +246,7 @@ static void small_chunked_reply_survives_pauses(void **state)
     struct xfer_spec spec;
 
     (void)state;
-    rawserver_start(&s, answer_all, reply, NULL);
+    rawserver_start(&s, raw_answer_all, reply, NULL);
     upfix_init(&f, NULL, s.port, false);
     spec = upfix_spec(&f, "POST", "/x", "{}");
     spec.streaming_reply = true;

@@ -11,8 +11,6 @@
 
 #include <cmocka.h>
 
-#define OK_REPLY "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-
 /* --- replies that are none ---------------------------------------------- */
 
 /* What a server does after it has read a request. */
@@ -180,7 +178,7 @@ static void die_on_second(struct rawconn *c, void *arg)
     (void)arg;
     if (raw_request(c).len == 0)
         return;
-    raw_send(c, OK_REPLY);
+    raw_send(c, RAW_OK);
     if (raw_request(c).len > 0)
         raw_note(c, STR("executed\n"));
 }

@@ -14,8 +14,6 @@
 
 #include "upstream/resolve.h"
 
-#define OK_REPLY "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-
 #define HEAD "HTTP/1.1 200 OK\r\n"
 
 static void only_close(struct rawconn *c, void *arg)
@@ -356,13 +354,6 @@ static void start_next(struct seen *s)
     upfix_start(st->f, &st->spec, st->next);
 }
 
-static void answer_all(struct rawconn *c, void *arg)
-{
-    (void)arg;
-    while (raw_request(c).len > 0)
-        raw_send(c, OK_REPLY);
-}
-
 static void start_inside_a_callback(void **state)
 {
     struct rawserver s;
@@ -371,7 +362,7 @@ static void start_inside_a_callback(void **state)
     struct starter st;
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, NULL, s.port, false);
     st = (struct starter){&f, upfix_spec(&f, "POST", "/x", "{}"), &two};
     seen_init(&one);
@@ -441,7 +432,7 @@ static void names_are_looked_up_once(void **state)
 
     (void)state;
     lookups = 0;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, "good.test", s.port, false);
     resolver_set_lookup(f.resolver, fake_lookup);
     spec = upfix_spec(&f, "POST", "/x", "{}");
@@ -490,7 +481,7 @@ static void slow_name_delays_nobody_else(void **state)
 
     (void)state;
     let_go = false;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     upfix_init(&f, "slow.test", s.port, false);
     resolver_set_lookup(f.resolver, fake_lookup);
     spec = upfix_spec(&f, "POST", "/x", "{}");
@@ -544,7 +535,7 @@ static void refused_address_leads_to_the_next(void **state)
     int fds[8], n = 0;
 
     (void)state;
-    rawserver_start(&s, answer_all, NULL, NULL);
+    rawserver_start(&s, raw_answer_all, NULL, NULL);
     /* The first address takes no connection until its listener is gone: the
      * refusal comes when libcurl already waits for the socket. */
     at.sin_port = htons(s.port);
