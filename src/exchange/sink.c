@@ -68,3 +68,12 @@ struct str headers_value(const struct headers *h, struct str name)
 
     return f ? f->value : (struct str){NULL, 0};
 }
+
+bool headers_are_coded(const struct headers *h)
+{
+    for (const struct header *f = h->first; f; f = f->next)
+        if (str_ieq(f->name, STR("Content-Encoding")) && f->value.len > 0 &&
+            !str_ieq(f->value, STR("identity")))
+            return true;
+    return false;
+}

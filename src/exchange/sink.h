@@ -42,6 +42,10 @@ const struct header *headers_find(const struct headers *h, struct str name);
 /* The value of the first field called <name>, or the empty slice. */
 struct str headers_value(const struct headers *h, struct str name);
 
+/* Whether <h> says that the body is in some content coding, so that it cannot
+ * be read as it is. */
+bool headers_are_coded(const struct headers *h);
+
 /* The head of a reply. */
 struct reply_head {
     int status;             /* 200..599 */

@@ -422,7 +422,7 @@ static bool is_event_stream(const struct exchange *x)
 
     v.len = str_find_char(v, ';');
     return str_ieq(str_trim(v), STR("text/event-stream")) &&
-           !headers_find(&x->work->head->headers, STR("Content-Encoding"));
+           !headers_are_coded(&x->work->head->headers);
 }
 
 /* Images and audio come in base64 within one line; text never comes near the

@@ -179,7 +179,7 @@ static bool wants_collect(const struct attempt *a)
     const struct exchange *x = a->x;
     const struct reply_head *head = a->head;
 
-    if (headers_find(&head->headers, STR("Content-Encoding")))
+    if (headers_are_coded(&head->headers))
         return false;
     if (x->in->head.method == HTTP1_HEAD || head->status == 204 ||
         head->status == 304 || head->status == 101)
@@ -192,6 +192,18 @@ static bool wants_collect(const struct attempt *a)
     return (is_json(head) || must_be_json(x, head)) &&
            (!a->choice.passthrough ||
             x->in->ep.row->usage != ENDPOINT_USAGE_NONE);
+}
+
+/* The upstream refuses our key, which is nothing that a client can mend. */
+static void fail_key(struct attempt *a)
+{
+    int status = a->head->status;
+
+    log_warn(LOG_ROUTE,
+             "upstream refuses our key: upstream=%.*s key=%u status=%d",
+             STR_ARG(a->choice.up->name), a->key, status);
+    attempt_fail(a, ERR_UP_AUTH,
+                 arena_printf(a->x->arena, "it answered %d", status));
 }
 
 static void on_head(struct sink *s, const struct reply_head *head)
@@ -208,7 +220,10 @@ static void on_head(struct sink *s, const struct reply_head *head)
         buf_init(&x->work->body, REPLY_COLLECT_MAX);
         return;
     }
-    attempt_commit(a);
+    if (refuses_key(a))
+        fail_key(a);
+    else
+        attempt_commit(a);
 }
 
 static enum flow on_data(struct sink *s, struct str bytes)
@@ -277,11 +292,7 @@ static void judge_error_reply(struct attempt *a)
 
     mask_key(a);
     if (refuses_key(a)) {
-        text = arena_printf(x->arena, "it answered %d", status);
-        log_warn(LOG_ROUTE,
-                 "upstream refuses our key: upstream=%.*s key=%u status=%d",
-                 STR_ARG(a->choice.up->name), a->key, status);
-        attempt_fail(a, ERR_UP_AUTH, text);
+        fail_key(a);
         return;
     }
     if (!reply_scan(x) && status >= 500) {

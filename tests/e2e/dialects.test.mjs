@@ -192,6 +192,20 @@ describe('usage that nobody told', GATE_ONLY, () => {
     }
   });
 
+  test('"identity" is no coding: read, streamed and not', async () => {
+    const coded = (plan) => {
+      plan.headers.push(['Content-Encoding', 'identity']);
+      return plan;
+    };
+    const want = [10, 0, 4, 'upstream'];
+    assert.deepEqual(numbers(await rowFor(CHAT, coded(Plan.json(
+      { choices: [], usage: openaiUsage(10, 4) })))), want);
+    assert.deepEqual(numbers(await rowFor([CHAT[0], { ...CHAT[1],
+      stream: true, stream_options: { include_usage: true } }], coded(sse(
+      ['', { choices: [], usage: openaiUsage(10, 4) }], ['', '[DONE]'])))),
+    want);
+  });
+
   test('a compressed reply nobody asked for', async () => {
     const body = gzipSync(JSON.stringify({ choices: [],
       usage: openaiUsage(1, 1) }));

@@ -6,8 +6,10 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
 import { OpenAI, ask, collect, openaiFor } from './lib/openai.mjs';
+import { Plan } from './lib/provider/http.mjs';
 import { rawRequest, requestBytes } from './lib/raw.mjs';
 import { DIRECT, GATE_ONLY, startRig } from './lib/rig.mjs';
+import { UPSTREAM_KEY } from './lib/tollgate.mjs';
 
 let rig;
 let client;
@@ -131,6 +133,24 @@ describe('openai errors: a wrong key', () => {
         assert.equal(e.status, 502, `the provider's ${code}`);
         assert.equal(e.type, 'upstream_error');
       }
+    });
+});
+
+describe('the provider refuses our key', GATE_ONLY, () => {
+  const no = (more) => Plan.json({ error: { message: UPSTREAM_KEY } }, 401,
+    more);
+  for (const [name, method, more] of [
+    ['to a GET', 'GET', []], ['to a HEAD', 'HEAD', []],
+    ['in a coding nobody asked for', 'GET', [['Content-Encoding', 'x']]]])
+    test(`${name}: 502, and nothing of what it said`, async () => {
+      rig.up.script({ plan: () => no(more) });
+      const r = await rig.fetch('/v1/files/x', { method });
+      assert.equal(r.status, 502);
+      const text = await r.text();
+      if (method !== 'HEAD')
+        assert.equal(JSON.parse(text).error.code, 'upstream_auth_failed');
+      assert.ok(!text.includes(UPSTREAM_KEY));
+      assert.equal((await rig.fetch('/v1/files')).status, 200);
     });
 });
 
