@@ -212,6 +212,21 @@ void exchange_gone(struct exchange *x)
     exchange_wake(x, WAKE_GONE);
 }
 
+void exchange_drop_body(struct exchange *x)
+{
+    struct str model = arena_dup(x->arena, x->ask->model);
+
+    if (!model.p)
+        return;
+    if (x->work->upstream_model.p == x->ask->model.p)
+        x->work->upstream_model = model;
+    x->ask->model = model;
+    x->ask->scan = NULL;
+    buf_fini(&x->in->body);
+    stat_shift(&x->w->stats->buffered_bytes, -x->in->held_bytes);
+    x->in->held_bytes = 0;
+}
+
 __attribute__((format(printf, 2, 0))) static struct str fail_text(
     struct exchange *x, const char *fmt, va_list ap)
 {

@@ -213,6 +213,11 @@ void exchange_wake(struct exchange *x, enum wake why);
 /* The client is gone: x->client becomes NULL and WAKE_GONE is delivered. */
 void exchange_gone(struct exchange *x);
 
+/* Free the collected body of the request, before the exchange ends: nobody
+ * reads it after this. Names that are slices of it are copied first; without
+ * memory for that, it stays. */
+void exchange_drop_body(struct exchange *x);
+
 /* Note a failure, unless one is noted already, and return VERDICT_SKIP. The
  * printf text is for the client; NULL takes the table's sentence. */
 enum verdict exchange_fail(struct exchange *x, enum err e, const char *fmt, ...)

@@ -430,3 +430,17 @@ void attempt_cancel(struct exchange *x)
     x->work->producer = NULL;
     p->ops->cancel(p);
 }
+
+void attempt_drop_request(struct exchange *x)
+{
+    const struct producer *p = x->work->producer;
+    struct attempt *a = x->work->attempt;
+
+    /* How HTTP/2 sends a body is libcurl's own affair. */
+    if (!p || x->in->mode != BODY_COLLECT || a->choice.up->http2 ||
+        xfer_needs_body(p))
+        return;
+    buf_fini(&x->work->request);
+    exchange_drop_body(x);
+    a->choice.model = x->work->upstream_model;
+}

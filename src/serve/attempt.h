@@ -12,6 +12,10 @@
  * (too many in flight there): nothing was started. */
 enum err attempt_start(struct exchange *x, const struct choice *c) MUST_CHECK;
 
+/* A reply flows and nothing will be tried again: let go of the request, when
+ * all of it is sent. */
+void attempt_drop_request(struct exchange *x);
+
 /* Stop the attempt under way, if any. Not from inside its own callbacks. */
 void attempt_cancel(struct exchange *x);
 

@@ -60,6 +60,7 @@ enum verdict serve_resume(struct exchange *x, enum wake why)
 {
     switch (why) {
     case WAKE_HEAD:
+        attempt_drop_request(x);
         return VERDICT_GO;
     case WAKE_FAIL:
         attempt_cancel(x);

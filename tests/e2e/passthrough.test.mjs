@@ -79,6 +79,28 @@ describe('large transfers', () => {
     });
   });
 
+  test('a stream does not hold on to its request', GATE_ONLY, async () => {
+    const n = 20;
+    const script = rig.up.script({ gateAfter: 2, times: n });
+    const prompt = 'x'.repeat(MIB);
+    const open = [];
+    for (let i = 0; i < n; i++)
+      open.push(await rig.fetch('/v1/chat/completions', { json: {
+        model: 'demo', stream: true,
+        messages: [{ role: 'system', content: prompt },
+          { role: 'user', content: 'count to 5' }] } }));
+    const text = await (await fetch(`${rig.origin}/metrics`)).text();
+    assert.match(text, /^tollgate_buffered_bytes 0$/m);
+    script.open();
+    for (const r of open) {
+      assert.match(await r.text(), /\[DONE\]\n\n$/);
+      const row = await rig.gate.accessRow('held',
+        (x) => x.id === r.headers.get('x-request-id'));
+      assert.equal(row.model, 'demo');
+      assert.ok(row.bytes_in > MIB);
+    }
+  });
+
   test('an upload starts to arrive before it is complete', async () => {
     const c = await RawClient.connect(rig.address);
     await c.send(requestBytes('POST', '/v1/agents', [auth(),
