@@ -315,8 +315,9 @@ static bool merge_object(struct usage *u, struct str object, bool beside)
     if (c.seconds_said)
         u->duration_ms = c.duration_ms;
     u->odd = u->odd || c.odd;
-    u->present = true;
-    return true;
+    /* a total alone, beside a cache: none of the counts we know */
+    u->present = u->said != 0;
+    return u->present;
 }
 
 /* Whether the usage object counts the cache beside the input: Anthropic's
