@@ -317,8 +317,22 @@ struct conf_problem {
     const char *text; /* "FILE:LINE:COL: [warning: ]what; what to write" */
 };
 
+/* What is wrong with one certificate or its key. */
+struct conf_cert_fault {
+    bool warning;  /* false: the file is refused */
+    bool of_key;   /* of the private key, else of the certificate */
+    char why[200]; /* "what is wrong; what to write", the path before it */
+};
+
+/* Most faults of one certificate. */
+#define CONF_CERT_FAULTS 4
+
 /* What a loader has to say, in the order of the file. Zeroed is empty. */
 struct conf_report {
+    /* Set by the caller, or NULL: looks into a certificate that is read
+     * without CONF_OFFLINE, fills <faults> and returns how many. */
+    size_t (*judge_cert)(const struct conf_cert *c,
+                         struct conf_cert_fault faults[CONF_CERT_FAULTS]);
     struct conf_problem *items; /* in <mem> */
     size_t n_items;
     size_t n_errors;   /* counted even past the cap on kept items */
@@ -346,8 +360,8 @@ enum conf_load_flags {
 const char *conf_find(const char *arg);
 
 /* Read <path> into a new snapshot with one reference. <r> (zeroed by the
- * caller) gets every mistake and warning, also on success; free it with
- * conf_report_fini(). control_socket, when not set, is
+ * caller but for judge_cert) gets every mistake and warning, also on success;
+ * free it with conf_report_fini(). control_socket, when not set, is
  * STATE_DIR/control.sock if the file sets state_dir, else
  * /run/tollgate/control.sock. ERR_IO: unreadable; ERR_SYNTAX: at least one
  * mistake is in <r>; ERR_NOMEM. */

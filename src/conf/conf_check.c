@@ -46,17 +46,20 @@ static bool addr_is_local(const struct conf_addr *a)
     return a->family == AF_UNIX || is_loopback(a->host);
 }
 
-/* The file <path> of the key at <n> must be readable by the daemon. */
-static void check_file(const struct check *k, struct str path,
+/* The file <path> of the key at <n> must be readable by the daemon; whether it
+ * is given and is. */
+static bool check_file(const struct check *k, struct str path,
                        const struct ynode *n, const char *what)
 {
-    if (path.len == 0 || (k->b->flags & CONF_OFFLINE) ||
-        access(path.p, R_OK) == 0)
-        return;
+    if (path.len == 0 || (k->b->flags & CONF_OFFLINE))
+        return false;
+    if (access(path.p, R_OK) == 0)
+        return true;
     say_error(k->say, n,
               "%s: %s cannot be read (%s); check the path and its "
               "mode",
               what, conf_quote(path).c, strerror(errno));
+    return false;
 }
 
 /* A private key that others may read is none; but it may lie in a directory
@@ -72,6 +75,29 @@ static void check_key_mode(const struct check *k, struct str path,
                     "listen[].tls[].key: everyone can read or write %s; chmod "
                     "o-rw it",
                     conf_quote(path).c);
+}
+
+/* Both files of the certificate <c>, written at <n>, and what is in them. */
+static void check_cert(const struct check *k, const struct conf_cert *c,
+                       const struct ynode *n)
+{
+    const struct ynode *cert = place(n, "cert");
+    const struct ynode *key = place(n, "key");
+    bool read = check_file(k, c->cert, cert, "listen[].tls[].cert");
+    struct conf_cert_fault faults[CONF_CERT_FAULTS];
+    size_t n_faults = 0;
+
+    read = check_file(k, c->key, key, "listen[].tls[].key") && read;
+    if (read && k->say->report->judge_cert)
+        n_faults = k->say->report->judge_cert(c, faults);
+    for (size_t i = 0; i < n_faults; i++) {
+        const struct conf_cert_fault *f = &faults[i];
+
+        (f->warning ? say_warning : say_error)(
+            k->say, f->of_key ? key : cert, "listen[].tls[].%s: %s %s",
+            f->of_key ? "key" : "cert",
+            conf_quote(f->of_key ? c->key : c->cert).c, f->why);
+    }
 }
 
 static void derive_control_socket(const struct check *k)
@@ -133,8 +159,7 @@ static void check_listen(const struct check *k, size_t i)
     for (size_t j = 0; j < l->n_tls; j++) {
         const struct ynode *t = ynode_at(tls, j);
 
-        check_file(k, l->tls[j].cert, place(t, "cert"), "listen[].tls[].cert");
-        check_file(k, l->tls[j].key, place(t, "key"), "listen[].tls[].key");
+        check_cert(k, &l->tls[j], t);
         check_key_mode(k, l->tls[j].key, place(t, "key"));
     }
 }
@@ -225,7 +250,7 @@ static void check_upstream(const struct check *k, size_t i)
         say_warning(k->say, place(ynode_get(n, "timeouts"), "total"),
                     "upstreams[].timeouts.total is less than first_byte and "
                     "ends requests before it");
-    check_file(k, u->tls.ca, place(tls, "ca"), "upstreams[].tls.ca");
+    (void)check_file(k, u->tls.ca, place(tls, "ca"), "upstreams[].tls.ca");
     check_base_url(k, n, u);
 }
 

@@ -53,11 +53,11 @@ static void print_report(const struct conf_report *r)
                 r->n_errors == 1 ? "" : "s");
 }
 
-/* Load <file> (NULL: the built-in default) and the certificates it names;
- * NULL when anything is wrong, which has been told. */
+/* Load <file> (NULL: the built-in default), with a look into the certificates
+ * it names; NULL when anything is wrong, which has been told. */
 static struct conf *load(const char *file)
 {
-    struct conf_report r = {0};
+    struct conf_report r = {.judge_cert = front_judge_cert};
     struct conf *c = NULL;
     enum err e = conf_load(file, 0, &r, &c);
 
@@ -66,10 +66,6 @@ static struct conf *load(const char *file)
         fprintf(stderr, "tollgate: cannot read %s: %s\n",
                 file ? file : "the built-in default", err_row(e)->message);
     conf_report_fini(&r);
-    if (e == ERR_OK && front_conf_check(c) != ERR_OK) {
-        conf_unref(c);
-        c = NULL;
-    }
     return c;
 }
 

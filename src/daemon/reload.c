@@ -103,7 +103,7 @@ static void apply(struct daemon *d, struct conf *fresh, struct buf *report)
 
 bool daemon_reload(struct daemon *d, struct buf *report)
 {
-    struct conf_report r = {0};
+    struct conf_report r = {.judge_cert = front_judge_cert};
     struct conf *fresh = NULL;
     bool ok;
 

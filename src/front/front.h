@@ -19,13 +19,13 @@
 #define TG_FRONT_FRONT_H
 
 #include "base/err.h"
+#include "conf/conf.h"
 #include "exchange/stage.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct conf;
 struct front;
 struct front_net;
 struct worker;
@@ -52,9 +52,10 @@ enum err front_net_open(const struct conf *c, unsigned n_workers,
 enum err front_net_reload(struct front_net *net,
                           const struct conf *c) MUST_CHECK;
 
-/* Load the certificates of <c> and let them go again: whether they are good.
- * Every one that is not is logged. ERR_SYNTAX, ERR_NOMEM. */
-enum err front_conf_check(const struct conf *c) MUST_CHECK;
+/* Load the certificate <c> and its key and let them go again: what is wrong
+ * with them. This is what conf_report.judge_cert asks. */
+size_t front_judge_cert(const struct conf_cert *c,
+                        struct conf_cert_fault faults[CONF_CERT_FAULTS]);
 
 /* How many addresses are bound. */
 size_t front_net_count(const struct front_net *net);

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += src/front/libfront.a
 TG_LIBS += src/front/libfront.a
 src_front_libfront_a_SOURCES = \
+    src/front/cert.c src/front/cert.h \
     src/front/conn.c src/front/conn.h \
     src/front/conn_body.c \
     src/front/conn_in.c \

@@ -379,27 +379,6 @@ enum err front_net_reload(struct front_net *net, const struct conf *c)
     return e;
 }
 
-enum err front_conf_check(const struct conf *c)
-{
-    struct tls_tickets *tickets;
-    enum err e = tls_tickets_new(&tickets);
-
-    if (e != ERR_OK)
-        return e;
-    for (size_t i = 0; i < c->n_listen; i++) {
-        struct tls *t = NULL;
-        enum err one = c->listen[i].n_tls > 0
-                           ? tls_new(&c->listen[i], tickets, &t)
-                           : ERR_OK;
-
-        if (one != ERR_OK)
-            e = one;
-        tls_unref(t);
-    }
-    tls_tickets_free(tickets);
-    return e;
-}
-
 size_t front_net_count(const struct front_net *net)
 {
     return net->n_sockets;

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "conf/conf.h"
+#include "front/cert.h"
 
 #define TICKET_KEY_LIFE_US (3600ull * 1000 * 1000)
 #define TICKET_NAME_BYTES  16
@@ -272,55 +273,30 @@ static int on_alpn(SSL *s, const unsigned char **out, unsigned char *out_len,
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* Log what OpenSSL has to say about <what> and <path>. */
-static void log_failure(const char *what, const char *path)
+/* Load the files of <c>; warnings were told by whoever read the config. */
+static bool cert_take(SSL_CTX *ctx, const struct conf_cert *c)
 {
-    char text[160];
+    struct conf_cert_fault faults[CONF_CERT_FAULTS];
+    size_t n = cert_load(ctx, c, faults);
+    bool good = true;
 
-    ERR_error_string_n(ERR_peek_error(), text, sizeof(text));
-    log_err(LOG_TLS, "%s: path=%s reason=\"%s\"", what, path, text);
-    ERR_clear_error();
-}
-
-static bool cert_load(SSL_CTX *ctx, const struct conf_cert *c)
-{
-    const X509 *leaf;
-
-    if (SSL_CTX_use_certificate_chain_file(ctx, c->cert.p) != 1) {
-        log_failure("certificate cannot be loaded", c->cert.p);
-        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (faults[i].warning)
+            continue;
+        log_err(LOG_TLS, "%s: path=%s reason=\"%s\"",
+                faults[i].of_key ? "private key cannot be used"
+                                 : "certificate cannot be used",
+                faults[i].of_key ? c->key.p : c->cert.p, faults[i].why);
+        good = false;
     }
-    if (SSL_CTX_use_PrivateKey_file(ctx, c->key.p, SSL_FILETYPE_PEM) != 1) {
-        log_failure("private key cannot be loaded", c->key.p);
-        return false;
-    }
-    if (SSL_CTX_check_private_key(ctx) != 1) {
-        log_failure("private key does not match its certificate", c->key.p);
-        return false;
-    }
-    leaf = SSL_CTX_get0_certificate(ctx);
-    if (X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0)
-        log_warn(LOG_TLS, "certificate has expired: path=%s", c->cert.p);
-    if (X509_cmp_current_time(X509_get0_notBefore(leaf)) > 0)
-        log_warn(LOG_TLS, "certificate is not valid yet: path=%s", c->cert.p);
-    return true;
-}
-
-/* A key with a passphrase cannot be loaded; OpenSSL would ask for it on the
- * terminal, and wait. */
-static int no_passphrase(char *buf, int room, int writing, void *arg)
-{
-    (void)buf;
-    (void)room;
-    (void)writing; /* never */
-    (void)arg;
-    return 0;
+    return good;
 }
 
 /* A context with everything but the certificate; NULL on failure. */
 static SSL_CTX *ctx_new(struct tls *t, struct tls_tickets *tickets)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    char text[160];
 
     if (!ctx)
         return NULL;
@@ -334,7 +310,6 @@ static SSL_CTX *ctx_new(struct tls *t, struct tls_tickets *tickets)
     SSL_CTX_set_max_early_data(ctx, 0);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_app_data(ctx, tickets);
-    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
     SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(ctx, t);
@@ -345,7 +320,9 @@ static SSL_CTX *ctx_new(struct tls *t, struct tls_tickets *tickets)
                                        8) == 1 &&
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket) == 1)
         return ctx;
-    log_failure("TLS cannot be set up", "");
+    ERR_error_string_n(ERR_peek_error(), text, sizeof(text));
+    log_err(LOG_TLS, "TLS cannot be set up: reason=\"%s\"", text);
+    ERR_clear_error();
     SSL_CTX_free(ctx);
     return NULL;
 }
@@ -387,7 +364,7 @@ enum err tls_new(const struct conf_listen *l, struct tls_tickets *tickets,
         t->n_certs = i + 1;
         if (!t->certs[i].ctx)
             e = ERR_NOMEM;
-        else if (!cert_load(t->certs[i].ctx, &l->tls[i]))
+        else if (!cert_take(t->certs[i].ctx, &l->tls[i]))
             e = ERR_SYNTAX;
         else
             e = names_copy(&t->certs[i], &l->tls[i]);

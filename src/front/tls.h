@@ -25,8 +25,9 @@ enum err tls_tickets_new(struct tls_tickets **tickets_out) MUST_CHECK;
 void tls_tickets_free(struct tls_tickets *t);
 
 /* Load the certificates of <l> (at least one), one reference. <tickets> is
- * borrowed and must outlive the result. An expired certificate is only warned
- * of. ERR_SYNTAX (logged): file unreadable or broken, key does not match. */
+ * borrowed and must outlive the result. One outside its dates is as good as
+ * any: the reader of the config warns. ERR_SYNTAX (logged): file unreadable or
+ * broken, key does not match. */
 enum err tls_new(const struct conf_listen *l, struct tls_tickets *tickets,
                  struct tls **tls_out) MUST_CHECK;
 

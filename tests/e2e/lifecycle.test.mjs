@@ -120,6 +120,53 @@ describe('command line', GATE_ONLY, () => {
       ca.remove();
     });
 
+  test('every bad certificate is a mistake among the others, at its place',
+    async () => {
+      const ca = new Authority();
+      const [a, b] = [ca.issue(['a.test']), ca.issue(['b.test'])];
+      const old = ca.issue(['old.test'], { days: -1 });
+      const text = (dir) => ['workers: lots', 'listen:',
+        '  - address: 127.0.0.1:0', '    tls:',
+        `      - cert: ${a.certFile}`, `        key: ${b.keyFile}`,
+        `      - cert: ${b.keyFile}`, `        key: ${b.keyFile}`,
+        `      - cert: ${dir}/none.pem`, `        key: ${a.certFile}`,
+        '  - address: 127.0.0.1:0',
+        `    tls: {cert: ${a.certFile}, key: ${a.certFile}}`,
+        '  - address: 127.0.0.1:0', '    tls:',
+        `      cert: ${old.certFile}`, `      key: ${old.keyFile}`,
+        `state_dir: ${dir}/state`, ''].join('\n');
+      const told = (report, file) => {
+        for (const [at, what] of [['1:10', 'workers: .*lots'],
+          ['6:14', 'listen\\[\\].tls\\[\\].key: .*does not match'],
+          ['7:15', 'listen\\[\\].tls\\[\\].cert: .*no certificate in it'],
+          ['9:15', 'listen\\[\\].tls\\[\\].cert: .*cannot be read'],
+          ['12:\\d+', 'listen\\[\\].tls\\[\\].key: .*no private key in it'],
+          ['15:13', 'warning: listen\\[\\].tls\\[\\].cert: .*expired']])
+          assert.match(report, new RegExp(`${file}:${at}: ${what}`));
+      };
+      const gate = await startTollgate({});
+      try {
+        await withFile('', async (file, dir) => {
+          fs.writeFileSync(file, text(dir));
+          for (const args of [['-t'], []]) {
+            const r = await tollgate([...args, '-c', file]);
+            assert.equal(r.code, 78, r.stderr);
+            told(r.stderr, file);
+            assert.match(r.stderr, /5 mistakes/);
+          }
+          fs.writeFileSync(gate.configFile, text(dir));
+          const r = await gate.reload();
+          assert.equal(r.code, 1);
+          told(r.stderr, gate.configFile);
+          await until('the log counts them', () =>
+            /not loaded.*mistakes=5/.test(gate.log));
+        });
+      } finally {
+        await gate.stop();
+        ca.remove();
+      }
+    });
+
   test('an environment secret that is not set is a mistake', () =>
     withFile('upstreams:\n  - name: a\n    base_url: http://127.0.0.1:1\n' +
       '    api_key: env:NOT_SET_ANYWHERE\n', async (file) => {
