@@ -5,14 +5,16 @@
  *   {base}/openai/deployments/{model}/chat/completions?api-version=V
  *   {base}/openai/files?api-version=V        (what has no deployment)
  *
- * A base_url that goes down to one deployment is taken as it is. The configured
- * version replaces the client's; other parameters stay. */
+ * A base_url that goes down to one deployment is taken as it is. A version that
+ * the client sends holds: its query goes as it came, and the configured version
+ * is added only where there is none. */
 #include "upstream/provider.h"
 
 #include "base/arena.h"
 #include "base/buf.h"
 #include "conf/conf.h"
 #include "upstream/upstream.h"
+#include "wire/endpoint.h"
 
 /* Operations that Azure serves below a deployment. */
 static const struct str deployed[] = {
@@ -25,6 +27,9 @@ static const struct str deployed[] = {
 /* Longest path and query built here. */
 #define TARGET_BYTES 16384
 
+/* Longest decoded name of a parameter that is compared. */
+#define NAME_BYTES 32
+
 static bool is_deployed(struct str suffix)
 {
     for (size_t i = 0; i < sizeof(deployed) / sizeof(deployed[0]); i++)
@@ -33,25 +38,37 @@ static bool is_deployed(struct str suffix)
     return false;
 }
 
-/* Append the version and the client's other parameters. */
+/* Whether the client's query says which version it wants. */
+static bool has_version(struct str query)
+{
+    char room[NAME_BYTES];
+    struct str rest = str_skip(query, 1); /* its '?' */
+    struct str param, name;
+
+    while (str_split(&rest, '&', &param)) {
+        struct str raw = {param.p, str_find_char(param, '=')};
+
+        if (endpoint_decode(raw, room, sizeof(room), &name) == ERR_OK &&
+            str_ieq(name, STR("api-version")))
+            return true;
+    }
+    return false;
+}
+
+/* Append the client's query, and the version where it names none. */
 static enum err put_query(struct buf *b, struct str version, struct str query)
 {
-    struct str rest = str_skip(query, 1); /* its '?' */
-    struct str param;
-    enum err e = buf_put_str(b, STR("?api-version="));
+    enum err e = buf_put_str(b, query);
 
-    if (e == ERR_OK)
-        e = provider_put_encoded(b, version);
-    while (e == ERR_OK && str_split(&rest, '&', &param)) {
-        struct str name = {param.p, str_find_char(param, '=')};
-
-        if (param.len == 0 || str_ieq(name, STR("api-version")))
-            continue;
+    if (e != ERR_OK || has_version(query))
+        return e;
+    if (query.len == 0)
+        e = buf_put_str(b, STR("?"));
+    else if (query.len > 1 && !str_ends(query, STR("&")))
         e = buf_put_str(b, STR("&"));
-        if (e == ERR_OK)
-            e = buf_put_str(b, param);
-    }
-    return e;
+    if (e == ERR_OK)
+        e = buf_put_str(b, STR("api-version="));
+    return e == ERR_OK ? provider_put_encoded(b, version) : e;
 }
 
 /* Whether the base_url goes down to one deployment. */

@@ -387,4 +387,22 @@ describe('openai client to an azure upstream', GATE_ONLY, () => {
     assert.ok(rig.up.last.header('api-key'));
     assert.equal(rig.up.last.header('authorization'), undefined);
   });
+
+  test('a query with api-version goes as it came', async () => {
+    const post = async (query) => {
+      const r = await fetch(
+        `${rig.origin}/openai/deployments/az-gpt/chat/completions${query}`, {
+          method: 'POST',
+          headers: { 'api-key': rig.key, 'content-type': 'application/json' },
+          body: JSON.stringify({ messages: [{ role: 'user', content: 'x' }] }),
+        });
+      assert.equal(r.status, 200);
+      await r.arrayBuffer();
+      return rig.up.last.target.split('?')[1];
+    };
+    assert.equal(await post('?a=b&api-version=2024-06-01&c=%2f'),
+      'a=b&api-version=2024-06-01&c=%2f');
+    assert.equal(await post('?a=b&c=%2f'),
+      'a=b&c=%2f&api-version=2024-10-21');
+  });
 });
