@@ -3,11 +3,13 @@
 # Everything a change must pass, one step after the other: the packages, a
 # build with fatal warnings, the unit tests, the checks of the tree and the
 # end-to-end tests. Without names, all of them. CC, CFLAGS, BUILD (the folder
-# to build in: build-check) and CONFIGURE (more switches) are taken from the
-# environment.
+# to build in: build-check; a tree that was configured in place is configured
+# anew there) and CONFIGURE (more switches) are taken from the environment.
 set -eu
 
 top=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+# A tree that is configured in place can be built nowhere else.
+[ ! -f "$top/config.status" ] || BUILD=$top
 build=${BUILD:-$top/build-check}
 jobs=$(nproc)
 

@@ -4,7 +4,7 @@
 # starts a scripted provider and tollgate in front of it, makes a key and asks
 # a question. Then both run on until Ctrl-C, so that you can go on asking;
 # with --once they stop after the first answer. BUILD is the folder to build in
-# (build), ADDRESS where to listen (127.0.0.1:4141).
+# (build; the tree itself when it was configured in place), ADDRESS where to listen (127.0.0.1:4141).
 set -eu
 
 top=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -46,6 +46,8 @@ await() {
     "$top/contrib/install-deps.sh" --quickstart
 }
 
+# A tree that is configured in place can be built nowhere else.
+[ ! -f "$top/config.status" ] || BUILD=$top
 build=${BUILD:-$top/build}
 address=${ADDRESS:-127.0.0.1:4141}
 say "build in $build"
