@@ -32,33 +32,64 @@ enum err rewrite_json(const struct rewrite *how, const struct jscan *scan,
     return e == ERR_OK ? jsplice_put(&s, out) : e;
 }
 
-/* Length of the raw string that starts at <s>, up to its closing quote. */
-static size_t string_bytes(struct str s)
+/* Take the next string off <rest>: its raw text without the quotes. False when
+ * there is none; one that is torn ends with the data. */
+static bool next_string(struct str *rest, struct str *raw_out)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.p[i] == '"')
-            return i;
-        if (s.p[i] == '\\')
-            i++;
+    struct str from = str_skip(*rest, str_find_char(*rest, '"'));
+    size_t at = 0;
+
+    if (from.len == 0)
+        return false;
+    from = str_skip(from, 1);
+    for (;;) {
+        size_t slashes = 0;
+
+        at += str_find_char(str_skip(from, at), '"');
+        while (slashes < at && from.p[at - slashes - 1] == '\\')
+            slashes++;
+        if (at == from.len || slashes % 2 == 0)
+            break;
+        at++;
     }
-    return s.len;
+    *raw_out = str_of(from.p, at);
+    *rest = at < from.len ? str_skip(from, at + 1) : str_skip(from, at);
+    return true;
 }
 
-size_t rewrite_text_bytes(struct str data)
+/* Whether members of that name carry generated text. Where every piece is a
+ * `delta` the other names repeat at the end what was sent before. */
+static bool carries_text(struct str name, enum endpoint_end kind)
 {
-    static const struct str keys[] = {
-        {"\"content\":\"", 11},   {"\"text\":\"", 8},
-        {"\"delta\":\"", 9},      {"\"arguments\":\"", 13},
-        {"\"thinking\":\"", 12},  {"\"partial_json\":\"", 16},
-        {"\"reasoning\":\"", 13}, {"\"reasoning_content\":\"", 21},
+    static const struct str names[] = {
+        {"content", 7},       {"text", 4},
+        {"arguments", 9},     {"thinking", 8},
+        {"partial_json", 12}, {"reasoning", 9},
+        {"refusal", 7},       {"reasoning_content", 17},
     };
+
+    if (kind == ENDPOINT_END_RESPONSES || kind == ENDPOINT_END_TRANSCRIPT)
+        return str_eq(name, STR("delta"));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (str_eq(name, names[i]))
+            return true;
+    return str_eq(name, STR("delta"));
+}
+
+size_t rewrite_text_bytes(struct str data, enum endpoint_end kind)
+{
+    struct str name, value;
     size_t sum = 0;
 
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        size_t at = str_find(data, keys[i]);
-
-        if (at < data.len)
-            sum += string_bytes(str_skip(data, at + keys[i].len));
+    while (next_string(&data, &name)) {
+        data = json_skip_space(data);
+        if (data.len == 0 || data.p[0] != ':')
+            continue; /* a value */
+        data = json_skip_space(str_skip(data, 1));
+        if (data.len == 0 || data.p[0] != '"' || !carries_text(name, kind))
+            continue;
+        if (next_string(&data, &value))
+            sum += value.len;
     }
     return sum;
 }

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "wire/endpoint.h"
 
 #include <stdbool.h>
 
@@ -24,9 +25,10 @@ struct rewrite {
 enum err rewrite_json(const struct rewrite *how, const struct jscan *scan,
                       struct buf *out) MUST_CHECK;
 
-/* Bytes of generated text in event data: the string values of the members that
- * carry deltas in the dialects we know. An estimate, for streams that never
- * told their usage. */
-size_t rewrite_text_bytes(struct str data);
+/* Bytes of generated text in the data of an event of a <kind> of stream: the
+ * string values of the members, at any depth, that carry deltas in its dialect.
+ * <data> need not be JSON. An estimate, for streams that never told their
+ * usage. */
+size_t rewrite_text_bytes(struct str data, enum endpoint_end kind);
 
 #endif

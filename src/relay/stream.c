@@ -75,7 +75,7 @@ static void note_event(struct stream *s, const struct sse_event *ev,
     if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && v->scanned &&
         s->noop.len == 0 && x->in->ep.row->kind == ENDPOINT_CHAT)
         note_shape(s, s->judge.scan.text);
-    text = rewrite_text_bytes(ev->data);
+    text = rewrite_text_bytes(ev->data, s->judge.kind);
     x->out->text_bytes += text;
     if (text == 0)
         return;

@@ -215,6 +215,15 @@ enum err jval_bool(const struct jmember *v, bool *bool_out) MUST_CHECK;
  * 0 or above 2^63-1. */
 enum err jval_uint(const struct jmember *v, int64_t *uint_out) MUST_CHECK;
 
+/* <s> without leading white space of JSON. */
+static inline struct str json_skip_space(struct str s)
+{
+    while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\n' || s.p[0] == '\r' ||
+                         s.p[0] == '\t'))
+        s = str_skip(s, 1);
+    return s;
+}
+
 /* Whether the member is absent or null: clients mean the same with both. */
 static inline bool jval_is_unset(const struct jmember *v)
 {

@@ -130,15 +130,6 @@ static inline bool starts_word(char c)
     return c == 'f' || c == 'u' || c == 'e';
 }
 
-/* <s> without leading white space of JSON. */
-static struct str skip_space(struct str s)
-{
-    while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\n' || s.p[0] == '\r' ||
-                         s.p[0] == '\t'))
-        s = str_skip(s, 1);
-    return s;
-}
-
 /* What the name after a quote tells, where it is that of a member. Within
  * JSON a quote without a backslash before it is a string's end or begin, so a
  * name in quotes before a colon is a key, at some depth. */
@@ -147,10 +138,10 @@ static unsigned news_of(struct str rest)
     for (size_t i = 0; i < sizeof(news_words) / sizeof(news_words[0]); i++) {
         if (!str_starts(rest, news_words[i].word))
             continue;
-        rest = skip_space(str_skip(rest, news_words[i].word.len));
+        rest = json_skip_space(str_skip(rest, news_words[i].word.len));
         if (rest.len == 0 || rest.p[0] != ':')
             return 0;
-        if (!str_starts(skip_space(str_skip(rest, 1)), STR("null")))
+        if (!str_starts(json_skip_space(str_skip(rest, 1)), STR("null")))
             return news_words[i].news;
         return news_words[i].news == NEWS_USAGE ? NEWS_NULL_USAGE : 0;
     }
@@ -363,25 +354,37 @@ static enum meaning meaning_in(const struct type_row *types,
     return MEANS_NOTHING;
 }
 
-/* What the event means by its type: as its data says it, where that is first
- * and plain as every provider writes it; else what the scan finds; else its
- * name. */
+/* The type of an event where it is the first member of its data and plain, as
+ * every provider writes it; else empty. */
+static struct str plain_type(struct str data)
+{
+    static const struct str tokens[] = {
+        {"{", 1}, {"\"type\"", 6}, {":", 1}, {"\"", 1}};
+    size_t end;
+
+    for (size_t i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+        data = json_skip_space(data);
+        if (!str_starts(data, tokens[i]))
+            return STR("");
+        data = str_skip(data, tokens[i].len);
+    }
+    end = str_find_char(data, '"');
+    if (end == data.len || memchr(data.p, '\\', end))
+        return STR("");
+    return str_of(data.p, end);
+}
+
+/* What the event means by its type: as plain_type() has it; else as the scan
+ * finds it; else by its name. */
 static enum meaning read_meaning(struct sse_judge *j, const struct sse_event *e,
                                  struct sse_verdict *v)
 {
-    static const struct str heads[] = {{"{\"type\":\"", 9},
-                                       {"{\"type\": \"", 10}};
     const struct type_row *types = types_of(j->kind);
     const struct jmember *m = &j->scan.m[JREP_TYPE];
+    struct str type = plain_type(e->data);
 
-    for (size_t i = 0; i < 2; i++) {
-        if (!str_starts(e->data, heads[i]))
-            continue;
-        struct str type = str_skip(e->data, heads[i].len);
-        type.len = str_find_char(type, '"');
-        if (type.len > 0 && !memchr(type.p, '\\', type.len))
-            return meaning_of(types, type);
-    }
+    if (type.len > 0)
+        return meaning_of(types, type);
     if (scan_event(j, e->data, v) && m->type == JT_STRING)
         return meaning_in(types, m);
     return meaning_of(types, e->name);

@@ -163,6 +163,43 @@ describe('usage that nobody told', GATE_ONLY, () => {
     assert.ok(row.output_tokens > 0);
   });
 
+  // As Python's json writes: a space after each colon and comma.
+  const spaced = (value) => JSON.stringify(value, null, 1)
+    .replace(/\n */g, ' ');
+  const half = 'x'.repeat(900);
+  const delta = (d) => ['', { choices: [{ index: 0, delta: d,
+    finish_reason: null }] }];
+  const streamed = ([path, body]) => [path, { ...body, stream: true }];
+  const SPACED = {
+    'chat': [CHAT, [delta({ content: half }), delta({ content: half }),
+      ['', '[DONE]']]],
+    'chat, reasoning and tools': [CHAT, [delta({ reasoning_content: half }),
+      delta({ tool_calls: [{ index: 0, function: { arguments: half } }] }),
+      ['', '[DONE]']]],
+    'chat, then an error': [CHAT, [delta({ content: half }),
+      delta({ content: half }), ['', { error: { message: 'no' } }]]],
+    'messages': [CLAUDE, [...[1, 2].map(() => ['content_block_delta',
+      { type: 'content_block_delta', index: 0,
+        delta: { type: 'text_delta', text: half } }]),
+    ['message_stop', { type: 'message_stop' }]]],
+    'responses': [['/v1/responses', { ...M, input: 'x' }],
+      [...[1, 2].map(() => ['response.output_text.delta',
+        { type: 'response.output_text.delta', delta: half }]),
+      ['response.output_text.done',
+        { type: 'response.output_text.done', text: half + half }],
+      ['response.completed', { type: 'response.completed',
+        response: { status: 'completed' } }]]],
+  };
+  for (const [name, [request, events]] of Object.entries(SPACED))
+    for (const write of [JSON.stringify, spaced])
+      test(`${write === spaced ? 'spaced' : 'compact'} JSON: ${name}`,
+        async () => {
+          const row = await rowFor(streamed(request), sse(...events.map(
+            ([n, d]) => [n, typeof d === 'string' ? d : write(d)])));
+          assert.equal(row.usage_source, 'estimated');
+          assert.equal(row.output_tokens, 450);
+        });
+
   test('chat: input and output are estimated from their bytes', async () => {
     const row = await rowFor(CHAT, Plan.json({ choices: [{ index: 0,
       message: { role: 'assistant', content: 'x'.repeat(400) } }] }));

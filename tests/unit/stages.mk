@@ -11,3 +11,9 @@ tests_unit_t_throttle_SOURCES = tests/unit/t_throttle.c
 tests_unit_t_throttle_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_throttle_CFLAGS = $(unit_cflags)
 tests_unit_t_throttle_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_rewrite
+tests_unit_t_rewrite_SOURCES = tests/unit/t_rewrite.c
+tests_unit_t_rewrite_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_rewrite_CFLAGS = $(unit_cflags)
+tests_unit_t_rewrite_LDADD = $(unit_libs)

@@ -259,6 +259,48 @@ static void typed_streams_end_by_their_event(void **state)
     }
 }
 
+/* The type is read without a scan, however it is spaced. */
+static void types_are_read_however_spaced(void **state)
+{
+    static const char *const rows[] = {
+        "{\"type\":\"content_block_delta\",\"delta\":{\"text\":\"x\"}}",
+        "{\"type\": \"content_block_delta\", \"delta\": {\"text\": \"x\"}}",
+        "{ \"type\" : \"content_block_delta\" }",
+        "\n{\n\t\"type\":\r\n\"content_block_delta\"\n}",
+    };
+
+    (void)state; /* cmocka's */
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        sse_judge_init(&j, ENDPOINT_END_MESSAGES, 1);
+        judge("", rows[i]);
+        assert_string_equal(flags(), "F");
+        assert_false(v.scanned);
+    }
+}
+
+/* As members of chat are. */
+static void words_are_found_however_spaced(void **state)
+{
+    static const struct {
+        const char *data, *flags;
+    } rows[] = {
+        {"{\"choices\": [{\"finish_reason\": \"stop\"}]}", "E"},
+        {"{ \"choices\" : [ { \"finish_reason\" : \"stop\" } ] }", "E"},
+        {"{\"choices\": [{\"finish_reason\": null}]}", ""},
+        {"{ \"error\" :\n{ \"message\" : \"x\" } }", "EX"},
+        {"{\"choices\": [ ], \"usage\" :\t{\"a\": 1}}", "UO"},
+        {"{\"choices\": [{}], \"usage\" :\t null}", "N"},
+    };
+
+    (void)state; /* cmocka's */
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        sse_judge_init(&j, ENDPOINT_END_CHAT, 1);
+        j.content = true;
+        judge("", rows[i].data);
+        assert_string_equal(flags(), rows[i].flags);
+    }
+}
+
 static void finish_and_usage_of_a_messages_stream(void **state)
 {
     struct usage u = {0};
@@ -304,6 +346,8 @@ int main(void)
         cmocka_unit_test(errors_end_every_stream),
         cmocka_unit_test(nulls_are_no_errors),
         cmocka_unit_test(typed_streams_end_by_their_event),
+        cmocka_unit_test(types_are_read_however_spaced),
+        cmocka_unit_test(words_are_found_however_spaced),
         cmocka_unit_test(finish_and_usage_of_a_messages_stream),
         cmocka_unit_test(blocks_without_data_mean_nothing),
     };
