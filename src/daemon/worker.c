@@ -123,7 +123,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     }
     dw->tick_due_us = now_us + TICK_MS * 1000;
     atomic_store(&dw->beat_ms, now_us / 1000);
-    atomic_store(&dw->busy, front_conns(dw->front) + dw->w.exchanges);
+    atomic_store(&dw->busy, front_clients(dw->front) + dw->w.exchanges);
 }
 
 /* ---- the thread -------------------------------------------------------- */

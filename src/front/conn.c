@@ -90,6 +90,7 @@ static void release(struct conn *c)
     TAILQ_REMOVE(&f->live, c, live);
     TAILQ_INSERT_TAIL(&f->dead, c, live);
     f->n_conns--;
+    f->n_watchers -= c->metrics;
     stat_shift(&f->w->stats->conns, -1);
     if (c->counted) {
         atomic_fetch_sub(&f->net->conns, 1);
@@ -251,7 +252,7 @@ static void state_due(const struct conn *c, const struct conf_limits *l,
         nearer(since + US_PER_MS * (c->requests == 0 ? l->header_timeout_ms
                                                      : l->idle_timeout_ms),
                DUE_IDLE, at, due);
-        if (c->f->draining)
+        if (c->f->draining && !c->metrics)
             nearer(c->f->drain_us + DRAIN_IDLE_MS * US_PER_MS, DUE_IDLE, at,
                    due);
         return;
@@ -556,6 +557,7 @@ void conn_accept(struct listener *l, int fd, const struct sockaddr_storage *sa)
     count_in(c);
     TAILQ_INSERT_TAIL(&f->live, c, live);
     f->n_conns++;
+    f->n_watchers += c->metrics;
     stat_shift(&f->w->stats->conns, 1);
     if (c->counted) {
         stats_inc(f->w->stats, STAT_CONNS_ACCEPTED);

@@ -156,6 +156,7 @@ struct front {
     int64_t drain_us;    /* since when */
     int reserve_fd;      /* spent when descriptors run out; or -1 */
     unsigned n_conns;    /* in live */
+    unsigned n_watchers; /* of them, on the metrics listener */
     unsigned n_refusing; /* of them, over the limit */
     struct buf head;     /* scratch: reply heads are built here */
     int64_t out_bytes;   /* queued replies of this worker */

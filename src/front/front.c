@@ -113,11 +113,13 @@ void front_drain(struct front *f)
     clock_update();
     f->draining = true;
     f->drain_us = (int64_t)clock_mono_us();
-    for (size_t i = 0; i < f->n_listeners; i++)
-        listener_close(&f->listeners[i], true);
+    for (size_t i = 0; i < f->n_listeners; i++) {
+        if (!f->listeners[i].metrics)
+            listener_close(&f->listeners[i], true);
+    }
     for (c = TAILQ_FIRST(&f->live); c; c = next) {
         next = TAILQ_NEXT(c, live);
-        if (c->state != CONN_IDLE)
+        if (c->state != CONN_IDLE || c->metrics)
             continue;
         if (c->requests > 0 && !c->queued) {
             conn_lose(c, "draining");
@@ -130,6 +132,11 @@ void front_drain(struct front *f)
 unsigned front_conns(const struct front *f)
 {
     return f->n_conns;
+}
+
+unsigned front_clients(const struct front *f)
+{
+    return f->n_conns - f->n_watchers;
 }
 
 void front_check_deadlines(struct front *f)
@@ -238,7 +245,7 @@ enum verdict front_run(struct exchange *x)
     e = classify(x, c); /* also for the shape of errors */
     if (e == ERR_OK && c->head_err != ERR_OK)
         return exchange_fail(x, c->head_err, NULL);
-    if (e == ERR_OK && x->w->draining)
+    if (e == ERR_OK && x->w->draining && !c->metrics)
         return exchange_fail(x, ERR_DRAINING, NULL);
     if (cors_is_preflight(x)) {
         if (cors_preflight(x) != ERR_OK)

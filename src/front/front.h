@@ -9,7 +9,7 @@
  *                                        ... event_base_loop ...
  *   front_net_reload(net, conf)     -->  front_reconf(f)
  *                                        front_drain(f)
- *                                        ... until front_conns(f) == 0 ...
+ *                                        ... until front_clients(f) == 0 ...
  *                                        front_close(f)
  *   front_net_close(net)
  *
@@ -85,13 +85,18 @@ enum err front_open(struct worker *w, struct front_net *net,
 void front_reconf(struct front *f);
 
 /* Stop: accept what already waits, close the listeners, close idle
- * connections. Replies under way end with the close of their connection, and
- * requests that still come on open connections fail with ERR_DRAINING. The
- * worker sets w->draining before. */
+ * connections. The metrics listener and its connections go on to the end, so
+ * that who watches can see the drain. Replies under way end with the close of
+ * their connection, and requests that still come on open connections fail with
+ * ERR_DRAINING. The worker sets w->draining before. */
 void front_drain(struct front *f);
 
 /* Client connections that are open, with those in their last bytes. */
 unsigned front_conns(const struct front *f);
+
+/* Of them, those that did not come by the metrics listener: a drain waits for
+ * these alone. */
+unsigned front_clients(const struct front *f);
 
 /* Look at every deadline now, as after a move of the clock in tests. */
 void front_check_deadlines(struct front *f);

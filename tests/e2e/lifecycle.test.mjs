@@ -538,6 +538,34 @@ describe('stop', GATE_ONLY, () => {
       await rig.close();
     });
 
+  test('the metrics address answers to the end of a drain', async () => {
+    const rig = await startRig({ config: {
+      metrics: { address: '127.0.0.1:0' } } });
+    const told = [...rig.gate.log.matchAll(/address=([\d.:]+)/g)];
+    assert.equal(told.length, 2, rig.gate.log);
+    const watch = `http://${told[1][1]}`;
+    const script = rig.up.script({ gateAfter: 3 });
+    const s = await openaiFor(rig).chat.completions.create(
+      ask('count to 5', { stream: true }));
+    await script.reached;
+    assert.equal((await fetch(`${watch}/readyz`)).status, 200);
+    rig.gate.child.kill('SIGTERM');
+    await until('503', async () =>
+      (await fetch(`${watch}/readyz`)).status === 503);
+    assert.match(await (await fetch(`${watch}/readyz`)).text(), /draining/);
+    assert.equal((await fetch(`${watch}/health/liveliness`)).status, 503);
+    assert.equal((await fetch(`${watch}/healthz`)).status, 200);
+    assert.equal((await fetch(`${watch}/metrics`)).status, 200);
+    const held = await RawClient.connect({ host: '127.0.0.1',
+      port: Number(watch.split(':').at(-1)) });
+    script.open();
+    assert.equal(textOf(await collect(s)), '1 2 3 4 5');
+    const exit = await within(rig.gate.exited, 'the end, despite a watcher');
+    assert.equal(exit.code, 0);
+    held.destroy();
+    await rig.close();
+  });
+
   test('tollctl drain does the same', async () => {
     const rig = await startRig();
     const r = await rig.gate.ctl(['drain']);

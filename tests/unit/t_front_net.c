@@ -375,6 +375,36 @@ static void metrics_have_their_own_address(void **state)
     rig_free(r);
 }
 
+static void watchers_see_a_drain_to_its_end(void **state)
+{
+    struct rig *r = rig_new("metrics: {address: \"127.0.0.1:0\"}", NULL);
+    struct cli c, old;
+
+    (void)state;
+    cli_open(&old, r, 1);
+    cli_send(&old, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    cli_expect(&old, "HTTP/1.1 200 ");
+    cli_forget(&old);
+    r->w.draining = true;
+    front_drain(r->front);
+    clock_advance_ms(1100);
+    for (unsigned i = 0; i < 2; i++) {
+        cli_open(&c, r, 1);
+        RIG_UNTIL(r, front_conns(r->front) == 2);
+        assert_int_equal(front_clients(r->front), 0);
+        front_check_deadlines(r->front);
+        cli_send(&c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        cli_expect(&c, "HTTP/1.1 200 ");
+        cli_expect(&c, "Connection: close\r\n");
+        cli_close(&c);
+        RIG_UNTIL(r, front_conns(r->front) == 1);
+    }
+    cli_send(&old, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    cli_expect(&old, "HTTP/1.1 200 ");
+    cli_close(&old);
+    rig_free(r);
+}
+
 static void watchers_get_in_when_clients_do_not(void **state)
 {
     struct rig *r = rig_new("metrics: {address: \"127.0.0.1:0\"}\n"
@@ -459,6 +489,7 @@ int main(void)
         cmocka_unit_test(silent_clients_do_not_hold_up_a_drain),
         cmocka_unit_test(metrics_have_their_own_address),
         cmocka_unit_test(watchers_get_in_when_clients_do_not),
+        cmocka_unit_test(watchers_see_a_drain_to_its_end),
         cmocka_unit_test(idle_connection_holds_no_buffers),
         cmocka_unit_test(high_mark_falls_as_all_queues_grow),
     };
