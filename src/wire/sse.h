@@ -86,8 +86,9 @@ struct sse_verdict {
     bool bad_json;     /* data had to be looked at and is not JSON */
     bool scanned;      /* <scan> holds the data, scanned by jscan_reply */
     bool usage;        /* carries a usage object */
-    bool usage_only;   /* a chat chunk with `choices:[]` and usage: what a
-                        * client that did not ask for it must not see */
+    bool usage_only;   /* a chat chunk with usage and neither a choice nor an
+                        * error: what a client that did not ask for it must
+                        * not see */
     bool usage_null;   /* a chat chunk with `usage:null` */
     bool first;        /* the first event of the stream that has content */
     struct str finish; /* finish or stop reason of this event, raw string with

@@ -279,9 +279,9 @@ static void judge_choices(struct sse_judge *j, struct sse_verdict *v)
     bool any = false;
 
     if (choices->type != JT_ARRAY) {
-        /* Some providers write null where they mean an empty list. */
+        /* Some providers write null, or nothing, for an empty list. */
         v->usage_only =
-            choices->type == JT_NULL && j->scan.m[JREP_USAGE].type == JT_OBJECT;
+            jval_is_unset(choices) && j->scan.m[JREP_USAGE].type == JT_OBJECT;
         return;
     }
     jiter_init(&it, choices->value);
@@ -334,6 +334,7 @@ static void judge_chat(struct sse_judge *j, const struct sse_event *e,
         v->error = has_error(&j->scan);
     }
     v->error = v->error || named_error;
+    v->usage_only = v->usage_only && !v->error;
 }
 
 static enum meaning meaning_of(const struct type_row *types, struct str type)

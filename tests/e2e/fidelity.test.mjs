@@ -332,6 +332,9 @@ describe('include_usage that tollgate adds is taken out again', GATE_ONLY,
         `data: {${chunk('').replace(':null', ':"stop"')}}\n\n`],
       ['data: {"id":"c1","choices":[],"usage":{"prompt_tokens":3,' +
         '"completion_tokens":4,"total_tokens":7}}\n\n', ''],
+      // no choices at all is a list of none
+      ['data: {"id":"c1","usage":{"prompt_tokens":3,' +
+        '"completion_tokens":4,"total_tokens":7}}\n\n', ''],
       ['data: [DONE]\n\n', 'data: [DONE]\n\n'],
     ];
     const sentText = EVENTS.map(([x]) => x).join('');
@@ -350,6 +353,14 @@ describe('include_usage that tollgate adds is taken out again', GATE_ONLY,
           assert.equal(row.output_tokens, 4);
           assert.equal(row.usage_source, 'upstream');
         });
+
+    test('usage beside an error stays', async () => {
+      const said = 'data: {"error":{"message":"x"},"usage":{"prompt_tokens":' +
+        '3,"completion_tokens":4,"total_tokens":7}}\n\n';
+      rig.up.script({ plan: () => Plan.bytes(said, 'text/event-stream') });
+      const r = await post('/v1/chat/completions', chatBody({ stream: true }));
+      assert.equal(r.text, said);
+    });
 
     test('a client that asked for usage gets "usage":null too', async () => {
       rig.up.script({

@@ -75,6 +75,35 @@ static void chat_stream_is_followed(void **state)
     assert_false(j.failed);
 }
 
+/* However an empty list of choices is written; not when more is said. */
+static void chunks_of_usage_alone_are_known(void **state)
+{
+    static const struct {
+        const char *data, *flags;
+    } rows[] = {
+        {"{\"choices\":[],\"usage\":{\"a\":1}}", "UO"},
+        {"{\"choices\":null,\"usage\":{\"a\":1}}", "UO"},
+        {"{\"usage\":{\"a\":1}}", "UO"},
+        {"{\"usage\":{\"a\":1},\"error\":null}", "UO"},
+        {"{\"usage\":{\"a\":1},\"error\":{\"message\":\"x\"}}", "EXU"},
+        {"{\"choices\":[],\"usage\":{},\"error\":\"x\"}", "EXU"},
+        {"{\"choices\":[{}],\"usage\":{\"a\":1}}", "U"},
+        {"{\"choices\":{},\"usage\":{\"a\":1}}", "U"},
+        {"{\"usage\":null}", "N"},
+        {"{\"x\":{\"usage\":{\"a\":1}}}", ""},
+    };
+
+    (void)state; /* cmocka's */
+    for (int content = 0; content < 2; content++) {
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            sse_judge_init(&j, ENDPOINT_END_CHAT, 1);
+            j.content = content;
+            judge("", rows[i].data);
+            assert_string_equal(flags(), rows[i].flags);
+        }
+    }
+}
+
 static void words_inside_strings_mean_nothing(void **state)
 {
     static const char *const rows[] = {
@@ -339,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chat_stream_is_followed),
+        cmocka_unit_test(chunks_of_usage_alone_are_known),
         cmocka_unit_test(words_inside_strings_mean_nothing),
         cmocka_unit_test(members_elsewhere_mean_nothing),
         cmocka_unit_test(every_choice_must_finish),
