@@ -41,7 +41,7 @@ static uint16_t flags_of(const struct exchange *x)
 {
     uint16_t flags = 0;
 
-    if (x->out->streaming)
+    if (x->out->streaming || x->ask->stream)
         flags |= ROW_STREAM;
     if (x->out->end == REPLY_GONE)
         flags |= ROW_CLIENT_GONE;

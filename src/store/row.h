@@ -43,7 +43,7 @@ enum row_source {
 
 /* What is worth knowing about the way it went; or-ed together. */
 enum row_flag {
-    ROW_STREAM = 1,      /* the reply was an event stream */
+    ROW_STREAM = 1,      /* a stream was asked for, or came */
     ROW_CLIENT_GONE = 2, /* the client left before its reply was complete */
     ROW_ESTIMATED = 4,   /* usage is an estimate or an upper bound */
     ROW_INCOMPLETE = 8,  /* the reply broke off before its terminator */

@@ -8,6 +8,7 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import { toFile } from 'openai';
 
 import { ask, collect, openaiFor } from './lib/openai.mjs';
+import { Plan } from './lib/provider/http.mjs';
 import { GATE_ONLY, startRig, upstreamEntry } from './lib/rig.mjs';
 import { runProgram, program } from './lib/tollgate.mjs';
 import { until } from './lib/until.mjs';
@@ -94,6 +95,17 @@ describe('accounting', GATE_ONLY, () => {
         assert.ok(Number.isInteger(row[f]) && row[f] >= 0, `${f}=${row[f]}`);
       assert.ok(row.bytes_in > 0 && row.bytes_out > 0);
       assert.ok(row.ms_total >= row.ms_first_byte);
+    }
+  });
+
+  test('access log: a stream asked for is told when none came', async () => {
+    for (const stream of [false, true]) {
+      rig.up.script({ plan: () => Plan.bytes('<p>', 'text/html', 500) });
+      const r = await rig.fetch('/v1/chat/completions',
+        { json: ask('one', { stream }) });
+      assert.equal(r.status, 502);
+      await r.text();
+      assert.equal((await rowOf(r)).stream, stream);
     }
   });
 
