@@ -68,8 +68,8 @@ static void note_event(struct stream *s, const struct sse_event *ev,
     struct exchange *x = s->x;
     size_t text;
 
-    if (v->scanned)
-        (void)usage_from_scan(&x->out->usage, &s->judge.scan);
+    if (v->scanned && usage_from_scan(&x->out->usage, &s->judge.scan))
+        x->out->usage_final = s->judge.complete;
     if (!ev->has_data || v->done)
         return;
     if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && v->scanned &&
@@ -111,7 +111,7 @@ static struct rewrite changes_of(const struct stream *s,
 {
     struct rewrite how = {.usage_null = false};
 
-    if (!ev->has_data || v->done || v->error)
+    if (!ev->has_data || v->done)
         return how;
     how.model = s->model;
     how.usage_null = v->usage_null && s->x->ask->add_usage;

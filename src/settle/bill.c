@@ -67,11 +67,19 @@ static bool was_served(const struct exchange *x)
     return x->work->head && x->work->head->status < 300;
 }
 
+/* Whether the reply said all that it used: it came whole, or its usage came
+ * with its end, be that a failure. */
+static bool is_exact(const struct reply *out)
+{
+    return out->usage.present &&
+           (out->end == REPLY_COMPLETE || out->usage_final);
+}
+
 static enum outcome outcome_of(const struct exchange *x)
 {
     if (x->work->attempts == 0)
         return OUTCOME_Z;
-    if (x->out->usage.present && x->out->end == REPLY_COMPLETE)
+    if (is_exact(x->out))
         return OUTCOME_E;
     if (was_served(x))
         return OUTCOME_C;
@@ -100,8 +108,7 @@ void bill_compute(struct exchange *x, struct usage_row *row)
         take_usage(&x->out->usage, row);
         row->usage_source = ROW_SOURCE_UPSTREAM;
     }
-    if (is_metered(x) && b->outcome == OUTCOME_C &&
-        (!x->out->usage.present || x->out->end != REPLY_COMPLETE))
+    if (is_metered(x) && b->outcome == OUTCOME_C)
         estimate(x, row);
     if (b->outcome == OUTCOME_H) {
         row->flags |= ROW_IN_DOUBT;

@@ -431,6 +431,25 @@ describe('model rename, both ways', GATE_ONLY, () => {
     }
   });
 
+  test('a failed response is renamed, and its usage read', async () => {
+    const failed = (model) => 'event: response.failed\ndata: {"type":' +
+      `"response.failed","response":{"model":"${model}","status":"failed",` +
+      '"error":{"code":"server_error","message":"gpt-5-mini"},"usage":' +
+      '{"input_tokens":40,"output_tokens":2,"total_tokens":42}}}\n\n';
+    const delta = 'event: response.output_text.delta\ndata: ' +
+      `{"type":"response.output_text.delta","delta":"${'x'.repeat(99)}"}\n\n`;
+    rig.up.script({ plan: () => Plan.bytes(
+      delta + failed('gpt-5-mini'), 'text/event-stream') });
+    const r = await post('/v1/responses', JSON.stringify(
+      { model: 'fast', input: 'x', stream: true }));
+    assert.equal(r.text, delta + failed('fast'));
+    const row = await rig.gate.accessRow('usage read',
+      (x) => x.id === r.header('x-request-id'));
+    assert.deepEqual([row.input_tokens, row.output_tokens, row.usage_source],
+      [40, 2, 'upstream']);
+    assert.equal(row.reason, 'up_error_event');
+  });
+
   test('a long stream is renamed to its end', async () => {
     const event = 'data: {"model":"gpt-5-mini","choices":[{"index":0,' +
       '"delta":{"content":"x"},"finish_reason":null}]}\n\n';
