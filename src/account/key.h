@@ -98,6 +98,12 @@ struct team *team_new(const struct team *model);
 /* Whether <key> may use <model>: one of its globs matches, or it has none. */
 bool key_may_use(const struct key *key, struct str model);
 
+/* Whether <key>, which may be NULL, is limited to some models. */
+static inline bool key_is_limited(const struct key *key)
+{
+    return key && key->spec.n_models > 0;
+}
+
 /* Check names, counts and lengths of a spec. On ERR_BAD_PARAM a sentence for
  * people is appended to <why>. */
 enum err key_spec_check(const struct key_spec *spec,

@@ -14,7 +14,8 @@ struct client;
 enum body_mode {
     BODY_IDLE = 0, /* not read yet; the client has not been told to go on */
     BODY_COLLECT,  /* into x->in->body; WAKE_BODY once, when complete */
-    BODY_STREAM,   /* into x->in->stream; producer->body_ready on each read */
+    BODY_STREAM,   /* into x->in->stream; on each read producer->body_ready, or
+                    * WAKE_BODY while there is no producer */
     BODY_DROP,     /* read and thrown away, bounded, so that a client which
                     * still sends can read our reply */
 };

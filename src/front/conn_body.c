@@ -37,7 +37,7 @@ void conn_body_push(struct conn *c)
 
     if (p)
         p->ops->body_ready(p);
-    else if (c->x->in->body_done)
+    else if (c->x->in->body_done || chunkq_len(&c->x->in->stream) > 0)
         exchange_wake(c->x, WAKE_BODY);
 }
 

@@ -3,6 +3,7 @@
  * judge, so that new ones work on the day they appear. */
 #include "prompt/validate.h"
 
+#include "account/key.h"
 #include "exchange/exchange.h"
 #include "wire/jscan.h"
 #include "wire/multipart.h"
@@ -23,12 +24,9 @@ static const char *dup_name(struct exchange *x, const struct jscan *scan)
     return arena_printf(x->arena, "%.*s", STR_ARG(name));
 }
 
-static enum verdict scan_body(struct exchange *x, struct jscan *scan)
+static enum verdict refuse_json(struct exchange *x, const struct jscan *scan,
+                                enum err e)
 {
-    enum err e = jscan_run(scan, buf_str(&x->in->body), &jscan_request, NULL);
-
-    if (e == ERR_OK)
-        return VERDICT_GO;
     if (e == ERR_BAD_PARAM)
         return exchange_fail_param(x, ERR_BAD_JSON, dup_name(x, scan),
                                    "The request body has an ambiguous member "
@@ -97,16 +95,26 @@ static enum verdict read_choices(struct exchange *x, const struct jscan *scan)
     return VERDICT_GO;
 }
 
-enum verdict validate_json(struct exchange *x)
+/* Whether what we cannot read may go on. */
+static bool may_pass_unread(const struct exchange *x)
+{
+    return (x->in->ep.row->flags & ENDPOINT_PASS) != 0 &&
+           !key_is_limited(x->who->key);
+}
+
+static enum verdict read_json(struct exchange *x, bool called_json)
 {
     struct jscan *scan = arena_alloc(x->arena, sizeof(*scan));
     enum verdict v;
+    enum err e;
 
     if (!scan)
         return exchange_fail(x, ERR_NOMEM, NULL);
-    v = scan_body(x, scan);
-    if (v != VERDICT_GO)
-        return v;
+    e = jscan_run(scan, buf_str(&x->in->body), &jscan_request, NULL);
+    if (e != ERR_OK && e != ERR_BAD_PARAM && !called_json && may_pass_unread(x))
+        return VERDICT_GO;
+    if (e != ERR_OK)
+        return refuse_json(x, scan, e);
     x->ask->scan = scan;
     if (scan->root.type != JT_OBJECT) {
         if ((x->in->ep.row->flags & ENDPOINT_PASS) != 0)
@@ -118,6 +126,16 @@ enum verdict validate_json(struct exchange *x)
     if (v == VERDICT_GO)
         v = read_stream(x, scan);
     return v == VERDICT_GO ? read_choices(x, scan) : v;
+}
+
+enum verdict validate_json(struct exchange *x)
+{
+    return read_json(x, true);
+}
+
+enum verdict validate_text(struct exchange *x)
+{
+    return read_json(x, false);
 }
 
 enum verdict validate_multipart(struct exchange *x)
@@ -134,6 +152,8 @@ enum verdict validate_multipart(struct exchange *x)
                                    "The form must have one part 'model' of at "
                                    "most %d bytes.",
                                    MULTIPART_VALUE_MAX);
+    if ((e != ERR_OK || !multipart_is_closed(&m)) && may_pass_unread(x))
+        return VERDICT_GO;
     if (e != ERR_OK || !multipart_is_closed(&m))
         return exchange_fail(x, ERR_BAD_REQUEST,
                              "The body is not valid multipart/form-data.");

@@ -216,6 +216,14 @@ static const struct str families[] = {
     STR("videos"),
 };
 
+/* First segments of operations that take files in forms. */
+static const struct str uploads[] = {
+    STR("containers"),
+    STR("files"),
+    STR("skills"),
+    STR("uploads"),
+};
+
 /* The canonical text of a path: "/seg/seg", no final slash. */
 struct route {
     size_t len;
@@ -327,15 +335,27 @@ static bool route_is(const struct route *r, size_t at, const char *path)
            str_ieq(str_of(r->text + at, r->len - at), str_from(path));
 }
 
-static bool is_family(const struct route *r, size_t at)
+/* Whether the segment at <at> is one of the <n> names. */
+static bool is_one_of(const struct route *r, size_t at, const struct str *names,
+                      size_t n)
 {
-    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+    for (size_t i = 0; i < n; i++) {
         size_t from = at;
 
-        if (skip_segment(r, &from, families[i]))
+        if (skip_segment(r, &from, names[i]))
             return true;
     }
     return false;
+}
+
+static bool is_family(const struct route *r, size_t at)
+{
+    return is_one_of(r, at, families, sizeof(families) / sizeof(families[0]));
+}
+
+static bool is_upload(const struct route *r, size_t at)
+{
+    return is_one_of(r, at, uploads, sizeof(uploads) / sizeof(uploads[0]));
 }
 
 static enum err found(struct endpoint_match *out, enum endpoint kind)
@@ -415,6 +435,7 @@ static enum err find_operation(enum http1_method method, struct str path,
     enum endpoint kind = find_path(r, at);
     size_t after = at;
 
+    out->upload = is_upload(r, at);
     if (kind != ENDPOINT_UNKNOWN && (rows[kind].flags & ENDPOINT_LOCAL))
         return found_read(out, kind, method);
     if (kind != ENDPOINT_UNKNOWN && method == HTTP1_POST)

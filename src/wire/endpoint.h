@@ -124,6 +124,8 @@ struct endpoint_match {
                         * deleted, or <azure> holds; then it goes before any
                         * name in the body. */
     bool azure;        /* came by /openai/deployments/{model}/... */
+    bool upload;       /* takes files of any size and no model: its forms are
+                        * never held, whatever the method */
 };
 
 /* The row of <kind>. */

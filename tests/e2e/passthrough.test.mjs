@@ -10,7 +10,7 @@ import { WebSocket } from 'ws';
 import { Plan } from './lib/provider/http.mjs';
 import { patternBlocks } from './lib/provider/text.mjs';
 import { wsAccept, wsFrame } from './lib/provider/ws.mjs';
-import { RawClient, requestBytes } from './lib/raw.mjs';
+import { RawClient, rawRequest, requestBytes } from './lib/raw.mjs';
 import { DIRECT, GATE_ONLY, startRig } from './lib/rig.mjs';
 import { UPSTREAM_KEY, memoryFactor } from './lib/tollgate.mjs';
 import { until, within } from './lib/until.mjs';
@@ -229,6 +229,111 @@ describe('passthrough accounting', GATE_ONLY, () => {
       assert.equal(u.status, 404);
     } finally {
       await none.close();
+    }
+  });
+});
+
+describe('models of unknown operations', GATE_ONLY, () => {
+  let routed;
+  let limited;
+  before(async () => {
+    routed = await startRig({ config: (up) => ({
+      limits: { body: '256KiB' },
+      routes: [{ model: 'known', targets: [{ upstream: 'up', model: 'm2' }] },
+        { model: 'other', targets: [{ upstream: 'up' }] }] }) });
+    limited = (await routed.gate.createKey('l', '--models', 'known')).key;
+  });
+  beforeEach(() => routed.up.clear());
+  after(() => routed?.close());
+
+  const types = [null, 'text/plain', 'text/plain; charset=utf-8', 'TEXT/JSON',
+    'application/x-www-form-urlencoded', 'application/json'];
+  const form = (name, more = '') =>
+    `--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n` +
+    `\r\n${'{}'.repeat(2000)}\r\n--b\r\nContent-Disposition: form-data; ` +
+    `name="model"\r\n\r\n${name}\r\n${more}--b--\r\n`;
+  const FORM = 'multipart/form-data; boundary=b';
+
+  const post = (path, type, body, key = routed.key) =>
+    rawRequest(routed.address, requestBytes('POST', path,
+      [['Authorization', `Bearer ${key}`],
+        ...(type ? [['Content-Type', type]] : [])], body));
+
+  test('JSON routes by its model whatever it is called', async () => {
+    for (const type of types) {
+      await post('/v1/agents', type, ' \r\n{"x": 1, "model": "known"}');
+      assert.equal(routed.up.last.body.toString(),
+        ' \r\n{"x": 1, "model": "m2"}', String(type));
+      const r = await post('/v1/agents', type, '{"model":"none-such"}');
+      assert.equal(r.status, 404, String(type));
+      assert.equal(r.json.error.code, 'model_not_found');
+    }
+  });
+
+  test('a form routes by its model part', async () => {
+    for (const path of ['/v1/agents', '/v1/responses', '/v1/images/edits']) {
+      await post(path, FORM, form('known'));
+      assert.equal(routed.up.last.body.toString(), form('m2'), path);
+    }
+  });
+
+  test('a key with a list of models reaches no other', async () => {
+    for (const type of [...types, 'application/octet-stream', 'x/y'])
+      for (const body of ['{"model":"other"}', '\n\t {"model":"other"}',
+        '{"model":"known","model":"other"}', '\ufeff{"model":"other"}',
+        '{"x":NaN,"model":"other"}', `${' '.repeat(99999)}{"model":"other"}`])
+        for (const path of ['/v1/fine_tuning/jobs', '/v1/some/new/thing',
+          '/v1/images/variations']) {
+          const r = await post(path, type, body, limited);
+          assert.ok(r.status === 404 || r.status === 400,
+            `${path} ${type} ${body.slice(0, 40)}: ${r.status}`);
+        }
+    for (const path of ['/v1/some/new/thing', '/v1/responses'])
+      for (const body of [form('other'), form('other').replace('--b--\r\n', '')])
+        assert.ok((await post(path, FORM, body, limited)).status >= 400);
+    assert.equal(routed.up.hits, 0);
+    await post('/v1/some/new/thing', 'text/plain', '{"model":"known"}', limited);
+    assert.equal(routed.up.last.json.model, 'm2');
+  });
+
+  test('what is no JSON object passes as it is', async () => {
+    for (const type of [null, 'text/plain', 'application/x-ndjson'])
+      for (const body of ['{"a":1}\n{"a":2}\n', '{', 'a=b&model=known', ' ',
+        '["known"]', '{"a":1}', '\0{"model":"known"}',
+        `x${'y'.repeat(200 * 1024)}`]) {
+        await post('/v1/agents', type, body);
+        assert.equal(routed.up.last.body.toString(), body);
+      }
+    await post('/v1/agents', FORM, 'no form at all');
+    assert.equal(routed.up.last.body.toString(), 'no form at all');
+  });
+
+  test('JSON that comes in small pieces', async () => {
+    const text = ` \n{"model":"known","text":"${'z'.repeat(1000)}"}`;
+    const c = await RawClient.connect(routed.address);
+    await c.send(requestBytes('POST', '/v1/agents', [
+      ['Authorization', `Bearer ${routed.key}`],
+      ['Transfer-Encoding', 'chunked']]));
+    for (const byte of text)
+      await c.send(`1\r\n${byte}\r\n`);
+    await c.send('0\r\n\r\n');
+    assert.equal((await c.readReply()).status, 200);
+    c.destroy();
+    assert.equal(routed.up.last.body.toString(), text.replace('known', 'm2'));
+  });
+
+  test('forms with files are not held', async () => {
+    for (const path of ['/v1/uploads/u/parts', '/v1/files',
+      '/v1/containers/c/files', '/openai/files']) {
+      const c = await RawClient.connect(routed.address);
+      await c.send(requestBytes('POST', path, [
+        ['Authorization', `Bearer ${limited}`], ['Content-Type', FORM],
+        ['Content-Length', '100000']], Buffer.alloc(60000)));
+      const rec = await routed.up.waitFor((r) => path.endsWith(r.path.slice(3)));
+      await until('the first part', () => rec.bodyBytes >= 50000);
+      assert.equal(rec.bodyDone, false);
+      c.destroy();
+      routed.up.clear();
     }
   });
 });
