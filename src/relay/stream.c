@@ -307,6 +307,75 @@ static void on_end(struct sink *k, const struct produce_end *how)
     exchange_wake(x, WAKE_END);
 }
 
+/* ---- what it is -------------------------------------------------------- */
+
+static struct str media_type(const struct exchange *x)
+{
+    struct str v = headers_value(&x->work->head->headers, STR("Content-Type"));
+
+    v.len = str_find_char(v, ';');
+    return str_trim(v);
+}
+
+static bool is_event_stream(const struct exchange *x)
+{
+    return str_ieq(media_type(x), STR("text/event-stream")) &&
+           !headers_are_coded(&x->work->head->headers);
+}
+
+/* Whether the reply's type does not say that it is no event stream, though one
+ * was asked for where text is streamed in no other way. */
+static bool may_be_events(const struct exchange *x)
+{
+    struct str type = media_type(x);
+    int status = x->work->head->status;
+    enum endpoint_end end = x->in->ep.row->end;
+
+    if (!x->ask->stream || status < 200 || status > 299 || status == 204 ||
+        status == 205 || headers_are_coded(&x->work->head->headers))
+        return false;
+    if (end != ENDPOINT_END_CHAT && end != ENDPOINT_END_RESPONSES &&
+        end != ENDPOINT_END_MESSAGES)
+        return false;
+    return type.len == 0 || str_ieq(type, STR("text/plain")) ||
+           str_ieq(type, STR("application/octet-stream"));
+}
+
+/* Whether an event stream may begin so: with a comment or a field. */
+static bool begins_events(struct str s)
+{
+    static const struct str fields[] = {
+        {":", 1}, {"data", 4}, {"event", 5}, {"id", 2}, {"retry", 5}};
+
+    if (str_starts(s, STR("\xEF\xBB\xBF")))
+        s = str_skip(s, 3);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        size_t n = s.len < fields[i].len ? s.len : fields[i].len;
+
+        if (memcmp(s.p, fields[i].p, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Let the first <bytes> that are no space tell what the reply is. One that is
+ * no event stream goes on byte by byte, with what was kept of it. */
+static void decide_kind(struct stream *s, struct str bytes)
+{
+    bytes = json_skip_space(bytes);
+    if (bytes.len == 0)
+        return;
+    s->unsure = false;
+    if (begins_events(bytes))
+        return;
+    queue_bytes(s, sse_in_pending(&s->in));
+    sse_in_fini(&s->in);
+    event_del(&s->timer);
+    s->timer_on = false;
+    s->events = false;
+    s->x->out->streaming = false;
+}
+
 /* ---- the producer's calls ---------------------------------------------- */
 
 static void on_head(struct sink *k, const struct reply_head *head)
@@ -329,6 +398,8 @@ static enum flow on_data(struct sink *k, struct str bytes)
         stats_inc(x->w->stats, STAT_UP_PAUSED);
         return FLOW_PAUSE;
     }
+    if (s->unsure)
+        decide_kind(s, bytes);
     if (s->events)
         e = take_events(s, bytes);
     else
@@ -407,7 +478,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     due_us = s->sent_us + every_us;
     if (now_us >= due_us) {
-        if (x->client && x->client->ops->queued(x->client) == 0)
+        if (x->client && !s->unsure && x->client->ops->queued(x->client) == 0)
             put_ping(s);
         due_us = now_us + every_us;
     }
@@ -415,15 +486,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- start and stop ---------------------------------------------------- */
-
-static bool is_event_stream(const struct exchange *x)
-{
-    struct str v = headers_value(&x->work->head->headers, STR("Content-Type"));
-
-    v.len = str_find_char(v, ';');
-    return str_ieq(str_trim(v), STR("text/event-stream")) &&
-           !headers_are_coded(&x->work->head->headers);
-}
 
 /* Images and audio come in base64 within one line; text never comes near the
  * bounds of sse.h. */
@@ -447,7 +509,9 @@ static void stream_init(struct stream *s, struct exchange *x)
                          .from = x->work->producer,
                          .sent_us = (int64_t)clock_mono_us()};
     s->tunnel = x->work->head->status == 101;
-    s->events = !s->tunnel && x->work->head->status < 300 && is_event_stream(x);
+    s->unsure = may_be_events(x);
+    s->events = s->unsure || (!s->tunnel && x->work->head->status < 300 &&
+                              is_event_stream(x));
     buf_init(&s->tail, EVENT_MAX);
     if (!s->events)
         return;
@@ -482,7 +546,8 @@ bool stream_start(struct exchange *x)
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         return false;
     }
-    length = is_event_stream(x) ? -1 : x->work->head->length;
+    length =
+        is_event_stream(x) || may_be_events(x) ? -1 : x->work->head->length;
     if (heads_relayed(x, length, &head) != ERR_OK) {
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         return false;

@@ -30,6 +30,7 @@ struct stream {
     struct event timer; /* pings, and the wait for the end */
     bool timer_on;      /* <timer> was set up */
     bool events;        /* an event stream whose shape we know */
+    bool unsure;        /* <events>, unless the first bytes say otherwise */
     bool tunnel;        /* after a 101 */
     bool paused;        /* the producer waits for resume() */
     bool ended;         /* nothing more is taken from the producer */

@@ -450,6 +450,65 @@ describe('model rename, both ways', GATE_ONLY, () => {
     assert.equal(row.reason, 'up_error_event');
   });
 
+  const UNSAID = [undefined, 'text/plain; charset=utf-8',
+    'Application/Octet-Stream'];
+  const typed = (said, type) => {
+    const plan = Plan.bytes(said, type ?? 'x/y');
+    if (!type)
+      plan.headers = plan.headers.filter(([n]) => !/^content-type$/i.test(n));
+    return plan;
+  };
+
+  test('a stream whose type is not said is read as one', async () => {
+    const said = (model) => `data: {"model":"${model}","choices":[{"index":` +
+      '0,"delta":{"content":"x"},"finish_reason":"stop"}],"usage":' +
+      '{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}\n\n' +
+      'data: [DONE]\n\n';
+    for (const type of UNSAID) {
+      for (const start of ['', ': hi\n\n', '\r\n \n']) {
+        for (const n of [0, 1]) {
+          rig.up.script({ plan: () => typed(start + said('gpt-5-mini'), type),
+            ...(n ? { fault: 'split', n } : {}) });
+          const r = await post('/v1/chat/completions',
+            chatBody({ model: 'fast', stream: true }));
+          assert.equal(r.header('content-type') ?? undefined, type);
+          assert.equal(r.text, start + said('fast'));
+          const row = await rig.gate.accessRow('usage read',
+            (x) => x.id === r.header('x-request-id'));
+          assert.deepEqual([row.output_tokens, row.usage_source],
+            [5, 'upstream']);
+        }
+      }
+    }
+  });
+
+  test('a stream whose type is not said does not end unseen', async () => {
+    const said = 'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n';
+    for (const type of UNSAID) {
+      rig.up.script({ plan: () => typed(said, type) });
+      const r = await post('/v1/chat/completions', chatBody({ stream: true }));
+      assert.ok(r.text.startsWith(said));
+      assert.match(r.text.slice(said.length), /^data: \{"error":/);
+    }
+  });
+
+  test('what is no event stream passes as it came', async () => {
+    const bodies = ['{"model":"gpt-5-mini"}', '\n [1]', 'Hello, you',
+      '<html>\n\n</html>', 'dat\u0000', 'x'];
+    for (const type of [...UNSAID, 'audio/mpeg', 'image/png', 'text/html']) {
+      for (const said of bodies) {
+        for (const n of said === 'dat\u0000' ? [0] : [0, 1]) {
+          rig.up.script({ plan: () => typed(said, type),
+            ...(n ? { fault: 'split', n } : {}) });
+          const r = await post('/v1/chat/completions',
+            chatBody({ model: 'fast', stream: true }));
+          assert.equal(r.text, said, `${type}`);
+          assert.ok(r.complete);
+        }
+      }
+    }
+  });
+
   test('a long stream is renamed to its end', async () => {
     const event = 'data: {"model":"gpt-5-mini","choices":[{"index":0,' +
       '"delta":{"content":"x"},"finish_reason":null}]}\n\n';
