@@ -328,7 +328,7 @@ enum err jsplice_rename_reply(struct jsplice *s, const struct jscan *reply,
 
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         const struct jmember *m = &reply->m[places[i]];
-        if (m->type != JT_STRING)
+        if (m->type != JT_STRING || str_eq(m->value, STR("\"\"")))
             continue;
         enum err e = jsplice_replace(s, m->value, quoted);
         if (e != ERR_OK)

@@ -74,7 +74,7 @@ enum err jsplice_rename(struct jsplice *s, const struct jmember *m,
 
 /* Put <quoted>, a JSON string, in the place of every model's name of a scanned
  * reply or event: `model`, `response.model`, `message.model`, where each is a
- * string. <renamed_out> tells how many. ERR_FULL. */
+ * string that is not empty. <renamed_out> tells how many. ERR_FULL. */
 enum err jsplice_rename_reply(struct jsplice *s, const struct jscan *reply,
                               struct str quoted,
                               unsigned *renamed_out) MUST_CHECK;

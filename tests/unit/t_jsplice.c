@@ -276,6 +276,9 @@ static void every_model_of_a_reply_is_renamed(void **state)
          "{\"type\":\"message_start\",\"message\":{\"model\":\"us\"}}", 1},
         {"{\"type\":\"ping\"}", "{\"type\":\"ping\"}", 0},
         {"{\"model\":null}", "{\"model\":null}", 0},
+        {"{\"model\":\"\"}", "{\"model\":\"\"}", 0},
+        {"{\"model\":\"\",\"message\":{\"model\":\"up\"}}",
+         "{\"model\":\"\",\"message\":{\"model\":\"us\"}}", 1},
     };
     struct work *w = *state;
 
