@@ -205,9 +205,8 @@ static const char *text_fault(enum opt_type t, struct str s)
     case OPT_NAME:
         return is_name(s) ? NULL : "1 to 64 letters, digits, '.', '_' or '-'";
     case OPT_TEXT:
-        return s.len > 0 && s.len <= TEXT_LEN_MAX && conf_parse_is_visible(s)
-                   ? NULL
-                   : "plain characters without spaces";
+        return s.len > 0 && s.len <= TEXT_LEN_MAX ? NULL
+                                                  : "1 to 1024 bytes of text";
     case OPT_PATH:
         return is_path(s) ? NULL : "an absolute path: /...";
     case OPT_ACCESS:

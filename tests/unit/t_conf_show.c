@@ -40,7 +40,8 @@ static const char rich[] =
     "    proxy: 'http://u:hunter2@h:1'\n"
     "  - {name: b, base_url: 'https://h', api_keys: [env:A, hunter2],\n"
     "     models: [], headers: {X-Env: env:B}}\n"
-    "routes: [{model: m, targets: [{upstream: a, weight: 2}],\n"
+    "routes: [{model: m, targets: [{upstream: a, weight: 2,\n"
+    "  model: \"m\xc3\xb6\xe6\xa8\xa1 4 o\"}],\n"
     "          fallbacks: [n]}, {model: n, targets: [{upstream: b}]}]\n"
     "cluster: {redis: 'redis://:hunter2@h'}\n";
 
