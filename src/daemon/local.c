@@ -197,7 +197,7 @@ static enum err put_ids(struct model_list *l)
 static void model_list_init(struct model_list *l, struct exchange *x)
 {
     *l = (struct model_list){.x = x, .out = &x->local.body};
-    l->anthropic = http1_find(&x->in->head, STR("anthropic-version")) != NULL;
+    l->anthropic = x->in->ep.shape == ENDPOINT_SHAPE_ANTHROPIC;
 }
 
 static void answer_models(struct exchange *x)

@@ -224,12 +224,22 @@ static bool is_listener_right(const struct exchange *x, const struct conn *c)
     }
 }
 
+/* Both dialects ask for models by one URL; a header tells them apart. */
+static bool is_anthropic_list(const struct request *in)
+{
+    return (in->ep.row->kind == ENDPOINT_MODELS ||
+            in->ep.row->kind == ENDPOINT_MODEL) &&
+           http1_find(&in->head, STR("anthropic-version")) != NULL;
+}
+
 /* Find the endpoint; ERR_OK when there is one. */
 static enum err classify(struct exchange *x, const struct conn *c)
 {
     struct request *in = x->in;
     enum err e = endpoint_lookup(in->head.method, in->head.path, &in->ep);
 
+    if (is_anthropic_list(in))
+        in->ep.shape = ENDPOINT_SHAPE_ANTHROPIC;
     if (e == ERR_OK && !is_listener_right(x, c))
         e = ERR_UNKNOWN_URL;
     return e;

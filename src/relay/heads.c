@@ -23,8 +23,7 @@ enum err heads_own(struct exchange *x, struct reply_head *out)
 {
     enum err e = ADD(out, x, "x-request-id", str_from(x->name));
 
-    if (e == ERR_OK && x->in->ep.row &&
-        x->in->ep.row->shape == ENDPOINT_SHAPE_ANTHROPIC)
+    if (e == ERR_OK && x->in->ep.shape == ENDPOINT_SHAPE_ANTHROPIC)
         e = ADD(out, x, "request-id", str_from(x->name));
     return e;
 }

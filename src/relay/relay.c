@@ -29,7 +29,7 @@ static void send_whole(struct exchange *x, const struct reply_head *head,
 static enum verdict send_error(struct exchange *x)
 {
     struct err_reply r = {
-        .shape = x->in->ep.row ? x->in->ep.row->shape : ENDPOINT_SHAPE_OPENAI,
+        .shape = x->in->ep.shape,
         .code = x->fail.err,
         .message = x->fail.text,
         .param = str_from(x->fail.param),

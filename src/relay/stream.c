@@ -210,7 +210,7 @@ static void put_error_event(struct stream *s)
 {
     struct exchange *x = s->x;
     struct err_reply r = {
-        .shape = x->in->ep.row->shape,
+        .shape = x->in->ep.shape,
         .code = x->fail.err,
         .message = x->fail.text,
         .request_id = str_from(x->name),
@@ -437,7 +437,7 @@ static void put_ping(struct stream *s)
     enum err e;
 
     buf_init(&b, 1024);
-    if (x->in->ep.row->shape == ENDPOINT_SHAPE_ANTHROPIC)
+    if (x->in->ep.shape == ENDPOINT_SHAPE_ANTHROPIC)
         e = sse_put(&b, STR("ping"), STR("{\"type\": \"ping\"}"));
     else if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && s->noop.len > 0)
         e = sse_put(&b, STR(""), s->noop);

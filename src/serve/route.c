@@ -144,7 +144,7 @@ static const struct conf_upstream *passthrough_upstream(
     const struct conf_upstream *named =
         c->passthrough >= 0 ? &c->upstreams[c->passthrough] : NULL;
 
-    if (x->in->ep.row->shape != ENDPOINT_SHAPE_ANTHROPIC)
+    if (x->in->ep.shape != ENDPOINT_SHAPE_ANTHROPIC)
         return named;
     if (named && named->dialect == CONF_DIALECT_ANTHROPIC)
         return named;

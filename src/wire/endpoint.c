@@ -520,6 +520,7 @@ enum err endpoint_lookup(enum http1_method method, struct str path,
     }
     if (e == ERR_UNKNOWN_URL)
         match = (struct endpoint_match){.row = &rows[ENDPOINT_UNKNOWN]};
+    match.shape = match.row->shape;
     *out = match;
     return e;
 }

@@ -123,9 +123,10 @@ struct endpoint_match {
                         * the row says ENDPOINT_MODEL_PATH, a model is to be
                         * deleted, or <azure> holds; then it goes before any
                         * name in the body. */
-    bool azure;        /* came by /openai/deployments/{model}/... */
-    bool upload;       /* takes files of any size and no model: its forms are
-                        * never held, whatever the method */
+    enum endpoint_shape shape; /* the row's, until a caller knows better */
+    bool azure;                /* came by /openai/deployments/{model}/... */
+    bool upload; /* takes files of any size and no model: its forms are
+                  * never held, whatever the method */
 };
 
 /* The row of <kind>. */

@@ -348,6 +348,19 @@ describe('openai errors: tollgate\'s own refusals', GATE_ONLY, () => {
     assert.equal(rig.up.hits, 0);
   });
 
+  test('a model asked for as Anthropic\'s clients do is missed as theirs',
+    GATE_ONLY, async () => {
+      for (const [key, type] of [[rig.key, 'not_found_error'],
+        ['sk-tg-wrong', 'authentication_error']]) {
+        const k = await fetch(`${rig.origin}/v1/models/${'x'.repeat(600)}`, {
+          headers: { 'x-api-key': key, 'anthropic-version': '2023-06-01' } });
+        const e = await k.json();
+        assert.equal(e.type, 'error');
+        assert.equal(e.error.type, type);
+        assert.ok(k.headers.get('request-id'));
+      }
+    });
+
   test('Anthropic\'s route answers errors in Anthropic\'s shape',
     async () => {
       const r = await fetch(`${rig.origin}/v1/messages`, {
