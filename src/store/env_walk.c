@@ -208,11 +208,13 @@ enum err env_walk(const struct env_opts *opts, const char *path,
     }
     buf_init(&said, 4096);
     const enum err err = child_finish(&child, &said);
+    const struct str cause =
+        said.len > 0 ? buf_str(&said) : STR("its pages cannot be read");
     if (err != ERR_OK)
         env_say(why,
                 "%s %s is damaged: %.*s; put back a copy of it, or move the "
                 "directory away to begin anew",
-                opts->what, path, STR_ARG(buf_str(&said)));
+                opts->what, path, STR_ARG(cause));
     buf_fini(&said);
     return err;
 }
