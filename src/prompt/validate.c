@@ -27,6 +27,11 @@ static const char *dup_name(struct exchange *x, const struct jscan *scan)
 static enum verdict refuse_json(struct exchange *x, const struct jscan *scan,
                                 enum err e)
 {
+    if (e == ERR_BAD_PARAM && !scan->dup_key.p)
+        return exchange_fail(x, ERR_BAD_JSON,
+                             "The request body has too many members, at byte "
+                             "%zu; one object may have %d.",
+                             scan->err_at, JSCAN_KEYS_MAX);
     if (e == ERR_BAD_PARAM)
         return exchange_fail_param(x, ERR_BAD_JSON, dup_name(x, scan),
                                    "The request body has an ambiguous member "

@@ -317,6 +317,17 @@ describe('openai errors: tollgate\'s own refusals', GATE_ONLY, () => {
       assert.equal(rig.up.hits, 0);
     });
 
+  test('too many members are told as such', async () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 2000 }, (_, i) => [`k${i}`, 1]));
+    const r = await rig.fetch('/v1/chat/completions', { json: many });
+    assert.equal(r.status, 400);
+    const { error } = await r.json();
+    assert.match(error.message, /too many members/);
+    assert.doesNotMatch(error.message, /ambiguous/);
+    assert.equal(rig.up.hits, 0);
+  });
+
   test('two Content-Types are 400: which one would be read?', async () => {
     for (const path of ['/v1/images/edits', '/v1/nobody/knows']) {
       const r = await rawRequest(rig.address, requestBytes('POST', path,
