@@ -75,10 +75,10 @@ struct conf_listen {
 
 /* Bounds on what clients may take. */
 struct conf_limits {
-    uint64_t body_bytes;         /* largest request body, 64 MiB */
-    int64_t header_timeout_ms;   /* first byte to end of head, 10 s */
-    int64_t idle_timeout_ms;     /* between requests, 75 s */
-    int64_t write_stall_ms;      /* reply makes no progress, 60 s; 0 = never */
+    uint64_t body_bytes;       /* largest request body, 64 MiB */
+    int64_t header_timeout_ms; /* first byte, or accept, to end of head, 10 s */
+    int64_t idle_timeout_ms;   /* between requests, 75 s */
+    int64_t write_stall_ms;    /* reply makes no progress, 60 s; 0 = never */
     uint64_t body_min_rate_bps;  /* bytes/s after the grace, 1 KiB; 0 = off */
     int64_t body_grace_ms;       /* before the rate counts, 10 s */
     uint64_t header_bytes;       /* request line and fields, 32 KiB */

@@ -84,7 +84,8 @@ const struct opt conf_opts[] = {
  .def = "64MiB", .help = "largest request body"},
 {"limits.header_timeout", OPT_DURATION, 0, C(limits.header_timeout_ms),
  IN(100, HOUR), .def = "10s",
- .help = "first byte of a request to the end of its header"},
+ .help = "first byte of a request (or a new connection) to the end of its "
+         "header"},
 {"limits.idle_timeout", OPT_DURATION, 0, C(limits.idle_timeout_ms),
  IN(100, DAY), .def = "75s", .help = "between requests of a connection"},
 {"limits.connections", OPT_COUNT, 0, C(limits.connections), IN(1, 10000000),

@@ -22,7 +22,7 @@
 #include "serve/target.h"
 #include "upstream/upstream.h"
 
-static void raise_fd_limit(const struct conf *c)
+static void raise_fd_limit(void)
 {
     struct rlimit rl;
 
@@ -31,13 +31,6 @@ static void raise_fd_limit(const struct conf *c)
     rl.rlim_cur = rl.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &rl) != 0)
         log_warn(LOG_MAIN, "cannot raise the limit on open files");
-    if (rl.rlim_cur != RLIM_INFINITY && c->limits.connections * 2 > rl.rlim_cur)
-        log_warn(LOG_MAIN,
-                 "the limit on open files is low for limits.connections, which "
-                 "may take three quarters of it: limit=%llu connections=%llu; "
-                 "raise it with ulimit -n",
-                 (unsigned long long)rl.rlim_cur,
-                 (unsigned long long)c->limits.connections);
 }
 
 static unsigned worker_count(const struct conf *c)
@@ -119,7 +112,7 @@ bool daemon_start(struct daemon *d)
     d->start_mono_ms = clock_mono_ms();
     d->start_wall_ms = clock_wall_ms();
     d->n_listen = d->conf->n_listen;
-    raise_fd_limit(d->conf);
+    raise_fd_limit();
     if (front_net_open(d->conf, worker_count(d->conf), &d->net) != ERR_OK)
         return false;
     if (!start_ledger(d) || !start_services(d) || !start_workers(d))

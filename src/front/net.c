@@ -249,8 +249,9 @@ static enum err unix_open(struct front_net *net, struct net_socket *s,
  * second descriptor for its upstream: clients get three quarters, since most of
  * them idle or read slowly what is here already, and never all, since the last
  * ones let in would leave none to serve anybody with. Those that are to read
- * why they are refused get a little of their own. */
-static void descriptors_share(struct front_net *net)
+ * why they are refused get a little of their own. Warns when that is less than
+ * the <wanted> connections. */
+static void descriptors_share(struct front_net *net, uint64_t wanted)
 {
     struct rlimit rl;
     uint64_t most, own, spare;
@@ -267,6 +268,13 @@ static void descriptors_share(struct front_net *net)
     net->conns_most = spare / 4 * 3;
     if (net->conns_most < rl.rlim_cur / 4 + 1)
         net->conns_most = rl.rlim_cur / 4 + 1;
+    if (net->conns_most < wanted)
+        log_warn(LOG_NET,
+                 "the limit on open files is low for limits.connections: "
+                 "limit=%llu connections=%llu let_in=%llu; raise it with "
+                 "ulimit -n",
+                 (unsigned long long)rl.rlim_cur, (unsigned long long)wanted,
+                 (unsigned long long)net->conns_most);
 }
 
 /* ---- the whole ---------------------------------------------------------- */
@@ -319,7 +327,7 @@ enum err front_net_open(const struct conf *c, unsigned n_workers,
         return ERR_NOMEM;
     pthread_mutex_init(&net->lock, NULL);
     net->n_workers = n_workers;
-    descriptors_share(net);
+    descriptors_share(net, c->limits.connections);
     net->sockets = calloc(c->n_listen + 1, sizeof(*net->sockets));
     net->stats = calloc(n_workers, sizeof(*net->stats));
     net->by_address = calloc(NET_ADDRESS_SLOTS, sizeof(*net->by_address));

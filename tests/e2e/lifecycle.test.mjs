@@ -177,6 +177,17 @@ describe('command line', GATE_ONLY, () => {
 });
 
 describe('start', GATE_ONLY, () => {
+  test('fewer open files than connections need: a warning with the figures',
+    () => withFile('', async (file, dir) => {
+      fs.writeFileSync(file, 'listen: [{address: "127.0.0.1:0"}]\n' +
+        `state_dir: ${dir}/state\nlimits: {connections: 40}\nworkers: 1\n`);
+      const r = await runProgram('sh', ['-c', 'ulimit -n 100; ' +
+        `"${program('tollgate')}" -c ${file} & p=$!; ` +
+        `until [ -S ${dir}/state/control.sock ] || ! kill -0 $p; ` +
+        'do sleep 0.1; done; kill $p; wait $p']);
+      assert.match(r.stderr, /limit=100 connections=40 let_in=26/);
+    }));
+
   test('first start: tells how to make a key', async () => {
     const gate = await startTollgate({});
     try {
