@@ -356,6 +356,25 @@ static void streamed_body_has_back_pressure(void **state)
     rig_free(r);
 }
 
+/* A long stream that its client drains slowly wakes its stage very often. */
+static void wakes_are_not_counted(void **state)
+{
+    struct rig *r = rig_new(NULL, NULL);
+    struct cli c;
+
+    (void)state;
+    cli_open(&c, r, 0);
+    cli_send(&c, GET("open"));
+    RIG_UNTIL(r, r->x != NULL);
+    for (int i = 0; i < 2 * EXCHANGE_MAX_STEPS; i++)
+        exchange_wake(r->x, WAKE_DRAINED);
+    r->x->client->ops->finish(r->x->client);
+    exchange_wake(r->x, WAKE_END);
+    cli_expect(&c, "\r\n0\r\n\r\n");
+    cli_close(&c);
+    rig_free(r);
+}
+
 static void open_reply_is_chunked_or_closed(void **state)
 {
     struct rig *r = rig_new(NULL, NULL);
@@ -534,6 +553,7 @@ int main(void)
         cmocka_unit_test(collected_body_is_bounded),
         cmocka_unit_test(all_bodies_together_are_bounded),
         cmocka_unit_test(streamed_body_has_back_pressure),
+        cmocka_unit_test(wakes_are_not_counted),
         cmocka_unit_test(open_reply_is_chunked_or_closed),
         cmocka_unit_test(http_1_0_is_kept_when_asked),
         cmocka_unit_test(head_has_no_body),
