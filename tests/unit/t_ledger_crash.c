@@ -61,12 +61,14 @@ static void journals_of_a_killed_process_are_folded_once(void **state)
 {
     struct fixture *f = *state;
 
-    f->opts.group_ms = 60000; /* nothing reaches the database before */
+    f->opts.group_ms = 60000; /* hardly anything is folded before */
     put_and_die(f, 500);
     assert_int_equal(count_files(f->dir, ".journal"), 1);
     open_ledger(f);
     open_seat(f);
-    assert_int_equal(ledger_stats(f->ledger).rows_replayed, 500);
+    /* On a loaded machine the writer may be woken before its time and fold
+     * some rows while the child still puts others: each counts once. */
+    assert_true(ledger_stats(f->ledger).rows_replayed <= 500);
     assert_int_equal(total(f).requests, 500);
     assert_int_equal(count_files(f->dir, ".journal"), 1); /* our own */
     close_all(f);
