@@ -118,7 +118,7 @@ static void pool_settle(struct upstream_pool *p)
     for (;;) {
         struct xfer *xf = TAILQ_FIRST(&p->todo);
 
-        if (!xf || (n == 0 && !(xf->todo & XFER_TODO_DROP)))
+        if (!xf || (n == 0 && !(xf->todo & XFER_WORK_DROP)))
             break;
         if (n > 0)
             n--;

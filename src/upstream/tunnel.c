@@ -49,7 +49,7 @@ struct tunnel {
 static void tunnel_fail(struct xfer *xf, enum err err, const char *text)
 {
     xfer_fail(xf, err, text);
-    xfer_put_off(xf, XFER_TODO_END);
+    xfer_put_off(xf, XFER_WORK_END);
 }
 
 /* --- the request -------------------------------------------------------- */
@@ -130,7 +130,7 @@ static void tunnel_finish(struct xfer *xf)
     xf->tunnel->finished = true;
     event_del(&xf->tunnel->readable);
     if (!xf->write_paused)
-        xfer_put_off(xf, XFER_TODO_END);
+        xfer_put_off(xf, XFER_WORK_END);
 }
 
 static void take_reply(struct xfer *xf, struct str bytes)
@@ -395,7 +395,7 @@ void tunnel_begin(struct xfer *xf)
     if (curl_easy_getinfo(xf->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
         fd == CURL_SOCKET_BAD) {
         xfer_fail(xf, ERR_UP_RESET, "the connection was lost at once");
-        xfer_put_off(xf, XFER_TODO_END);
+        xfer_put_off(xf, XFER_WORK_END);
         return;
     }
     event_assign(&t->readable, p->w->base, fd, EV_READ | EV_PERSIST,
@@ -425,7 +425,7 @@ static void tunnel_resume(struct xfer *xf)
     if (xf->write_paused || xf->fail != ERR_OK)
         return;
     if (t->finished) {
-        xfer_put_off(xf, XFER_TODO_END);
+        xfer_put_off(xf, XFER_WORK_END);
         return;
     }
     if (event_add(&t->readable, NULL) != 0)

@@ -191,10 +191,10 @@ void xfer_done(struct xfer *xf, CURLcode code)
 
 /* --- work --------------------------------------------------------------- */
 
-void xfer_put_off(struct xfer *xf, enum xfer_todo what)
+void xfer_put_off(struct xfer *xf, enum xfer_later what)
 {
     xf->todo |= (unsigned)what;
-    pool_defer(xf->pool, xf, what == XFER_TODO_DROP);
+    pool_defer(xf->pool, xf, what == XFER_WORK_DROP);
 }
 
 static void xfer_add(struct xfer *xf)
@@ -218,7 +218,7 @@ static void xfer_add(struct xfer *xf)
     xf->in_multi = mc == CURLM_OK;
     if (mc != CURLM_OK) {
         xfer_fail(xf, ERR_NOMEM, "libcurl takes no more transfers");
-        xfer_put_off(xf, XFER_TODO_END);
+        xfer_put_off(xf, XFER_WORK_END);
     }
     pool_leave(p);
 }
@@ -237,7 +237,7 @@ static void xfer_unpause(struct xfer *xf)
                                       (xf->read_paused ? CURLPAUSE_SEND : 0));
     if (code != CURLE_OK && code != CURLE_BAD_FUNCTION_ARGUMENT) {
         xfer_judge(xf, code);
-        xfer_put_off(xf, XFER_TODO_END);
+        xfer_put_off(xf, XFER_WORK_END);
     }
     pool_leave(p);
 }
@@ -245,7 +245,7 @@ static void xfer_unpause(struct xfer *xf)
 void xfer_socket_closed(struct xfer *xf)
 {
     if (xf->state == XFER_CONNECT)
-        xfer_put_off(xf, XFER_TODO_KICK);
+        xfer_put_off(xf, XFER_WORK_KICK);
 }
 
 /* When an address refuses, libcurl picks the next one of its family but opens
@@ -269,20 +269,20 @@ void xfer_work(struct xfer *xf)
     unsigned todo = xf->todo;
 
     xf->todo = 0;
-    if (todo & XFER_TODO_DROP) {
+    if (todo & XFER_WORK_DROP) {
         xfer_drop(xf);
-    } else if (todo & XFER_TODO_END) {
+    } else if (todo & XFER_WORK_END) {
         xfer_end(xf);
-    } else if (todo & XFER_TODO_ADD) {
+    } else if (todo & XFER_WORK_ADD) {
         xfer_add(xf);
-    } else if (todo & XFER_TODO_KICK) {
+    } else if (todo & XFER_WORK_KICK) {
         xfer_kick(xf);
     } else if (xf->tunnel) {
-        tunnel_work(xf, (todo & XFER_TODO_RESUME) != 0);
+        tunnel_work(xf, (todo & XFER_WORK_RESUME) != 0);
     } else {
-        if (todo & XFER_TODO_RESUME)
+        if (todo & XFER_WORK_RESUME)
             xf->write_paused = false;
-        if (todo & XFER_TODO_UPLOAD)
+        if (todo & XFER_WORK_UPLOAD)
             xf->read_paused = false;
         xf->last_us = clock_mono_us();
         xfer_arm(xf);
@@ -294,7 +294,7 @@ void xfer_work(struct xfer *xf)
 
 static void xfer_resume(struct producer *pr)
 {
-    xfer_put_off((struct xfer *)pr, XFER_TODO_RESUME);
+    xfer_put_off((struct xfer *)pr, XFER_WORK_RESUME);
 }
 
 static void xfer_body_ready(struct producer *pr)
@@ -302,7 +302,7 @@ static void xfer_body_ready(struct producer *pr)
     struct xfer *xf = (struct xfer *)pr;
 
     if (xf->read_paused || xf->tunnel)
-        xfer_put_off(xf, XFER_TODO_UPLOAD);
+        xfer_put_off(xf, XFER_WORK_UPLOAD);
 }
 
 static void xfer_redirect(struct producer *pr, struct sink *s)
@@ -318,7 +318,7 @@ static void xfer_cancel(struct producer *pr)
     if (xf->pool->in_curl > 0 && xf->in_multi) {
         xf->sink = NULL;
         xfer_fail(xf, ERR_CLOSED, "cancelled");
-        xfer_put_off(xf, XFER_TODO_DROP);
+        xfer_put_off(xf, XFER_WORK_DROP);
         return;
     }
     xfer_drop(xf);
@@ -358,7 +358,7 @@ void xfer_resolved(struct xfer *xf, struct addrs *addrs)
     else
         xfer_fail(xf, ERR_UP_UNAVAILABLE, "the host name has no address");
     xfer_enter(xf, XFER_READY);
-    xfer_put_off(xf, xf->fail == ERR_OK ? XFER_TODO_ADD : XFER_TODO_END);
+    xfer_put_off(xf, xf->fail == ERR_OK ? XFER_WORK_ADD : XFER_WORK_END);
 }
 
 /* Find an address, or begin to. */
@@ -370,7 +370,7 @@ static void xfer_resolve(struct xfer *xf)
 
     if (xf->host.len == 0 || resolve_is_literal(xf->host)) {
         xfer_enter(xf, XFER_READY);
-        xfer_put_off(xf, XFER_TODO_ADD);
+        xfer_put_off(xf, XFER_WORK_ADD);
         return;
     }
     err = resolver_lookup(p->resolver, xf->host, &p->answers, &addrs);
@@ -441,7 +441,7 @@ static void xfer_launch(struct xfer *xf, const struct xfer_spec *spec)
         return;
     }
     xfer_fail(xf, err, "the request could not be set up");
-    xfer_put_off(xf, XFER_TODO_END);
+    xfer_put_off(xf, XFER_WORK_END);
 }
 
 struct producer *xfer_start(struct upstream_pool *p, struct exchange *x,
@@ -469,7 +469,7 @@ struct producer *tunnel_start(struct upstream_pool *p, struct exchange *x,
         xfer_launch(xf, spec);
     } else {
         xfer_fail(xf, err, "the upgrade request could not be made");
-        xfer_put_off(xf, XFER_TODO_END);
+        xfer_put_off(xf, XFER_WORK_END);
     }
     return &xf->producer;
 }

@@ -29,13 +29,13 @@ enum xfer_state {
 };
 
 /* Work put off until libcurl has returned. */
-enum xfer_todo {
-    XFER_TODO_ADD = 1,    /* hand it to libcurl */
-    XFER_TODO_RESUME = 2, /* the sink takes bytes again */
-    XFER_TODO_UPLOAD = 4, /* there are more body bytes to send */
-    XFER_TODO_END = 8,    /* <fail> says why */
-    XFER_TODO_DROP = 16,  /* cancelled */
-    XFER_TODO_KICK = 32,  /* its connection attempt failed, on to the next */
+enum xfer_later {
+    XFER_WORK_ADD = 1,    /* hand it to libcurl */
+    XFER_WORK_RESUME = 2, /* the sink takes bytes again */
+    XFER_WORK_UPLOAD = 4, /* there are more body bytes to send */
+    XFER_WORK_END = 8,    /* <fail> says why */
+    XFER_WORK_DROP = 16,  /* cancelled */
+    XFER_WORK_KICK = 32,  /* its connection attempt failed, on to the next */
 };
 
 /* Bounds on the head of a reply. */
@@ -72,7 +72,7 @@ struct xfer {
     struct tunnel *tunnel;          /* arena; NULL: an ordinary transfer */
     struct event timer;
     enum xfer_state state;
-    unsigned todo; /* enum xfer_todo bits */
+    unsigned todo; /* enum xfer_later bits */
     bool queued;   /* on pool->todo */
     bool in_multi;
     bool write_paused; /* the sink has enough */
@@ -132,7 +132,7 @@ void xfer_end(struct xfer *xf);
 void xfer_drop(struct xfer *xf);
 
 /* Have xfer_work() do <what> once libcurl has returned. */
-void xfer_put_off(struct xfer *xf, enum xfer_todo what);
+void xfer_put_off(struct xfer *xf, enum xfer_later what);
 
 /* Set <state>, note progress and set the timer for its deadline. */
 void xfer_enter(struct xfer *xf, enum xfer_state state);

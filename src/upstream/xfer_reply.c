@@ -140,7 +140,7 @@ static size_t on_head_end(struct xfer *xf, size_t n)
     /* libcurl stops an upload that is refused, but for as long as the upload
      * is paused it does not see the end of the reply. */
     if (xf->read_paused && head->status >= 300)
-        xfer_put_off(xf, XFER_TODO_UPLOAD);
+        xfer_put_off(xf, XFER_WORK_UPLOAD);
     xfer_enter(xf, XFER_BODY);
     if (xf->sink)
         xf->sink->ops->head(xf->sink, head);
