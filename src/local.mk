@@ -3,6 +3,7 @@ include src/ctl/local.mk
 include src/daemon/local.mk
 include src/serve/local.mk
 include src/upstream/local.mk
+include src/engine/local.mk
 include src/front/local.mk
 include src/admit/local.mk
 include src/prompt/local.mk
@@ -12,8 +13,10 @@ include src/settle/local.mk
 include src/exchange/local.mk
 include src/account/local.mk
 include src/store/local.mk
+include src/token/local.mk
 include src/wire/local.mk
 include src/conf/local.mk
+include kernels/local.mk
 include src/base/local.mk
 
 # Who may include whom; read by `make lint`.
@@ -24,6 +27,7 @@ EXTRA_DIST += \
     src/conf/includes.allow \
     src/ctl/includes.allow \
     src/daemon/includes.allow \
+    src/engine/includes.allow \
     src/exchange/includes.allow \
     src/front/includes.allow \
     src/prompt/includes.allow \
@@ -32,5 +36,6 @@ EXTRA_DIST += \
     src/serve/includes.allow \
     src/settle/includes.allow \
     src/store/includes.allow \
+    src/token/includes.allow \
     src/upstream/includes.allow \
     src/wire/includes.allow

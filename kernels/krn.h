@@ -1,0 +1,227 @@
+/* krn.h - The engine's device interface: memory, weights and the operations of
+ * a transformer, the same for every backend. The header is complete: it needs
+ * nothing of src/. Backends: "cpu" (run-time dispatch over instruction sets)
+ * and "ref" (portable scalar C, the oracle of the others).
+ *
+ * One thread drives a context; operations are queued in order and may be
+ * asynchronous: inputs must live, and outputs may be read on the host, only
+ * after krn_sync(). Pointers to numbers are addresses of the context's memory
+ * (krn_alloc); for "cpu" and "ref" that is plain host memory.
+ *
+ * Numerics. Every element of every output is computed in an order of its own
+ * that depends on its row alone: never on how many rows a call has, on which
+ * place a row has among them, on how a prompt is cut into calls, or on the
+ * number of threads. "cpu" and "ref" agree bit for bit. NaN and infinity in
+ * weights pass through as arithmetic gives them. */
+#ifndef TG_KRN_H
+#define TG_KRN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Element types. Blocks are those of GGUF: Q8_0 and Q4_0 have 32 elements a
+ * block, the K types 256. */
+enum krn_dtype {
+    KRN_F32 = 0,
+    KRN_F16,
+    KRN_BF16,
+    KRN_Q8_0,
+    KRN_Q4_0,
+    KRN_Q4_K,
+    KRN_Q5_K,
+    KRN_Q6_K,
+    KRN_DTYPE_COUNT
+};
+
+/* What an operation answers; KRN_OK is 0. */
+enum krn_status {
+    KRN_OK = 0,
+    KRN_NOMEM,       /* no memory on the device or the host */
+    KRN_BAD_SHAPE,   /* shapes do not fit; nothing was done */
+    KRN_UNSUPPORTED, /* this backend has no such type or feature */
+    KRN_DEVICE,      /* the device failed; the context is of no use any more */
+};
+
+#define KRN_MUST_CHECK __attribute__((warn_unused_result))
+
+/* Tokens of a page of keys and values on the CPU. */
+#define KRN_PAGE_TOKENS 16
+
+struct krn_ctx;
+struct krn_weight;
+
+/* How to open a context. Zeroed members take the defaults. */
+struct krn_opts {
+    const char *device; /* "cpu" (NULL), "ref" */
+    unsigned threads;   /* 0 = one for each core of the affinity mask */
+    int nice;           /* added to the niceness of compute threads, 0..19; the
+                         * calling thread's own is left alone */
+    bool pin;           /* bind each compute thread to one core */
+    const char *isa;    /* highest instruction set to use: "avx2", "avx512",
+                         * "scalar"; NULL = the best that the CPU has */
+};
+
+/* Names, bytes and block lengths of a type; "" and 0 when out of range. */
+const char *krn_dtype_name(enum krn_dtype t);
+size_t krn_dtype_block(enum krn_dtype t); /* elements of a block */
+size_t krn_dtype_bytes(enum krn_dtype t); /* bytes of a block */
+
+/* Open a context. KRN_UNSUPPORTED: no such device or instruction set. */
+enum krn_status krn_open(const struct krn_opts *o,
+                         struct krn_ctx **out) KRN_MUST_CHECK;
+
+/* Free <c> and its threads; memory and weights must be freed before. NULL is
+ * fine. */
+void krn_close(struct krn_ctx *c);
+
+/* A name that changes whenever results may change in any bit: part of every
+ * key under which keys and values are kept: "cpu-f32-v1". Static. */
+const char *krn_numerics(const struct krn_ctx *c);
+
+/* What the context runs on, for people: "cpu avx2 2 threads". Owned by <c>. */
+const char *krn_describe(const struct krn_ctx *c);
+
+/* Compute threads, the calling one included. */
+unsigned krn_threads(const struct krn_ctx *c);
+
+/* --- memory ------------------------------------------------------------- */
+
+/* <bytes> of device memory, aligned to 64, not zeroed; NULL without memory.
+ * Pages are touched only when written, so that a large pool costs what is
+ * used of it. */
+void *krn_alloc(struct krn_ctx *c, size_t bytes);
+
+/* Free what krn_alloc() gave; NULL is fine. */
+void krn_free(struct krn_ctx *c, void *p);
+
+/* Copy <bytes> from the host to the device, or back; done on return. */
+enum krn_status krn_put(struct krn_ctx *c, void *dst, const void *host,
+                        size_t bytes) KRN_MUST_CHECK;
+enum krn_status krn_get(struct krn_ctx *c, void *host, const void *src,
+                        size_t bytes) KRN_MUST_CHECK;
+
+/* Wait until all operations are done. */
+enum krn_status krn_sync(struct krn_ctx *c) KRN_MUST_CHECK;
+
+/* --- weights ------------------------------------------------------------ */
+
+/* Take a matrix of <n_out> rows of <n_in> elements, row after row as the file
+ * has them, each row a whole number of blocks; repacked for the device in the
+ * same type, so that <rows> may be unmapped afterwards. Uses the compute
+ * threads. KRN_BAD_SHAPE: n_in is no whole number of blocks, or a size is 0. */
+enum krn_status krn_weight_load(struct krn_ctx *c, enum krn_dtype t,
+                                size_t n_out, size_t n_in, const void *rows,
+                                struct krn_weight **out) KRN_MUST_CHECK;
+
+/* Free <w>; NULL is fine. */
+void krn_weight_free(struct krn_ctx *c, struct krn_weight *w);
+
+/* Bytes of device memory that <w> takes. */
+size_t krn_weight_bytes(const struct krn_weight *w);
+
+/* --- operations --------------------------------------------------------- */
+
+/* One product of krn_linear(). */
+struct krn_out {
+    const struct krn_weight *w; /* (n_out, n_in) */
+    const float *bias;          /* (n_out) or NULL; added last */
+    float *y;                   /* (m, n_out) */
+    size_t ldy;                 /* floats from row to row, >= n_out */
+};
+
+/* For each of <n> outs: y = x * w^T + bias, all from one x (m, n_in) with rows
+ * <ldx> floats apart. All w have the same n_in. y may not overlap x.
+ * Float weights: n_in is cut every 256; in a cut one chain of fused multiply
+ * and add in ascending k from +0; cuts are added in ascending order.
+ * Q8_0, Q4_0: x is rounded per row and 32-block to int8 with an fp32 scale
+ * amax/127; the dot of a block is an exact integer; y = fmaf((float)dot * dw,
+ * dx, y) over ascending blocks from +0. K types: see kernels/ref/ref_linear.c.
+ * Errors: KRN_BAD_SHAPE, KRN_NOMEM. */
+enum krn_status krn_linear(struct krn_ctx *c, const float *x, size_t ldx,
+                           unsigned m, unsigned n,
+                           const struct krn_out *outs) KRN_MUST_CHECK;
+
+/* y (m, n_in) = the rows <ids> (m, host memory) of <w>, widened to f32 without
+ * rounding of other kinds than the type's own. KRN_BAD_SHAPE: an id is not a
+ * row. */
+enum krn_status krn_embed(struct krn_ctx *c, float *y,
+                          const struct krn_weight *w, const int32_t *ids,
+                          unsigned m) KRN_MUST_CHECK;
+
+/* y (m, n) = x / sqrt(mean(x^2) + eps) * gain (n); y may be x. Rows are <ldx>
+ * and <ldy> floats apart. */
+enum krn_status krn_rms_norm(struct krn_ctx *c, float *y, size_t ldy,
+                             const float *x, size_t ldx, const float *gain,
+                             unsigned m, unsigned n, float eps) KRN_MUST_CHECK;
+
+/* y (n) += x (n). */
+enum krn_status krn_add(struct krn_ctx *c, float *y, const float *x,
+                        size_t n) KRN_MUST_CHECK;
+
+/* y (n) = gate * sigmoid(gate) * up; y may be gate or up. */
+enum krn_status krn_silu_mul(struct krn_ctx *c, float *y, const float *gate,
+                             const float *up, size_t n) KRN_MUST_CHECK;
+
+/* Rotate heads in place. v: m rows <ld> floats apart, each n_head heads of
+ * d_head. cs: (m, n_rot / 2, 2) cosine and sine of each row's position, scaled
+ * already. <halves>: pairs are (i, i + n_rot/2), else (2i, 2i+1). n_rot is
+ * even, <= d_head; what is past n_rot stays. */
+enum krn_status krn_rope(struct krn_ctx *c, float *v, size_t ld, unsigned m,
+                         unsigned n_head, unsigned d_head, unsigned n_rot,
+                         const float *cs, bool halves) KRN_MUST_CHECK;
+
+/* A pool of pages of keys and values. A page holds KRN_PAGE_TOKENS positions
+ * of all layers: [layer][K | V][kv head][...]: K as [d_head][token], V as
+ * [token][d_head]; a whole page is one run of page_bytes. */
+struct krn_kv {
+    void *pages;          /* (n_pages, page_bytes), krn_alloc() */
+    enum krn_dtype dtype; /* KRN_F32, KRN_F16, KRN_BF16 */
+    unsigned n_pages;
+    unsigned n_layer;
+    unsigned n_kv_head;
+    unsigned d_head;
+};
+
+/* Bytes of one page of the shape given by <kv>. */
+size_t krn_kv_page_bytes(const struct krn_kv *kv);
+
+/* Which token each row of a batch is; host memory. Rows of one sequence have
+ * ascending positions but may have other rows between them. */
+struct krn_rows {
+    unsigned m;           /* rows */
+    const int32_t *seq;   /* (m) index of a row's sequence, 0 .. n_seq-1 */
+    const int32_t *pos;   /* (m) its absolute position, from 0 */
+    unsigned n_seq;       /* sequences */
+    const int32_t *table; /* (n_seq, max_pages) page of positions 16i..16i+15;
+                           * unused entries are -1 */
+    unsigned max_pages;
+};
+
+/* Write keys and values of <rows> into their pages for <layer>, rounded once
+ * to the pool's type. k, v: (m, n_kv_head, d_head), rows <ld> floats apart.
+ * KRN_BAD_SHAPE: a position has no page. */
+enum krn_status krn_kv_write(struct krn_ctx *c, const struct krn_kv *kv,
+                             unsigned layer, const struct krn_rows *rows,
+                             const float *k, const float *v,
+                             size_t ld) KRN_MUST_CHECK;
+
+/* Causal attention over the pages: row r sees positions 0 .. pos[r] of its
+ * sequence, its own included, which must have been written. q: (m, n_head,
+ * d_head), rows <ldq> floats apart; out: (m, n_head, d_head), rows <ldo>
+ * apart, may not overlap q. n_head % n_kv_head == 0; head h reads kv head
+ * h / (n_head / n_kv_head).
+ * Order: a score is one chain over d, times <scale>; the maximum of all scores
+ * of a row; e = exp(score - max), one polynomial; positions are cut every 256
+ * from 0; in a cut the sum of e and each out[d] are chains over ascending
+ * positions; cuts are added in ascending order; then out /= sum. */
+enum krn_status krn_attend(struct krn_ctx *c, const struct krn_kv *kv,
+                           unsigned layer, const struct krn_rows *rows,
+                           const float *q, size_t ldq, unsigned n_head,
+                           float scale, float *out, size_t ldo) KRN_MUST_CHECK;
+
+/* Copy whole pages: pool page <from> to pool page <to>. */
+enum krn_status krn_kv_copy(struct krn_ctx *c, const struct krn_kv *kv,
+                            unsigned to, unsigned from) KRN_MUST_CHECK;
+
+#endif

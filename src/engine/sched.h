@@ -1,0 +1,62 @@
+/* sched.h - The engine's own thread for one model: continuous batching over
+ * one graph. Decides who runs in the next step (decodes first, then chunks of
+ * prompts under a budget, fair among keys), which pages hold what, what a
+ * prefix hit saves, and who waits, is preempted or is turned away. */
+#ifndef TG_ENGINE_SCHED_H
+#define TG_ENGINE_SCHED_H
+
+#include "base/err.h"
+#include "engine/gen.h"
+#include "kernels/krn.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct graph;
+struct model;
+struct sched;
+
+/* Bounds. Zeroed members take the defaults. */
+struct sched_opts {
+    unsigned context;     /* most tokens of a sequence, prompt and output */
+    unsigned slots;       /* most sequences that run at once, 16 */
+    unsigned n_pages;     /* pages of the graph's pool */
+    unsigned step_tokens; /* most rows of a step, 512 */
+    unsigned queue;       /* most jobs that wait, 256 */
+};
+
+/* A copy of the gauges and counters, for metrics and tables. */
+struct sched_stats {
+    uint64_t waiting, running, pages_used, pages_cached, pages_all;
+    uint64_t jobs, prompt_tokens, cached_tokens, output_tokens;
+    uint64_t steps, rows, preemptions, cancelled, refused;
+    uint64_t busy_us; /* time spent in steps */
+};
+
+/* A scheduler with a thread of its own over <g> and <m>, both borrowed. ERR_IO
+ * or ERR_NOMEM. */
+enum err sched_new(struct graph *g, const struct model *m,
+                   const struct sched_opts *o, struct sched **out) MUST_CHECK;
+
+/* Fail what is under way with ERR_DRAINING, stop the thread, free. */
+void sched_free(struct sched *s);
+
+/* Hand over <j>; events come to j->answer, at least one DONE or FAIL. Any
+ * thread. */
+void sched_submit(struct sched *s, struct gen_job *j);
+
+/* Stop job <id> at the next step; its last event still comes (FAIL with
+ * ERR_CLIENT_GONE), unless it was sent already. Any thread. */
+void sched_cancel(struct sched *s, uint64_t id);
+
+/* Let job <id> rest after the step under way, or go on: its reader is slow.
+ * Any thread. */
+void sched_pause(struct sched *s, uint64_t id, bool pause);
+
+/* Forget every cached prefix that no sequence uses; any thread, soon. */
+void sched_purge(struct sched *s);
+
+/* Numbers as of now; any thread. */
+void sched_read(const struct sched *s, struct sched_stats *out);
+
+#endif
