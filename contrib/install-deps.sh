@@ -11,7 +11,7 @@ set -eu
 # and the rest come from Debian; nothing is fetched from elsewhere.
 build="gcc libc6-dev make autoconf automake pkg-config ca-certificates \
     libevent-dev libssl-dev libcurl4-openssl-dev liblmdb-dev libjansson-dev \
-    libyaml-dev libxxhash-dev uthash-dev"
+    libyaml-dev libutf8proc-dev libxxhash-dev uthash-dev"
 # Unit tests, a second compiler with sanitizers and libFuzzer, the checks of
 # `make lint`, what the end-to-end tests start, and two other HTTP parsers for
 # the fuzz target that compares with them.

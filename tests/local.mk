@@ -13,6 +13,14 @@ include tests/unit/front.mk
 include tests/unit/upstream.mk
 include tests/unit/stages.mk
 include tests/unit/daemon.mk
+include tests/unit/vocab.mk
+include tests/unit/template.mk
+include tests/unit/grammar.mk
+include tests/unit/files.mk
+include tests/unit/graph.mk
+include tests/unit/sched.mk
+include tests/unit/engine.mk
+include tests/kernels/local.mk
 endif
 
 include tests/fuzz/local.mk

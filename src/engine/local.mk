@@ -1,11 +1,10 @@
-# src/engine: sources are listed one a line, in alphabetical order.
+# src/engine: each part lists its sources in a fragment of its own.
 noinst_LIBRARIES += src/engine/libengine.a
 TG_LIBS += src/engine/libengine.a
-src_engine_libengine_a_SOURCES = \
-    src/engine/engine.h \
-    src/engine/gen.c \
-    src/engine/gen.h \
-    src/engine/graph.h \
-    src/engine/model.h \
-    src/engine/sample.h \
-    src/engine/sched.h
+src_engine_libengine_a_SOURCES =
+
+include src/engine/files.mk
+include src/engine/graph.mk
+include src/engine/sched.mk
+include src/engine/sample.mk
+include src/engine/port.mk

@@ -1,9 +1,8 @@
-# src/token: sources are listed one a line, in alphabetical order.
+# src/token: each part lists its sources in a fragment of its own.
 noinst_LIBRARIES += src/token/libtoken.a
 TG_LIBS += src/token/libtoken.a
-src_token_libtoken_a_SOURCES = \
-    src/token/grammar.c \
-    src/token/grammar.h \
-    src/token/template.h \
-    src/token/toolcall.h \
-    src/token/vocab.h
+src_token_libtoken_a_SOURCES =
+
+include src/token/vocab.mk
+include src/token/template.mk
+include src/token/grammar.mk

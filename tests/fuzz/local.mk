@@ -22,6 +22,10 @@ include tests/fuzz/http1.mk
 include tests/fuzz/json.mk
 include tests/fuzz/conf.mk
 include tests/fuzz/store.mk
+include tests/fuzz/vocab.mk
+include tests/fuzz/template.mk
+include tests/fuzz/grammar.mk
+include tests/fuzz/files.mk
 endif
 
 # Every target for FUZZ_TIME, one after the other.

@@ -1,0 +1,3 @@
+# Model files.
+src_engine_libengine_a_SOURCES += \
+    src/engine/model.h

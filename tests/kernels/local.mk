@@ -1,0 +1,1 @@
+# Kernel tests: each fast operation against the scalar one.

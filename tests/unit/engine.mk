@@ -1,0 +1,1 @@
+# Unit tests of area 'engine': the engine's endpoints.

@@ -1,0 +1,1 @@
+# Unit tests of area 'files': model files.

@@ -1,0 +1,1 @@
+# Unit tests of area 'grammar': constrained decoding, sampling.

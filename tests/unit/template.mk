@@ -1,0 +1,1 @@
+# Unit tests of area 'template': chat templates, tool calls.
