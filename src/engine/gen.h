@@ -125,11 +125,12 @@ struct gen_event {
     const char *why;        /* FAIL: for the client, static */
     struct str text;        /* TEXT; may be empty while bytes are held back */
     unsigned n_logprobs;    /* TEXT: one a token of this event, when asked;
-                             * START: of the prompt's tokens when asked */
+                             * START: of the prompt's tokens from the second
+                             * on (n_tokens - 1), when asked */
     const struct gen_logprob *logprobs;
     size_t n_vector; /* EMBED */
     const float *vector;
-    struct gen_counts counts; /* START, DONE, FAIL */
+    struct gen_counts counts; /* as of this event, whatever its kind */
 };
 
 /* A job with an arena of at most <cap> bytes; NULL without memory. Zeroed but
