@@ -149,8 +149,17 @@ enum krn_status krn_embed(struct krn_ctx *c, float *y,
                           const struct krn_weight *w, const int32_t *ids,
                           unsigned m) KRN_MUST_CHECK;
 
+/* The row-wise operations. Where "one chain" is said, a chain of fused multiply
+ * and add from +0; everything else rounds once an operation; sqrt and division
+ * are correctly rounded. exp is one polynomial, the same everywhere:
+ * kernels/ref/ref_rows.c. Where an output is NaN it is NaN everywhere, but
+ * which NaN is not said. Errors: KRN_BAD_SHAPE, KRN_NOMEM. */
+
 /* y (m, n) = x / sqrt(mean(x^2) + eps) * gain (n); y may be x. Rows are <ldx>
- * and <ldy> floats apart. */
+ * and <ldy> floats apart; n > 0.
+ * Order: 32 chains of squares, chain j over the elements i = j mod 32 in
+ * ascending order; s[j] += s[j + h] for h = 16, 8, 4, 2, 1; then
+ * y = (x * (1 / sqrt(s[0] / n + eps))) * gain. */
 enum krn_status krn_rms_norm(struct krn_ctx *c, float *y, size_t ldy,
                              const float *x, size_t ldx, const float *gain,
                              unsigned m, unsigned n, float eps) KRN_MUST_CHECK;
@@ -159,17 +168,25 @@ enum krn_status krn_rms_norm(struct krn_ctx *c, float *y, size_t ldy,
 enum krn_status krn_add(struct krn_ctx *c, float *y, const float *x,
                         size_t n) KRN_MUST_CHECK;
 
-/* y (n) = gate * sigmoid(gate) * up; y may be gate or up. */
+/* y (n) = gate * sigmoid(gate) * up; y may be gate or up.
+ * Order: (gate / (1 + exp(-gate))) * up. */
 enum krn_status krn_silu_mul(struct krn_ctx *c, float *y, const float *gate,
                              const float *up, size_t n) KRN_MUST_CHECK;
 
 /* Rotate heads in place. v: m rows <ld> floats apart, each n_head heads of
  * d_head. cs: (m, n_rot / 2, 2) cosine and sine of each row's position, scaled
  * already. <halves>: pairs are (i, i + n_rot/2), else (2i, 2i+1). n_rot is
- * even, <= d_head; what is past n_rot stays. */
+ * even, <= d_head; what is past n_rot stays.
+ * Order: (a, b) becomes (fmaf(a, cos, -(b * sin)), fmaf(b, cos, a * sin)). */
 enum krn_status krn_rope(struct krn_ctx *c, float *v, size_t ld, unsigned m,
                          unsigned n_head, unsigned d_head, unsigned n_rot,
                          const float *cs, bool halves) KRN_MUST_CHECK;
+
+/* y (m, n) = the rows <idx> (m, host memory) of x, in that order; rows are
+ * <ldx> and <ldy> floats apart; y may not overlap x. */
+enum krn_status krn_take_rows(struct krn_ctx *c, float *y, size_t ldy,
+                              const float *x, size_t ldx, const unsigned *idx,
+                              unsigned m, unsigned n) KRN_MUST_CHECK;
 
 /* A pool of pages of keys and values. A page holds KRN_PAGE_TOKENS positions
  * of all layers: [layer][K | V][kv head][...]: K as [d_head][token], V as
@@ -199,8 +216,9 @@ struct krn_rows {
 };
 
 /* Write keys and values of <rows> into their pages for <layer>, rounded once
- * to the pool's type. k, v: (m, n_kv_head, d_head), rows <ld> floats apart.
- * KRN_BAD_SHAPE: a position has no page. */
+ * to the pool's type, to nearest even. k, v: (m, n_kv_head, d_head), rows <ld>
+ * floats apart. No two rows may be the same position of the same page.
+ * KRN_BAD_SHAPE: a position has no page; nothing was written. */
 enum krn_status krn_kv_write(struct krn_ctx *c, const struct krn_kv *kv,
                              unsigned layer, const struct krn_rows *rows,
                              const float *k, const float *v,
@@ -211,10 +229,15 @@ enum krn_status krn_kv_write(struct krn_ctx *c, const struct krn_kv *kv,
  * d_head), rows <ldq> floats apart; out: (m, n_head, d_head), rows <ldo>
  * apart, may not overlap q. n_head % n_kv_head == 0; head h reads kv head
  * h / (n_head / n_kv_head).
- * Order: a score is one chain over d, times <scale>; the maximum of all scores
- * of a row; e = exp(score - max), one polynomial; positions are cut every 256
- * from 0; in a cut the sum of e and each out[d] are chains over ascending
- * positions; cuts are added in ascending order; then out /= sum. */
+ * Order, for one row and head: a score is one chain over d of q * k, times
+ * <scale>; max is the greatest score; e = exp(score - max). Positions are cut
+ * every 256 from 0. In a cut, out[d] is one chain over ascending positions of
+ * e * v; the sum of e is 16 plain sums from +0, sum j over the positions j mod
+ * 16 in ascending order, then s[j] += s[j + h] for h = 8, 4, 2, 1. The first
+ * cut's values are taken, those of later cuts added in ascending order; then
+ * out[d] /= sum. Positions past pos[r] are never part of it, whatever their
+ * page holds.
+ * KRN_BAD_SHAPE: a position up to pos[r] has no page; nothing was done. */
 enum krn_status krn_attend(struct krn_ctx *c, const struct krn_kv *kv,
                            unsigned layer, const struct krn_rows *rows,
                            const float *q, size_t ldq, unsigned n_head,
