@@ -1,5 +1,15 @@
-/* krn.c - What all backends share: the table of element types. */
+/* krn.c - What all backends share: the table of element types, contexts, and
+ * the checks before a backend is called. */
 #include "kernels/krn.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/krn_priv.h"
+#include "kernels/pool.h"
+#include "kernels/ref/ref.h"
 
 struct dtype_row {
     const char *name;
@@ -14,6 +24,13 @@ static const struct dtype_row dtypes[KRN_DTYPE_COUNT] = {
     [KRN_Q5_K] = {"Q5_K", 256, 176}, [KRN_Q6_K] = {"Q6_K", 256, 210},
 };
 
+static const char *const isa_names[] = {
+    [KRN_ISA_SCALAR] = "scalar",
+    [KRN_ISA_AVX2] = "avx2",
+    [KRN_ISA_AVX512] = "avx512",
+};
+enum { ISA_COUNT = sizeof(isa_names) / sizeof(isa_names[0]) };
+
 const char *krn_dtype_name(enum krn_dtype t)
 {
     return (unsigned)t < KRN_DTYPE_COUNT ? dtypes[t].name : "";
@@ -27,4 +44,229 @@ size_t krn_dtype_block(enum krn_dtype t)
 size_t krn_dtype_bytes(enum krn_dtype t)
 {
     return (unsigned)t < KRN_DTYPE_COUNT ? dtypes[t].bytes : 0;
+}
+
+/* --- contexts ------------------------------------------------------------ */
+
+/* The instruction set for <o>; KRN_UNSUPPORTED when there is none such. */
+static enum krn_status isa_choose(const struct krn_opts *o, enum krn_isa *out)
+{
+    enum krn_isa best = krn_isa_best();
+
+    if (o->device && strcmp(o->device, "ref") == 0)
+        best = KRN_ISA_SCALAR;
+    else if (o->device && strcmp(o->device, "cpu") != 0)
+        return KRN_UNSUPPORTED;
+    *out = best;
+    if (!o->isa)
+        return KRN_OK;
+    for (int i = 0; i < ISA_COUNT; i++) {
+        if (strcmp(o->isa, isa_names[i]) == 0) {
+            *out = (enum krn_isa)i;
+            return (enum krn_isa)i <= best ? KRN_OK : KRN_UNSUPPORTED;
+        }
+    }
+    return KRN_UNSUPPORTED;
+}
+
+enum krn_status krn_open(const struct krn_opts *o, struct krn_ctx **out)
+{
+    struct krn_ctx *c;
+    enum krn_isa isa;
+    enum krn_status st = isa_choose(o, &isa);
+
+    if (st != KRN_OK)
+        return st;
+    c = calloc(1, sizeof(*c));
+    if (!c)
+        return KRN_NOMEM;
+    st = pool_open(o->threads, o->nice, o->pin, &c->pool);
+    if (st != KRN_OK) {
+        free(c);
+        return st;
+    }
+    c->isa = isa;
+    c->mat = krn_mat_ops_of(isa);
+    c->row = krn_row_ops_of(isa);
+    if (o->device && strcmp(o->device, "ref") == 0)
+        snprintf(c->describe, sizeof(c->describe), "ref %u thread%s",
+                 pool_threads(c->pool), pool_threads(c->pool) == 1 ? "" : "s");
+    else
+        snprintf(c->describe, sizeof(c->describe), "cpu %s %u thread%s",
+                 isa_names[isa], pool_threads(c->pool),
+                 pool_threads(c->pool) == 1 ? "" : "s");
+    *out = c;
+    return KRN_OK;
+}
+
+void krn_close(struct krn_ctx *c)
+{
+    if (!c)
+        return;
+    pool_close(c->pool);
+    krn_weight_mem_close(c);
+    for (int i = 0; i < KRN_SLOT_COUNT; i++)
+        free(c->slot[i]);
+    free(c);
+}
+
+const char *krn_numerics(const struct krn_ctx *c)
+{
+    (void)c;
+    return "cpu-f32-v1";
+}
+
+const char *krn_describe(const struct krn_ctx *c)
+{
+    return c->describe;
+}
+
+unsigned krn_threads(const struct krn_ctx *c)
+{
+    return pool_threads(c->pool);
+}
+
+/* --- memory -------------------------------------------------------------- */
+
+static void *alloc_aligned(size_t bytes)
+{
+    if (bytes > SIZE_MAX - 64)
+        return NULL;
+    return aligned_alloc(64, bytes == 0 ? 64 : (bytes + 63) / 64 * 64);
+}
+
+void *krn_alloc(struct krn_ctx *c, size_t bytes)
+{
+    (void)c;
+    return alloc_aligned(bytes);
+}
+
+void krn_free(struct krn_ctx *c, void *p)
+{
+    (void)c;
+    free(p);
+}
+
+enum krn_status krn_put(struct krn_ctx *c, void *dst, const void *host,
+                        size_t bytes)
+{
+    (void)c;
+    if (bytes != 0)
+        memcpy(dst, host, bytes);
+    return KRN_OK;
+}
+
+enum krn_status krn_get(struct krn_ctx *c, void *host, const void *src,
+                        size_t bytes)
+{
+    (void)c;
+    if (bytes != 0)
+        memcpy(host, src, bytes);
+    return KRN_OK;
+}
+
+enum krn_status krn_sync(struct krn_ctx *c)
+{
+    (void)c;
+    return KRN_OK;
+}
+
+void *krn_scratch(struct krn_ctx *c, enum krn_slot slot, size_t bytes)
+{
+    if (bytes > c->slot_bytes[slot] || !c->slot[slot]) {
+        free(c->slot[slot]);
+        c->slot[slot] = alloc_aligned(bytes);
+        c->slot_bytes[slot] = c->slot[slot] ? bytes : 0;
+    }
+    return c->slot[slot];
+}
+
+/* --- weights ------------------------------------------------------------- */
+
+enum krn_status krn_weight_load(struct krn_ctx *c, enum krn_dtype t,
+                                size_t n_out, size_t n_in, const void *rows,
+                                struct krn_weight **out)
+{
+    struct krn_weight *w;
+    size_t units;
+
+    if ((unsigned)t >= KRN_DTYPE_COUNT)
+        return KRN_UNSUPPORTED;
+    if (n_out == 0 || n_in == 0 || n_out > INT_MAX || n_in > INT_MAX ||
+        n_in % dtypes[t].block != 0)
+        return KRN_BAD_SHAPE;
+    w = calloc(1, sizeof(*w));
+    if (!w)
+        return KRN_NOMEM;
+    w->dtype = t;
+    w->n_out = n_out;
+    w->n_in = n_in;
+    c->mat->layout(t, n_out, n_in, &w->unit_bytes, &units);
+    if (__builtin_mul_overflow(w->unit_bytes, units, &w->bytes) ||
+        w->bytes > SIZE_MAX / 2 || !krn_weight_mem_get(c, w)) {
+        free(w);
+        return KRN_NOMEM;
+    }
+    c->mat->pack(c, w, rows);
+    *out = w;
+    return KRN_OK;
+}
+
+void krn_weight_free(struct krn_ctx *c, struct krn_weight *w)
+{
+    if (!w)
+        return;
+    krn_weight_mem_put(c, w);
+    free(w);
+}
+
+size_t krn_weight_bytes(const struct krn_weight *w)
+{
+    return w->bytes;
+}
+
+/* --- operations ---------------------------------------------------------- */
+
+enum krn_status krn_linear(struct krn_ctx *c, const float *x, size_t ldx,
+                           unsigned m, unsigned n, const struct krn_out *outs)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (outs[i].w->n_in != outs[0].w->n_in ||
+            outs[i].ldy < outs[i].w->n_out)
+            return KRN_BAD_SHAPE;
+    }
+    if (m == 0 || n == 0)
+        return KRN_OK;
+    if (ldx < outs[0].w->n_in)
+        return KRN_BAD_SHAPE;
+    return c->mat->linear(c, x, ldx, m, n, outs);
+}
+
+struct embed_job {
+    const struct krn_mat_ops *mat;
+    const struct krn_weight *w;
+    const int32_t *ids;
+    float *y;
+};
+
+static void embed_item(void *arg, unsigned item, unsigned worker)
+{
+    const struct embed_job *j = arg;
+
+    (void)worker;
+    j->mat->row(j->w, (size_t)j->ids[item], j->y + item * j->w->n_in);
+}
+
+enum krn_status krn_embed(struct krn_ctx *c, float *y,
+                          const struct krn_weight *w, const int32_t *ids,
+                          unsigned m)
+{
+    struct embed_job j = {.mat = c->mat, .w = w, .ids = ids, .y = y};
+
+    for (unsigned i = 0; i < m; i++) {
+        if (ids[i] < 0 || (size_t)ids[i] >= w->n_out)
+            return KRN_BAD_SHAPE;
+    }
+    pool_run(c->pool, embed_item, &j, m);
+    return KRN_OK;
 }

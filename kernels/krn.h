@@ -57,7 +57,8 @@ struct krn_opts {
     unsigned threads;   /* 0 = one for each core of the affinity mask */
     int nice;           /* added to the niceness of compute threads, 0..19; the
                          * calling thread's own is left alone */
-    bool pin;           /* bind each compute thread to one core */
+    bool pin;           /* bind each compute thread to one core; the calling
+                         * thread is left alone */
     const char *isa;    /* highest instruction set to use: "avx2", "avx512",
                          * "scalar"; NULL = the best that the CPU has */
 };
@@ -67,7 +68,9 @@ const char *krn_dtype_name(enum krn_dtype t);
 size_t krn_dtype_block(enum krn_dtype t); /* elements of a block */
 size_t krn_dtype_bytes(enum krn_dtype t); /* bytes of a block */
 
-/* Open a context. KRN_UNSUPPORTED: no such device or instruction set. */
+/* Open a context. A processor without AVX2, FMA and F16C gets scalar code.
+ * KRN_UNSUPPORTED: no such device, or the processor lacks the instruction set
+ * asked for. KRN_NOMEM: no memory or threads. */
 enum krn_status krn_open(const struct krn_opts *o,
                          struct krn_ctx **out) KRN_MUST_CHECK;
 

@@ -1,6 +1,28 @@
-# kernels: the device interface and its backends.
+# kernels: the device interface and its backends. Code for an instruction set
+# is a library of its own, since its files need switches that no other file may
+# have. Contraction of a * b + c is off everywhere: an operation is fused where
+# the source says so.
+kernels_cflags = $(AM_CFLAGS) -ffp-contract=off
+kernels_avx2_cflags = $(kernels_cflags) -mavx2 -mfma -mf16c
+kernels_avx512_cflags = $(kernels_avx2_cflags) -mavx512f -mavx512bw \
+    -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
+
+# Sets rows_sources, rows_avx2_sources, rows_avx512_sources.
+include kernels/rows.mk
+
 noinst_LIBRARIES += kernels/libkernels.a
 TG_LIBS += kernels/libkernels.a
+kernels_libkernels_a_CFLAGS = $(kernels_cflags)
 kernels_libkernels_a_SOURCES = \
+    kernels/half.h \
     kernels/krn.c \
-    kernels/krn.h
+    kernels/krn.h \
+    kernels/krn_isa.c \
+    kernels/krn_mem.c \
+    kernels/krn_priv.h \
+    kernels/pool.c \
+    kernels/pool.h \
+    kernels/ref/ref.h \
+    kernels/ref/ref_block.c \
+    kernels/ref/ref_linear.c \
+    $(rows_sources)

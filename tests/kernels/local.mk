@@ -1,1 +1,18 @@
 # Kernel tests: each fast operation against the scalar one.
+include tests/kernels/rows.mk
+
+kernel_tests = \
+    tests/kernels/tk_pool \
+    tests/kernels/tk_ref
+check_PROGRAMS += $(kernel_tests)
+
+tests_kernels_tk_pool_SOURCES = tests/kernels/tk_pool.c
+tests_kernels_tk_pool_CPPFLAGS = $(unit_cppflags)
+tests_kernels_tk_pool_CFLAGS = $(unit_cflags)
+tests_kernels_tk_pool_LDADD = $(unit_libs)
+
+tests_kernels_tk_ref_SOURCES = tests/kernels/tk_ref.c tests/kernels/kfix.c \
+    tests/kernels/kfix.h
+tests_kernels_tk_ref_CPPFLAGS = $(unit_cppflags)
+tests_kernels_tk_ref_CFLAGS = $(unit_cflags)
+tests_kernels_tk_ref_LDADD = $(unit_libs)

@@ -1,0 +1,107 @@
+/* krn_priv.h - What a context is and how a backend plugs into it. Only kernels/
+ * includes this. A backend is two tables of functions: one of what deals with
+ * weights, one of what deals with rows of activations. */
+#ifndef TG_KERNELS_KRN_PRIV_H
+#define TG_KERNELS_KRN_PRIV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/krn.h"
+#include "kernels/pool.h"
+
+/* Instruction sets, each one including those before it. */
+enum krn_isa {
+    KRN_ISA_SCALAR = 0, /* portable C */
+    KRN_ISA_AVX2,       /* AVX2, FMA and F16C */
+    KRN_ISA_AVX512,     /* AVX-512 F, BW, DQ, VL and VNNI */
+};
+
+/* Buffers of a context that grow and stay; each user has its own. */
+enum krn_slot {
+    KRN_SLOT_LINEAR = 0, /* packed rows of krn_linear() */
+    KRN_SLOT_ROWS,       /* row-wise operations */
+    KRN_SLOT_ATTEND,     /* attention */
+    KRN_SLOT_COUNT
+};
+
+/* A matrix as its backend has packed it. */
+struct krn_weight {
+    enum krn_dtype dtype;
+    size_t n_out;
+    size_t n_in;
+    size_t unit_bytes;       /* from one row (ref) or panel (cpu) to the next */
+    size_t bytes;            /* of all */
+    uint8_t *data;           /* aligned to 64 */
+    struct krn_chunk *chunk; /* where data lies */
+};
+
+/* What deals with weights. Arguments have been checked by krn.c: shapes fit,
+ * sizes are not 0, pointers are there. */
+struct krn_mat_ops {
+    /* Bytes from one unit to the next, and units, of a matrix. */
+    void (*layout)(enum krn_dtype t, size_t n_out, size_t n_in,
+                   size_t *unit_bytes_out, size_t *units_out);
+    /* Fill w->data from rows as a file has them. */
+    void (*pack)(struct krn_ctx *c, const struct krn_weight *w,
+                 const void *rows);
+    enum krn_status (*linear)(struct krn_ctx *c, const float *x, size_t ldx,
+                              unsigned m, unsigned n,
+                              const struct krn_out *outs);
+    /* y (n_in) = row <row>. */
+    void (*row)(const struct krn_weight *w, size_t row, float *y);
+};
+
+/* What deals with rows of activations: as the functions of krn.h. */
+struct krn_row_ops {
+    enum krn_status (*rms_norm)(struct krn_ctx *c, float *y, size_t ldy,
+                                const float *x, size_t ldx, const float *gain,
+                                unsigned m, unsigned n, float eps);
+    enum krn_status (*add)(struct krn_ctx *c, float *y, const float *x,
+                           size_t n);
+    enum krn_status (*silu_mul)(struct krn_ctx *c, float *y, const float *gate,
+                                const float *up, size_t n);
+    enum krn_status (*rope)(struct krn_ctx *c, float *v, size_t ld, unsigned m,
+                            unsigned n_head, unsigned d_head, unsigned n_rot,
+                            const float *cs, bool halves);
+    enum krn_status (*kv_write)(struct krn_ctx *c, const struct krn_kv *kv,
+                                unsigned layer, const struct krn_rows *rows,
+                                const float *k, const float *v, size_t ld);
+    enum krn_status (*attend)(struct krn_ctx *c, const struct krn_kv *kv,
+                              unsigned layer, const struct krn_rows *rows,
+                              const float *q, size_t ldq, unsigned n_head,
+                              float scale, float *out, size_t ldo);
+};
+
+/* The best set that this processor has and this program was built with. */
+enum krn_isa krn_isa_best(void);
+
+/* The tables for an instruction set; never NULL. */
+const struct krn_mat_ops *krn_mat_ops_of(enum krn_isa isa);
+const struct krn_row_ops *krn_row_ops_of(enum krn_isa isa);
+
+/* A context. */
+struct krn_ctx {
+    const struct krn_mat_ops *mat;
+    const struct krn_row_ops *row;
+    struct krn_pool *pool; /* owned */
+    enum krn_isa isa;
+    struct krn_chunk *chunk;    /* where the next small weight goes */
+    void *slot[KRN_SLOT_COUNT]; /* owned */
+    size_t slot_bytes[KRN_SLOT_COUNT];
+    char describe[64];
+};
+
+/* At least <bytes> of scratch in <slot>, aligned to 64; what was in it before
+ * is lost when it grows. NULL without memory. Owned by the context. */
+void *krn_scratch(struct krn_ctx *c, enum krn_slot slot, size_t bytes);
+
+/* Memory for the data of <w>, w->bytes of it, in large pages where the system
+ * has them; false without memory. */
+bool krn_weight_mem_get(struct krn_ctx *c, struct krn_weight *w);
+void krn_weight_mem_put(struct krn_ctx *c, struct krn_weight *w);
+
+/* Drop what krn_weight_mem_get() keeps for the next weight. */
+void krn_weight_mem_close(struct krn_ctx *c);
+
+#endif

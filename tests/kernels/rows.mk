@@ -1,0 +1,1 @@
+# Tests of what deals with rows of activations, and of attention.
