@@ -31,6 +31,11 @@ include tests/lint/local.mk
 
 # Shared by several programs and the end-to-end suites.
 EXTRA_DIST += \
+    tests/lib/ggufm.c \
+    tests/lib/ggufm.h \
+    tests/lib/ggufm_fill.c \
+    tests/lib/ggufw.c \
+    tests/lib/ggufw.h \
     tests/lib/http1_vectors.json \
     tests/lib/json_cases.h \
     tests/lib/rawserver.c \

@@ -32,12 +32,16 @@ struct model_rope {
     unsigned n_rot; /* dimensions of a head that turn, even */
     float base;     /* theta */
     enum model_rope_scaling scaling;
-    float factor;                                        /* stretch, >= 1 */
-    float low_freq, high_freq;                           /* llama3 */
-    float ext_factor, attn_factor, beta_fast, beta_slow; /* yarn */
-    unsigned orig_context; /* llama3, yarn: context before stretching */
-    const float *divisors; /* (n_rot/2) from the file, or NULL: frequencies
-                            * are divided by these */
+    float factor;               /* stretch, >= 1; 1 when there is none */
+    float low_freq, high_freq;  /* llama3: high > low > 0 */
+    float ext_factor;           /* yarn: share of the blend, 1 as published */
+    float attn_factor;          /* what cosine and sine are multiplied by, the
+                                 * logarithm of yarn included; 1 = as they are */
+    float beta_fast, beta_slow; /* yarn: turns where the blend begins, ends */
+    unsigned orig_context;      /* llama3, yarn: context before stretching */
+    const float *divisors;      /* (n_rot/2) from the file, or NULL: frequencies
+                                 * are divided by these, all > 0; owned by the
+                                 * model */
 };
 
 /* How a model's hidden rows become one embedding. */
@@ -84,18 +88,33 @@ struct model_sampling {
     int top_k;
 };
 
-/* A model, immutable after model_open(). */
+/* A chat template beside the main one: "tool_use", "rag". */
+struct model_template {
+    struct str name, text; /* NUL-terminated */
+};
+
+/* The mapped files behind a model. */
+struct model_store;
+
+/* A model, immutable after model_open(); all is owned by it. */
 struct model {
     struct model_params p;
     struct model_tensor embed, out_norm, output; /* output absent when tied */
     struct model_layer *layers;                  /* (n_layer), owned */
-    struct vocab *vocab;                         /* owned */
-    struct str chat_template; /* owned, NUL-terminated; empty = none */
-    struct str name;          /* from the file, for people; may be empty */
+    struct vocab *vocab;      /* owned; vocab_size() <= p.n_vocab: rows past it
+                               * are padding that must never be chosen */
+    struct str chat_template; /* NUL-terminated; empty = none */
+    const struct model_template *templates; /* (n_templates) named ones */
+    size_t n_templates;
+    struct str name; /* from the file, NUL-terminated; may be empty */
     struct model_sampling sampling;
+    const int32_t *end_ids; /* (n_end_ids) tokens that end a generation beside
+                             * those of vocab_is_eog(); within the vocabulary */
+    size_t n_end_ids;
     uint64_t file_bytes; /* of all weights files */
     char digest[65];     /* SHA-256 of the weights' bytes in hex, filled by
                           * model_digest(); "" before */
+    struct model_store *store; /* owned */
 };
 
 /* Why a model was refused: one sentence, "what is wrong; what is supported". */
@@ -110,12 +129,25 @@ struct model_fault {
 enum err model_open(const char *path, struct model_fault *why,
                     struct model **out) MUST_CHECK;
 
-/* The same for a GGUF image in memory, borrowed until model_close(). */
+/* The same for a GGUF image in memory, borrowed until model_close(); its digest
+ * is that of the image. */
 enum err model_open_gguf(struct str image, struct model_fault *why,
                          struct model **out) MUST_CHECK;
 
-/* Digest the weights into m->digest; reads all of the file once. ERR_IO. */
+/* The vocabulary alone, of a GGUF file that needs hold no weights and may be of
+ * any architecture. Errors as model_open(). */
+enum err model_open_vocab(const char *path, struct model_fault *why,
+                          struct vocab **out) MUST_CHECK;
+
+/* Digest all bytes of the weights files (and config.json) into m->digest;
+ * reads them once, with threads of its own. ERR_IO: unreadable, or not the
+ * bytes any more that were opened; ERR_NOMEM. */
 enum err model_digest(struct model *m) MUST_CHECK;
+
+/* Whether the files still are what was opened: same size, same time of last
+ * change. Ask when the weights are loaded: numbers read from a file while it
+ * was written over are not the model's. */
+bool model_is_whole(const struct model *m);
 
 /* Tell that the bytes of <t> were copied elsewhere: their pages leave this
  * process's memory. */
