@@ -1,0 +1,48 @@
+/* kv.h - Where keys and values lie in the pool of pages. Only kernels/ includes
+ * this. */
+#ifndef TG_KERNELS_KV_H
+#define TG_KERNELS_KV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/krn.h"
+
+/* Positions of one cut: the sums of attention are formed cut by cut. */
+#define KV_CUT_TOKENS 256
+
+/* Pages of one cut. */
+#define KV_CUT_PAGES (KV_CUT_TOKENS / KRN_PAGE_TOKENS)
+
+/* Keys and values of one layer and kv head in one page. */
+struct kv_head {
+    void *k; /* (d_head, KRN_PAGE_TOKENS) */
+    void *v; /* (KRN_PAGE_TOKENS, d_head) */
+};
+
+/* Bytes of the keys, or of the values, of one head in one page. */
+static inline size_t kv_half_bytes(const struct krn_kv *kv)
+{
+    return (size_t)KRN_PAGE_TOKENS * kv->d_head * krn_dtype_bytes(kv->dtype);
+}
+
+/* The page of position <pos> of sequence <seq>; the table has one. */
+static inline int32_t kv_page_of(const struct krn_rows *rows, int32_t seq,
+                                 int32_t pos)
+{
+    return rows
+        ->table[(size_t)seq * rows->max_pages + (size_t)pos / KRN_PAGE_TOKENS];
+}
+
+/* What <page> holds for <layer> and kv head <h>. */
+static inline struct kv_head kv_head_of(const struct krn_kv *kv, unsigned layer,
+                                        unsigned h, int32_t page)
+{
+    size_t half = kv_half_bytes(kv);
+    uint8_t *at = (uint8_t *)kv->pages + (size_t)page * krn_kv_page_bytes(kv) +
+                  (2 * (size_t)layer * kv->n_kv_head + h) * half;
+
+    return (struct kv_head){at, at + kv->n_kv_head * half};
+}
+
+#endif
