@@ -37,3 +37,11 @@ bench-profile: tollgate$(EXEEXT) tollctl$(EXEEXT) \
     tests/bench/b_provider$(EXEEXT) tests/bench/b_load$(EXEEXT)
 	$(PYTHON) $(top_srcdir)/tests/bench/profile.py . \
 	    $(top_srcdir)/doc/perf/profile-`date -u +%Y-%m-%d`.md
+
+# Models of random weights, as the engine's benches want them.
+EXTRA_PROGRAMS += tests/bench/mkgguf
+tests_bench_mkgguf_SOURCES = tests/bench/mkgguf.c tests/lib/ggufm.c \
+    tests/lib/ggufm.h tests/lib/ggufm_fill.c tests/lib/ggufw.c \
+    tests/lib/ggufw.h
+tests_bench_mkgguf_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_bench_mkgguf_LDADD = $(TG_LIBS) $(LDADD_DEPS)

@@ -32,7 +32,7 @@ static float next_unit(struct gen *g)
     return (float)(int32_t)(next(g) >> 32) * 0x1p-31f;
 }
 
-/* The half float nearest below <v> > 0; normal numbers only. */
+/* <v> as a half float, cut towards zero; below 65504. */
 static uint16_t to_half(float v)
 {
     uint32_t bits;
@@ -42,7 +42,7 @@ static uint16_t to_half(float v)
     sign = bits >> 16 & 0x8000;
     bits &= 0x7fffffff;
     if (bits < 0x38800000u)
-        return (uint16_t)sign;
+        return (uint16_t)(sign | (uint32_t)(fabsf(v) * 0x1p24f));
     return (uint16_t)(sign | ((bits - 0x38000000u) >> 13));
 }
 
