@@ -46,18 +46,26 @@ enum gen_kind {
     GEN_EMBED,    /* pool the hidden rows of the prompt */
 };
 
+/* What every message to a scheduler begins with; the scheduler's own. */
+struct gen_head {
+    struct mbox_msg link;
+    unsigned kind; /* 0 = a job */
+};
+
 /* A job. Made by gen_job_new(), freed by gen_job_free() on the engine's side
  * once its last event is sent. */
 struct gen_job {
-    struct mbox_msg link;
-    uint64_t id;         /* unique in the process, set by who submits */
-    struct mbox *answer; /* where events go; outlives the job */
-    struct arena *arena; /* owns what is pointed to below */
+    struct gen_head head; /* the scheduler's */
+    uint64_t id;          /* unique in the process, set by who submits */
+    struct mbox *answer;  /* where events go; outlives the job */
+    struct arena *arena;  /* owns what is pointed to below */
     enum gen_kind kind;
     const int32_t *tokens; /* the prompt, n_tokens >= 1 */
     size_t n_tokens;
     unsigned n;          /* choices, >= 1 */
-    unsigned max_tokens; /* of each choice, >= 1; fits the context */
+    unsigned max_tokens; /* of each choice; 0: the prompt alone is read (START,
+                          * then each choice finishes by length). Generation
+                          * also ends where the context does */
     struct gen_sampling sampling;
     const struct str *stops; /* stop strings, none empty */
     size_t n_stops;
@@ -72,6 +80,10 @@ struct gen_job {
     uint8_t scope[32];       /* salt of the prefix index: who may share */
     char key[40];            /* id of the key, for fairness; "" = anonymous */
     int64_t deadline_ms;     /* monotonic; 0 = none */
+    /* The scheduler's own, from here on. */
+    struct gen_event *last; /* owned: memory for the last event is put by */
+    uint64_t submitted_us;  /* when it was handed over */
+    uint64_t cost;          /* tokens that it is expected to take */
 };
 
 /* The log probability of one token and of its rivals. */
@@ -123,8 +135,11 @@ struct gen_event {
     enum err err;           /* FAIL */
     int64_t retry_after_ms; /* FAIL with ERR_RATE_REQUESTS, or -1 */
     const char *why;        /* FAIL: for the client, static */
-    struct str text;        /* TEXT; may be empty while bytes are held back */
+    struct str text;        /* TEXT; empty only with logprobs, of tokens that
+                             * show nothing */
     unsigned n_logprobs;    /* TEXT: one a token of this event, when asked;
+                             * tokens behind the cut of a stop string and the
+                             * one that ended the choice are left out;
                              * START: of the prompt's tokens from the second
                              * on (n_tokens - 1), when asked */
     const struct gen_logprob *logprobs;
@@ -139,6 +154,18 @@ struct gen_job *gen_job_new(size_t cap);
 
 /* Free <j>, its arena and its reference to the grammar; NULL is fine. */
 void gen_job_free(struct gen_job *j);
+
+/* A zeroed event of <kind> for <j>, nothing matched, with room for <n_text>
+ * bytes, <n_logprobs> entries and <n_vector> floats behind it. NULL without
+ * memory. */
+struct gen_event *gen_event_new(const struct gen_job *j,
+                                enum gen_event_kind kind, size_t n_text,
+                                size_t n_logprobs, size_t n_vector);
+
+/* Where the maker of an event writes what stands behind it. */
+struct gen_logprob *gen_event_logprobs(struct gen_event *ev);
+float *gen_event_vector(struct gen_event *ev);
+char *gen_event_text(struct gen_event *ev);
 
 /* Free an event; NULL is fine. */
 void gen_event_free(struct gen_event *ev);

@@ -20,8 +20,9 @@ struct sched;
 struct sched_opts {
     unsigned context;     /* most tokens of a sequence, prompt and output */
     unsigned slots;       /* most sequences that run at once, 16 */
-    unsigned n_pages;     /* pages of the graph's pool */
-    unsigned step_tokens; /* most rows of a step, 512 */
+    unsigned n_pages;     /* pages of the graph's pool, >= 1 */
+    unsigned step_tokens; /* most rows of a step, 512; at most the graph's
+                           * max_rows */
     unsigned queue;       /* most jobs that wait, 256 */
 };
 
@@ -41,8 +42,9 @@ enum err sched_new(struct graph *g, const struct model *m,
 /* Fail what is under way with ERR_DRAINING, stop the thread, free. */
 void sched_free(struct sched *s);
 
-/* Hand over <j>; events come to j->answer, at least one DONE or FAIL. Any
- * thread. */
+/* Hand over <j>; events come to j->answer, at least one DONE or FAIL. What can
+ * never run fails at once: ERR_CONTEXT_LENGTH, ERR_BAD_PARAM for ids that are
+ * none; and ERR_RATE_REQUESTS while too many wait. Any thread. */
 void sched_submit(struct sched *s, struct gen_job *j);
 
 /* Stop job <id> at the next step; its last event still comes (FAIL with
@@ -55,6 +57,11 @@ void sched_pause(struct sched *s, uint64_t id, bool pause);
 
 /* Forget every cached prefix that no sequence uses; any thread, soon. */
 void sched_purge(struct sched *s);
+
+/* Most tokens of a sequence, prompt and output: of the model, of the options
+ * and of the pool, whichever is the least. A job needs a prompt shorter than
+ * that, or as long when it generates nothing. */
+unsigned sched_context(const struct sched *s);
 
 /* Numbers as of now; any thread. */
 void sched_read(const struct sched *s, struct sched_stats *out);

@@ -1,0 +1,235 @@
+/* sched_priv.h - What the files of the scheduler share. All of it belongs to
+ * the engine's thread, but for the mailbox and what is atomic.
+ *
+ *   sched.c      the thread, the mailbox, submitting, numbers
+ *   sched_task.c a job from its arrival to its last event
+ *   sched_seq.c  moves of sequences between states; their pages
+ *   sched_plan.c who gets rows in the next step
+ *   sched_step.c the step, and what comes out of it */
+#ifndef TG_ENGINE_SCHED_PRIV_H
+#define TG_ENGINE_SCHED_PRIV_H
+
+#include "base/map.h"
+#include "base/mbox.h"
+#include "base/thr.h"
+#include "engine/fair.h"
+#include "engine/kvpool.h"
+#include "engine/prefix.h"
+#include "engine/sched.h"
+#include "engine/seq.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct stop_set;
+
+/* Kinds of messages. */
+enum sched_msg_kind {
+    SCHED_JOB = 0,
+    SCHED_CANCEL,
+    SCHED_PAUSE,
+    SCHED_RESUME,
+    SCHED_PURGE,
+    SCHED_STOP,
+};
+
+/* A message that is no job. */
+struct sched_msg {
+    struct gen_head head;
+    uint64_t id; /* of a job */
+};
+
+/* A job under way. */
+struct task {
+    struct gen_job *job;  /* owned */
+    uint64_t id;          /* the job's */
+    struct fair_key *key; /* one of its n_jobs; NULL before */
+    uint64_t born;        /* number in order of arrival */
+    struct seq *seqs;     /* (job->n) owned */
+    unsigned n_seqs;      /* that have begun: 1 until the prompt is read */
+    unsigned n_open;      /* choices that are not over */
+    bool paused;
+    bool counted; /* among those that wait */
+    bool over;    /* its last event is sent */
+    struct digest root;
+    struct stop_set *stops; /* owned; NULL = none */
+    struct seq_rules rules;
+    /* Prompts whose rows are read one by one: echo and embeddings. */
+    size_t n_read;           /* rows taken in, in order */
+    struct gen_logprob *lps; /* (n_tokens - 1) owned, or NULL */
+    double *sum;             /* (d_model) owned, or NULL */
+    uint64_t first_us;       /* first step; 0 = none yet */
+    uint64_t token_us;       /* first token; 0 = none yet */
+    struct gen_counts counts;
+    uint64_t left; /* of job->cost */
+    TAILQ_ENTRY(task) link;
+    UT_hash_handle hh; /* by id */
+};
+
+TAILQ_HEAD(task_list, task);
+
+/* Counters and gauges; written by the engine's thread, but for refused,
+ * waiting and ahead. */
+struct sched_counts {
+    _Atomic uint64_t waiting, running, pages_used, pages_cached;
+    _Atomic uint64_t jobs, prompt_tokens, cached_tokens, output_tokens;
+    _Atomic uint64_t steps, rows, preemptions, cancelled, refused;
+    _Atomic uint64_t busy_us;
+    _Atomic uint64_t ahead;      /* tokens that jobs are expected to take */
+    _Atomic uint64_t per_second; /* tokens, of late; 0 = not known */
+    _Atomic uint64_t out_tokens; /* of a choice, of late */
+};
+
+/* Where rows of a step go. */
+struct sched_rows {
+    int32_t *seq, *pos, *ids; /* (step_tokens) owned */
+    uint8_t *want;            /* (step_tokens) owned */
+    float *out;               /* owned; what the graph gives back */
+    size_t m;                 /* rows */
+    size_t n_out;             /* rows that come out */
+    struct seq **placed;      /* (step_tokens) owned; each once, in order */
+    size_t n_placed;
+    size_t budget;          /* rows left */
+    size_t read_budget;     /* rows left of prompts that are read one by one */
+    enum gen_kind kind;     /* of the jobs of this step */
+    bool closed;            /* nobody may start any more */
+    struct fair_key *first; /* whose start waits for pages, or NULL */
+};
+
+/* See sched.h. */
+struct sched {
+    struct graph *g;       /* borrowed */
+    const struct model *m; /* borrowed */
+    struct sched_opts o;   /* without zeroes */
+    unsigned context;
+    unsigned n_vocab; /* logits that stand for tokens */
+    size_t max_pages; /* of a sequence */
+    size_t read_rows; /* rows of logits of a step beside the slots' */
+    struct mbox mbox;
+    struct thr thr;
+    bool has_mbox, stopping;
+    struct sched_msg stop;
+    atomic_bool resume_all; /* a resume was lost for want of memory */
+
+    struct kvpool pool;
+    struct prefix prefix;
+    struct fair fair;
+    struct task *by_id;      /* uthash */
+    struct task_list tasks;  /* in order of arrival */
+    struct task_list dead;   /* over, freed at the end of the turn */
+    struct seq_list running; /* by age */
+    struct seq_list idle;    /* paused and preempted, by age */
+    unsigned n_slots;        /* in use */
+    int32_t *table;          /* (slots, max_pages) owned; -1 = no page */
+    bool *slot_used;         /* (slots) owned */
+    unsigned n_tasks[2];     /* open, by enum gen_kind */
+    struct sched_rows rows;
+    struct seq_scratch scratch; /* owned */
+    uint64_t born;
+    uint64_t now_us;
+    int64_t next_deadline_ms; /* INT64_MAX = none */
+    uint64_t step_no;
+    uint64_t late_rows, late_us; /* of late, for per_second */
+    struct sched_counts n;
+};
+
+/* --- sched.c ------------------------------------------------------------ */
+
+/* A scheduler without a thread, for those that call sched_turn() themselves.
+ * Errors as sched_new(). */
+enum err sched_make(struct graph *g, const struct model *m,
+                    const struct sched_opts *o, struct sched **out) MUST_CHECK;
+
+/* Take in what is in the mailbox and run one step; whether anything ran. */
+bool sched_turn(struct sched *s);
+
+/* --- sched_task.c ------------------------------------------------------- */
+
+/* Send <ev> with the counts of <t> as of now. */
+void task_send(struct sched *s, struct task *t, struct gen_event *ev);
+
+/* Take over <j>. */
+void task_accept(struct sched *s, struct gen_job *j);
+
+/* Fail <t>, with its last event. */
+void task_fail(struct sched *s, struct task *t, enum err e, const char *why);
+
+/* Choice <q> is over: tell, and end the task with its last choice. */
+enum err task_finish(struct sched *s, struct seq *q, enum gen_finish how,
+                     int stop_index, int stop_id) MUST_CHECK;
+
+/* Every choice of <t> is over: its last event. */
+void task_done(struct sched *s, struct task *t);
+
+/* Pause <t>, or let it go on. */
+void task_pause(struct sched *s, struct task *t, bool pause);
+
+/* Fail those whose time is up. */
+void task_expire(struct sched *s);
+
+/* Free those that are over. */
+void task_bury(struct sched *s);
+
+/* It no longer waits. */
+void task_uncount(struct sched *s, struct task *t);
+
+/* Fail <j>, of which there is no task, and free it. Any thread. */
+void job_refuse(struct gen_job *j, enum err e, const char *why,
+                int64_t retry_after_ms);
+
+/* Milliseconds after which it is worth to try again. Any thread. */
+int64_t sched_retry_ms(const struct sched *s);
+
+/* --- sched_seq.c -------------------------------------------------------- */
+
+/* Move <q> to <to>, with all that goes with it. Going to a state that runs
+ * needs a free slot. */
+void sched_enter(struct sched *s, struct seq *q, enum seq_state to);
+
+/* Take the cached pages of the beginning of <q>, which holds none: at most
+ * those of its first <most> tokens. ERR_NOMEM. */
+enum err seq_take_cached(struct sched *s, struct seq *q,
+                         size_t most) MUST_CHECK;
+
+/* Pages that can be had without taking any from a sequence. */
+size_t sched_room(const struct sched *s);
+
+/* A page for <q>, or -1: a free one, the oldest cached one, or one taken from a
+ * sequence that does not run. */
+int32_t sched_page(struct sched *s);
+
+/* Take the pages of the youngest sequence that does not run, of those paused
+ * first, but not those of <except>; false when there are none. */
+bool sched_reclaim(struct sched *s, const struct seq *except);
+
+/* Give back all pages of <q>. */
+void seq_drop_pages(struct sched *s, struct seq *q);
+
+/* Pages for the first <n> tokens of <q>, as many as can be had by sched_page();
+ * the tokens that have room then, at most <n>. */
+size_t seq_grow(struct sched *s, struct seq *q, size_t n);
+
+/* Enter the full pages of <q> into the prefix index. ERR_NOMEM. */
+enum err seq_index(struct sched *s, struct seq *q) MUST_CHECK;
+
+/* Let <q>, in WAITING, begin behind the prompt that <from> has read. */
+enum err seq_fork(struct sched *s, struct seq *q,
+                  const struct seq *from) MUST_CHECK;
+
+/* Forget the cached pages. */
+void sched_forget(struct sched *s);
+
+/* --- sched_plan.c ------------------------------------------------------- */
+
+/* Choose the rows of the next step into s->rows; whether there are any. */
+bool sched_plan(struct sched *s);
+
+/* --- sched_step.c ------------------------------------------------------- */
+
+/* Run what was planned and hand out what comes of it. */
+void sched_step(struct sched *s);
+
+#endif
