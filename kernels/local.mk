@@ -14,6 +14,7 @@ noinst_LIBRARIES += kernels/libkernels.a
 TG_LIBS += kernels/libkernels.a
 kernels_libkernels_a_CFLAGS = $(kernels_cflags)
 kernels_libkernels_a_SOURCES = \
+    kernels/cpu/cpu.h \
     kernels/half.h \
     kernels/krn.c \
     kernels/krn.h \
@@ -26,3 +27,22 @@ kernels_libkernels_a_SOURCES = \
     kernels/ref/ref_block.c \
     kernels/ref/ref_linear.c \
     $(rows_sources)
+
+if X86_64
+kernels_libkernels_a_SOURCES += \
+    kernels/cpu/cpu_linear.c \
+    kernels/cpu/cpu_ops.c \
+    kernels/cpu/cpu_pack.c
+
+noinst_LIBRARIES += kernels/libavx2.a
+TG_LIBS += kernels/libavx2.a
+kernels_libavx2_a_CFLAGS = $(kernels_avx2_cflags)
+kernels_libavx2_a_SOURCES = \
+    kernels/cpu/avx2.c \
+    kernels/cpu/avx2.h \
+    kernels/cpu/avx2_float.c \
+    kernels/cpu/avx2_k.c \
+    kernels/cpu/avx2_q.c \
+    kernels/cpu/avx2_x.c \
+    $(rows_avx2_sources)
+endif

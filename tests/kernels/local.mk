@@ -2,9 +2,16 @@
 include tests/kernels/rows.mk
 
 kernel_tests = \
+    tests/kernels/tk_linear \
     tests/kernels/tk_pool \
     tests/kernels/tk_ref
 check_PROGRAMS += $(kernel_tests)
+
+tests_kernels_tk_linear_SOURCES = tests/kernels/tk_linear.c \
+    tests/kernels/kfix.c tests/kernels/kfix.h
+tests_kernels_tk_linear_CPPFLAGS = $(unit_cppflags)
+tests_kernels_tk_linear_CFLAGS = $(unit_cflags)
+tests_kernels_tk_linear_LDADD = $(unit_libs)
 
 tests_kernels_tk_pool_SOURCES = tests/kernels/tk_pool.c
 tests_kernels_tk_pool_CPPFLAGS = $(unit_cppflags)

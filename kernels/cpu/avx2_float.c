@@ -1,0 +1,111 @@
+/* avx2_float.c - Tiles of the float types: one chain of fused multiply and add
+ * for each output and cut. Two cycles of an addition's four can be filled only
+ * with eight chains or more, so that few rows take several panels at once. */
+#include "kernels/cpu/avx2.h"
+
+INLINE __m256 weights_load(enum krn_dtype t, const uint8_t *w)
+{
+    if (t == KRN_F32)
+        return _mm256_loadu_ps((const float *)w);
+    if (t == KRN_F16)
+        return load_halves(w);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(
+        _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)w)), 16));
+}
+
+INLINE void cut_add(float *y, __m256 a, bool first)
+{
+    _mm256_storeu_ps(y, first ? a : _mm256_add_ps(_mm256_loadu_ps(y), a));
+}
+
+INLINE void float_tile(const struct cpu_tile *t, enum krn_dtype type,
+                       unsigned mr, unsigned np)
+{
+    const size_t size = type == KRN_F32 ? 4 : 2;
+    const float *x = t->x;
+    const uint8_t *w = t->w;
+
+    for (size_t k0 = 0; k0 < t->n; k0 += CPU_CUT) {
+        size_t kc = t->n - k0 < CPU_CUT ? t->n - k0 : CPU_CUT;
+        __m256 a[2 * AVX2_ROWS];
+
+        UNROLL for (unsigned i = 0; i < mr * np * 2; i++) a[i] =
+            _mm256_setzero_ps();
+        for (size_t k = 0; k < kc; k++, w += CPU_LANES * size, x += mr) {
+            UNROLL for (unsigned i = 0; i < np * 2; i++)
+            {
+                const uint8_t *p = w + i / 2 * t->panel_bytes;
+                __m256 v = weights_load(type, p + i % 2 * 8 * size);
+
+                if (i % 2 == 0)
+                    prefetch(p);
+                UNROLL for (unsigned m = 0; m < mr; m++) a[m * np * 2 + i] =
+                    _mm256_fmadd_ps(_mm256_broadcast_ss(x + m), v,
+                                    a[m * np * 2 + i]);
+            }
+        }
+        UNROLL for (unsigned i = 0; i < mr * np * 2; i++)
+            cut_add(t->y + i / (np * 2) * t->ldy + i % (np * 2) * 8, a[i],
+                    t->first && k0 == 0);
+    }
+}
+
+INLINE void f32_tile(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_F32, mr, 1);
+}
+
+INLINE void f16_tile(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_F16, mr, 1);
+}
+
+INLINE void bf16_tile(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_BF16, mr, 1);
+}
+
+TILES_TO_6(f32_tile)
+TILES_TO_6(f16_tile)
+TILES_TO_6(bf16_tile)
+
+/* Panels of the wide tiles, by rows. */
+const uint8_t avx2_float_panels[AVX2_ROWS + 1] = {0, 4, 2, 2, 0, 0, 0};
+
+INLINE void f32_wide(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_F32, mr, mr == 1 ? 4 : 2);
+}
+
+INLINE void f16_wide(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_F16, mr, mr == 1 ? 4 : 2);
+}
+
+INLINE void bf16_wide(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_BF16, mr, mr == 1 ? 4 : 2);
+}
+
+#define WIDE_TO_3(name)                                                        \
+    TILE_OF(name, 1)                                                           \
+    TILE_OF(name, 2)                                                           \
+    TILE_OF(name, 3)                                                           \
+    cpu_tile_fn *const avx2_##name[AVX2_ROWS + 1] = {NULL, name##_1, name##_2, \
+                                                     name##_3};
+
+WIDE_TO_3(f32_wide)
+WIDE_TO_3(f16_wide)
+WIDE_TO_3(bf16_wide)
+
+void avx2_f16_widen(const uint8_t *w, size_t n, float *out)
+{
+    for (size_t i = 0; i < n * CPU_LANES; i += 8)
+        _mm256_store_ps(out + i, weights_load(KRN_F16, w + 2 * i));
+}
+
+void avx2_bf16_widen(const uint8_t *w, size_t n, float *out)
+{
+    for (size_t i = 0; i < n * CPU_LANES; i += 8)
+        _mm256_store_ps(out + i, weights_load(KRN_BF16, w + 2 * i));
+}
