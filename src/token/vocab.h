@@ -43,8 +43,11 @@ struct vocab_spec {
     const int32_t *types;   /* (n) enum vocab_type; NULL = all normal */
     size_t n_merges;
     const struct str *merges;             /* "left right", in rank order; BPE */
-    int32_t bos, eos, eot, eom, unk, pad; /* -1 = absent */
+    int32_t bos, eos, eot, eom, unk, pad; /* -1 = absent: SPM then has the
+                                           * usual 1, 2, - , -, 0, - */
     enum vocab_said add_bos, add_eos, add_space_prefix;
+    struct str model_name; /* general.name, may be empty: special tokens of
+                            * "phi-3" models swallow white space after them */
 };
 
 /* Why a vocabulary was refused. */
