@@ -34,8 +34,11 @@ EXTRA_DIST += \
     tests/lib/ggufm.c \
     tests/lib/ggufm.h \
     tests/lib/ggufm_fill.c \
+    tests/lib/ggufm_vocab.c \
     tests/lib/ggufw.c \
     tests/lib/ggufw.h \
+    tests/lib/hfdir.c \
+    tests/lib/hfdir.h \
     tests/lib/http1_vectors.json \
     tests/lib/json_cases.h \
     tests/lib/rawserver.c \

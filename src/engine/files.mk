@@ -10,7 +10,14 @@ src_engine_libengine_a_SOURCES += \
     src/engine/model_fault.c \
     src/engine/model_fault.h \
     src/engine/model_gguf.c \
+    src/engine/model_hf.c \
+    src/engine/model_hf_config.c \
+    src/engine/model_hf_text.c \
+    src/engine/model_json.c \
+    src/engine/model_json.h \
     src/engine/model_map.c \
     src/engine/model_params.c \
     src/engine/model_priv.h \
-    src/engine/model_vocab.c
+    src/engine/model_vocab.c \
+    src/engine/safetensors.c \
+    src/engine/safetensors.h

@@ -59,8 +59,31 @@ static struct model *new_single(struct model_fault *why)
     return NULL;
 }
 
-static enum err finish(struct model *m, enum err e, struct model **out)
+/* End tokens are within the vocabulary, and the vocabulary within the rows of
+ * the embedding. */
+static enum err check_vocab(struct model *m, struct model_fault *why)
 {
+    unsigned n = m->vocab ? model_vocab_size(m->vocab) : 0;
+    int32_t *ids = (int32_t *)(uintptr_t)m->end_ids;
+    size_t kept = 0;
+
+    if (n > m->p.n_vocab)
+        return model_fail(why, ERR_SYNTAX,
+                          "the vocabulary has %u tokens, the embedding only "
+                          "%u rows",
+                          n, m->p.n_vocab);
+    for (size_t i = 0; i < m->n_end_ids; i++)
+        if ((unsigned)ids[i] < n)
+            ids[kept++] = ids[i];
+    m->n_end_ids = kept;
+    return ERR_OK;
+}
+
+static enum err finish(struct model *m, enum err e, struct model_fault *why,
+                       struct model **out)
+{
+    if (e == ERR_OK)
+        e = check_vocab(m, why);
     if (e != ERR_OK) {
         model_close(m);
         return e;
@@ -86,7 +109,17 @@ static enum err open_file(const char *path, struct model_fault *why,
         m->store->n_maps = 1;
         e = model_from_gguf(m, map->bytes, why);
     }
-    return finish(m, e, out);
+    return finish(m, e, why, out);
+}
+
+static enum err open_directory(const char *path, struct model_fault *why,
+                               struct model **out)
+{
+    struct model *m = model_new(ARENA_CAP);
+
+    if (!m)
+        return model_fail(why, ERR_NOMEM, "out of memory");
+    return finish(m, model_from_hf(m, path, why), why, out);
 }
 
 enum err model_open(const char *path, struct model_fault *why,
@@ -96,7 +129,7 @@ enum err model_open(const char *path, struct model_fault *why,
     enum err e;
 
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        e = model_fail(why, ERR_REFUSED, "directories are not supported");
+        e = open_directory(path, why, out);
     else
         e = open_file(path, why, out);
     if (e != ERR_OK)
@@ -113,7 +146,7 @@ enum err model_open_gguf(struct str image, struct model_fault *why,
         return ERR_NOMEM;
     m->store->maps[0] = (struct model_map){.fd = -1, .bytes = image};
     m->store->n_maps = 1;
-    return finish(m, model_from_gguf(m, image, why), out);
+    return finish(m, model_from_gguf(m, image, why), why, out);
 }
 
 static enum err open_vocab(struct str image, struct model_fault *why,

@@ -236,6 +236,8 @@ static enum err bind_ends(struct model *m, struct model_entries *all,
     err = take_entry(e, e->dims[1], m->p.d_model, why, &m->embed);
     if (err == ERR_OK)
         err = take_entry(n, 1, m->p.d_model, why, &m->out_norm);
+    if (!o && how->need_head)
+        return fail_missing(why, head);
     m->p.tied = !o || how->ignore_head;
     if (err != ERR_OK || m->p.tied)
         return err;

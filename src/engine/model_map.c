@@ -42,8 +42,7 @@ enum err model_map_open(const char *path, struct model_fault *why,
     enum err e;
 
     if (fd < 0)
-        return model_fail(why, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
-                          "cannot be opened: %s", strerror(errno));
+        return model_fail(why, ERR_IO, "cannot be opened: %s", strerror(errno));
     e = map_fd(fd, why, out);
     if (e != ERR_OK)
         close(fd);

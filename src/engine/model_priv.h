@@ -36,7 +36,8 @@ struct model_entry {
     uint64_t dims[4]; /* > 0, dims[0] is the length of a row */
     const void *data;
     size_t bytes;
-    bool used; /* some place of the model took it */
+    const char *file; /* HF: the shard it lies in; NULL: there is but one */
+    bool used;        /* some place of the model took it */
 };
 
 /* All tensors of a model, sorted by name. */
@@ -54,6 +55,7 @@ struct model_binding {
     const char *prefix;  /* HF: "model." or "" */
     bool attention_bias; /* HF: q, k, v and o must have biases */
     bool ignore_head;    /* HF: an output that is there is not used */
+    bool need_head;      /* HF: there must be an output */
 };
 
 /* Map <path> into <out>. ERR_IO with a sentence. */
@@ -71,12 +73,47 @@ struct model *model_new(size_t cap);
 enum err model_from_gguf(struct model *m, struct str image,
                          struct model_fault *why) MUST_CHECK;
 
+/* Fill <m> from the directory <path>. Sentences name the file in it. */
+enum err model_from_hf(struct model *m, const char *path,
+                       struct model_fault *why) MUST_CHECK;
+
+/* Read hyper-parameters from the text of a config.json; <how_out> tells how
+ * tensors are named and which must be there. Ids of end tokens go to
+ * m->end_ids, whatever their size. */
+enum err model_hf_config(struct model *m, struct str text,
+                         struct model_fault *why,
+                         struct model_binding *how_out) MUST_CHECK;
+
+/* Take advice on sampling and end tokens from the text of a
+ * generation_config.json. */
+enum err model_hf_generation(struct model *m, struct str text,
+                             struct model_fault *why) MUST_CHECK;
+
+/* Take chat templates from the text of a tokenizer_config.json or of a
+ * chat_template.json: a string, or a list of named ones. */
+enum err model_hf_templates(struct model *m, struct str text,
+                            struct model_fault *why) MUST_CHECK;
+
+/* Names of the shards that the text of a model.safetensors.index.json lists,
+ * each once, all plain names of files: an array in the arena of <m>. */
+enum err model_hf_shards(struct model *m, struct str text,
+                         struct model_fault *why, const char ***out,
+                         size_t *n_out) MUST_CHECK;
+
+/* Make the vocabulary of Hugging Face's tokenizer files. */
+enum err model_vocab_from_hf(struct str tokenizer, struct str config,
+                             struct model_fault *why,
+                             struct vocab **out) MUST_CHECK;
+
 /* Make the vocabulary that the metadata of <g> describes. */
 enum err model_vocab_from_gguf(const struct gguf *g, struct model_fault *why,
                                struct vocab **out) MUST_CHECK;
 
 /* Free a vocabulary; NULL is fine. */
 void model_vocab_free(struct vocab *v);
+
+/* Tokens of a vocabulary. */
+unsigned model_vocab_size(const struct vocab *v);
 
 /* Check the ranges of all hyper-parameters. */
 enum err model_check_params(const struct model_params *p,

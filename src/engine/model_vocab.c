@@ -15,7 +15,12 @@
 __attribute__((weak)) enum err vocab_new(const struct vocab_spec *spec,
                                          struct vocab_fault *why,
                                          struct vocab **out);
+__attribute__((weak)) enum err vocab_from_hf(struct str tokenizer,
+                                             struct str config,
+                                             struct vocab_fault *why,
+                                             struct vocab **out);
 __attribute__((weak)) void vocab_free(struct vocab *v);
+__attribute__((weak)) unsigned vocab_size(const struct vocab *v);
 
 /* What a spec points to. */
 struct room {
@@ -222,8 +227,24 @@ enum err model_vocab_from_gguf(const struct gguf *g, struct model_fault *why,
     return e;
 }
 
+enum err model_vocab_from_hf(struct str tokenizer, struct str config,
+                             struct model_fault *why, struct vocab **out)
+{
+    struct vocab_fault fault = {""};
+    enum err e = ERR_OK;
+
+    if (vocab_from_hf)
+        e = vocab_from_hf(tokenizer, config, &fault, out);
+    return e == ERR_OK ? e : model_fail(why, e, "%s", fault.text);
+}
+
 void model_vocab_free(struct vocab *v)
 {
     if (v)
         vocab_free(v);
+}
+
+unsigned model_vocab_size(const struct vocab *v)
+{
+    return vocab_size ? vocab_size(v) : 0;
 }

@@ -41,7 +41,8 @@ bench-profile: tollgate$(EXEEXT) tollctl$(EXEEXT) \
 # Models of random weights, as the engine's benches want them.
 EXTRA_PROGRAMS += tests/bench/mkgguf
 tests_bench_mkgguf_SOURCES = tests/bench/mkgguf.c tests/lib/ggufm.c \
-    tests/lib/ggufm.h tests/lib/ggufm_fill.c tests/lib/ggufw.c \
+    tests/lib/ggufm.h tests/lib/ggufm_fill.c \
+    tests/lib/ggufm_vocab.c tests/lib/ggufw.c \
     tests/lib/ggufw.h
 tests_bench_mkgguf_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 tests_bench_mkgguf_LDADD = $(TG_LIBS) $(LDADD_DEPS)

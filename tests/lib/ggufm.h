@@ -22,6 +22,9 @@ struct ggufm_shape {
  * is built. Free with ggufw_free(). */
 struct ggufw *ggufm_new(const struct ggufm_shape *s);
 
+/* Add the vocabulary of <s> to <w>. */
+void ggufm_add_vocab(struct ggufw *w, const struct ggufm_shape *s);
+
 /* A ggufw_fill_fn for what ggufm_new() made: <arg> is a struct ggufm_filler.
  * Vectors get numbers around 1, biases around 0. */
 ggufw_fill_fn ggufm_fill;
@@ -34,5 +37,9 @@ struct ggufm_filler {
 
 /* The whole image of <s>, to be freed. */
 char *ggufm_build(const struct ggufm_shape *s, size_t *len_out);
+
+/* The byte-level BPE vocabulary of <s> as the text of a tokenizer.json, to be
+ * freed. */
+char *ggufm_tokenizer_json(const struct ggufm_shape *s);
 
 #endif
