@@ -233,13 +233,14 @@ enum krn_status krn_kv_write(struct krn_ctx *c, const struct krn_kv *kv,
  * apart, may not overlap q. n_head % n_kv_head == 0; head h reads kv head
  * h / (n_head / n_kv_head).
  * Order, for one row and head: a score is one chain over d of q * k, times
- * <scale>; max is the greatest score; e = exp(score - max). Positions are cut
- * every 256 from 0. In a cut, out[d] is one chain over ascending positions of
- * e * v; the sum of e is 16 plain sums from +0, sum j over the positions j mod
- * 16 in ascending order, then s[j] += s[j + h] for h = 8, 4, 2, 1. The first
- * cut's values are taken, those of later cuts added in ascending order; then
- * out[d] /= sum. Positions past pos[r] are never part of it, whatever their
- * page holds.
+ * <scale>; max is the greatest score; e = exp(score - max); p = e * (1 / sum).
+ * Over a pool of halves q and p are rounded to halves, too, as machines that
+ * multiply halves do. Positions are cut every 256 from 0. In a cut the sum of e
+ * is 16 plain sums from +0, sum j over the positions j mod 16 in ascending
+ * order, then s[j] += s[j + h] for h = 8, 4, 2, 1; and out[d] is one chain over
+ * ascending positions of p * v. The first cut's sum and values are taken, those
+ * of later cuts added in ascending order. Positions past pos[r] are never part
+ * of it, whatever their page holds.
  * KRN_BAD_SHAPE: a position up to pos[r] has no page; nothing was done. */
 enum krn_status krn_attend(struct krn_ctx *c, const struct krn_kv *kv,
                            unsigned layer, const struct krn_rows *rows,

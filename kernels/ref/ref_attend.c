@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/half.h"
 #include "kernels/kv.h"
 #include "kernels/ref/ref_rows.h"
 
@@ -15,7 +16,7 @@ struct ref_query {
     int32_t seq;
     size_t n;       /* positions seen */
     const float *q; /* (d_head) */
-    float *e;       /* (n) scores, then their exponentials */
+    float *e;       /* (n) scores, then weights */
     float *out;     /* (d_head) */
 };
 
@@ -23,6 +24,12 @@ static struct kv_head page_at(const struct ref_query *a, size_t pos)
 {
     return kv_head_of(a->kv, a->layer, a->kv_head,
                       kv_page_of(a->rows, a->seq, (int32_t)pos));
+}
+
+/* A factor of a product with keys or values. */
+static float operand(const struct ref_query *a, float x)
+{
+    return a->kv->dtype == KRN_F16 ? f32_of_half(half_of_f32(x)) : x;
 }
 
 static void weigh(const struct ref_query *a, float scale)
@@ -34,7 +41,7 @@ static void weigh(const struct ref_query *a, float scale)
         float s = 0;
 
         for (size_t d = 0; d < a->kv->d_head; d++)
-            s = fmaf(a->q[d],
+            s = fmaf(operand(a, a->q[d]),
                      ref_kv_get(k, a->kv->dtype,
                                 d * KRN_PAGE_TOKENS + j % KRN_PAGE_TOKENS),
                      s);
@@ -72,23 +79,29 @@ static float value_of_cut(const struct ref_query *a, size_t from, size_t to,
     return o;
 }
 
+static size_t cut_end(const struct ref_query *a, size_t from)
+{
+    return a->n - from < KV_CUT_TOKENS ? a->n : from + KV_CUT_TOKENS;
+}
+
 static void gather(const struct ref_query *a)
 {
-    size_t d_head = a->kv->d_head;
     float sum = 0;
 
     for (size_t from = 0; from < a->n; from += KV_CUT_TOKENS) {
-        size_t to = a->n - from < KV_CUT_TOKENS ? a->n : from + KV_CUT_TOKENS;
-        float part = sum_of_cut(a->e + from, to - from);
+        float part = sum_of_cut(a->e + from, cut_end(a, from) - from);
 
         sum = from == 0 ? part : sum + part;
-        for (size_t d = 0; d < d_head; d++) {
-            part = value_of_cut(a, from, to, d);
+    }
+    for (size_t j = 0; j < a->n; j++)
+        a->e[j] = operand(a, a->e[j] * (1.0F / sum));
+    for (size_t from = 0; from < a->n; from += KV_CUT_TOKENS) {
+        for (size_t d = 0; d < a->kv->d_head; d++) {
+            float part = value_of_cut(a, from, cut_end(a, from), d);
+
             a->out[d] = from == 0 ? part : a->out[d] + part;
         }
     }
-    for (size_t d = 0; d < d_head; d++)
-        a->out[d] /= sum;
 }
 
 enum krn_status ref_attend(struct krn_ctx *c, const struct krn_kv *kv,

@@ -19,7 +19,7 @@ struct model_fault;
 struct graph_opts {
     enum krn_dtype kv_dtype; /* KRN_F16 unless asked otherwise */
     unsigned n_pages;        /* pages of the pool, of KRN_PAGE_TOKENS each */
-    unsigned max_rows;       /* most rows of one step */
+    unsigned max_rows;       /* most rows of one step, >= 1 */
     /* Called now and then while weights load; may be NULL. */
     void (*progress)(uint64_t done_bytes, uint64_t all_bytes, void *arg);
     void *progress_arg;

@@ -1,3 +1,7 @@
 # The pass over the layers.
 src_engine_libengine_a_SOURCES += \
-    src/engine/graph.h
+    src/engine/graph.c \
+    src/engine/graph.h \
+    src/engine/graph_load.c \
+    src/engine/graph_priv.h \
+    src/engine/graph_rope.c

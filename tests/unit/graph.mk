@@ -1,1 +1,9 @@
 # Unit tests of area 'graph': the graph.
+graph_unit_tests = \
+    tests/unit/t_graph_story
+check_PROGRAMS += $(graph_unit_tests)
+
+tests_unit_t_graph_story_SOURCES = tests/unit/t_graph_story.c
+tests_unit_t_graph_story_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_graph_story_CFLAGS = $(unit_cflags)
+tests_unit_t_graph_story_LDADD = $(unit_libs)
