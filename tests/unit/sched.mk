@@ -1,1 +1,49 @@
-# Unit tests of area 'sched': the scheduler.
+# Unit tests of area 'sched': the scheduler, over a double of the graph.
+sched_unit_tests = \
+    tests/unit/t_sched \
+    tests/unit/t_sched_cache \
+    tests/unit/t_sched_parts \
+    tests/unit/t_sched_rules \
+    tests/unit/t_sched_text \
+    tests/unit/t_sched_threads
+check_PROGRAMS += $(sched_unit_tests)
+
+sched_rig = \
+    tests/lib/enginerig.c \
+    tests/lib/enginerig.h \
+    tests/lib/fakegraph.c \
+    tests/lib/fakegraph.h \
+    tests/lib/nogrammar.c
+
+sched_fixture = tests/unit/sched_fixture.h $(sched_rig)
+
+tests_unit_t_sched_SOURCES = tests/unit/t_sched.c $(sched_rig)
+tests_unit_t_sched_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_LDADD = $(unit_libs)
+
+tests_unit_t_sched_parts_SOURCES = tests/unit/t_sched_parts.c tests/lib/nogrammar.c
+tests_unit_t_sched_parts_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_parts_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_parts_LDADD = $(unit_libs)
+
+tests_unit_t_sched_cache_SOURCES = tests/unit/t_sched_cache.c $(sched_fixture)
+tests_unit_t_sched_cache_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_cache_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_cache_LDADD = $(unit_libs)
+
+tests_unit_t_sched_rules_SOURCES = tests/unit/t_sched_rules.c $(sched_fixture)
+tests_unit_t_sched_rules_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_rules_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_rules_LDADD = $(unit_libs)
+
+tests_unit_t_sched_text_SOURCES = tests/unit/t_sched_text.c $(sched_fixture)
+tests_unit_t_sched_text_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_text_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_text_LDADD = $(unit_libs)
+
+tests_unit_t_sched_threads_SOURCES = \
+    tests/unit/t_sched_threads.c $(sched_fixture)
+tests_unit_t_sched_threads_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_threads_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_threads_LDADD = $(unit_libs)

@@ -1,0 +1,133 @@
+/* fakegraph.c - See fakegraph.h. */
+#include "lib/fakegraph.h"
+
+#include "engine/graph.h"
+
+#include "unit/cmocka_all.h"
+
+#include <stdlib.h>
+
+/* A step of splitmix64. */
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+void fake_graph_init(struct graph *g)
+{
+    g->kv = calloc((size_t)g->n_pages * KRN_PAGE_TOKENS, sizeof(*g->kv));
+    assert_non_null(g->kv);
+}
+
+void fake_graph_fini(struct graph *g)
+{
+    free(g->kv);
+    g->kv = NULL;
+}
+
+/* What is kept for position <pos> of row <r>'s sequence. */
+static uint64_t *slot_of(struct graph *g, const struct krn_rows *r, unsigned i,
+                         int32_t pos)
+{
+    const int32_t *table = r->table + (size_t)r->seq[i] * r->max_pages;
+    int32_t page;
+
+    assert_in_range(r->seq[i], 0, r->n_seq - 1);
+    assert_in_range(pos / KRN_PAGE_TOKENS, 0, r->max_pages - 1);
+    page = table[pos / KRN_PAGE_TOKENS];
+    assert_in_range(page, 0, g->n_pages - 1);
+    return &g->kv[page * KRN_PAGE_TOKENS + pos % KRN_PAGE_TOKENS];
+}
+
+static void write_row(struct graph *g, const struct graph_step *s, unsigned i)
+{
+    const struct krn_rows *r = &s->rows;
+    int32_t pos = r->pos[i];
+    uint64_t before = pos > 0 ? *slot_of(g, r, i, pos - 1) : 1;
+
+    assert_in_range(s->ids[i], 0, g->n_vocab - 1);
+    *slot_of(g, r, i, pos) =
+        mix(before ^ mix((uint64_t)s->ids[i] << 32 | (uint32_t)pos));
+}
+
+/* All that row <i> sees. */
+static uint64_t see(struct graph *g, const struct graph_step *s, unsigned i)
+{
+    uint64_t h = 0;
+
+    for (int32_t pos = 0; pos <= s->rows.pos[i]; pos++)
+        h = mix(h ^ *slot_of(g, &s->rows, i, pos));
+    return h;
+}
+
+/* A number from -3 to 3. */
+static float number(uint64_t h)
+{
+    return (float)(int64_t)(mix(h) >> 40) / (float)(1 << 24) * 6 - 3;
+}
+
+static float *fill(const struct graph *g, float *out, uint64_t h, uint8_t want)
+{
+    unsigned n = want == GRAPH_LOGITS ? g->n_vocab : g->d_model;
+
+    for (unsigned v = 0; v < n; v++)
+        out[v] = number(h + v);
+    if (want != GRAPH_LOGITS)
+        return out + n;
+    out[g->eog] -= g->eog_less;
+    out[g->banned] -= 100;
+    for (int32_t v = g->bytes; v < g->bytes + 256; v++)
+        out[v] -= g->bytes_less;
+    return out + n;
+}
+
+/* Rows of one sequence must ascend without a gap. */
+static void check_order(const struct graph_step *s)
+{
+    const struct krn_rows *r = &s->rows;
+
+    for (unsigned i = 0; i < r->m; i++)
+        for (unsigned k = i; k-- > 0;)
+            if (r->seq[k] == r->seq[i]) {
+                assert_int_equal(r->pos[k] + 1, r->pos[i]);
+                break;
+            }
+}
+
+enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
+{
+    unsigned kind = GRAPH_NOTHING;
+
+    g->n_steps++;
+    g->n_rows += s->rows.m;
+    assert_in_range(s->rows.m, 1, g->max_rows);
+    if (s->rows.m > g->most_rows)
+        g->most_rows = s->rows.m;
+    check_order(s);
+    if (g->n_steps == g->fail_at)
+        return ERR_IO;
+    for (unsigned i = 0; i < s->rows.m; i++)
+        write_row(g, s, i);
+    for (unsigned i = 0; i < s->rows.m; i++) {
+        if (s->want[i] == GRAPH_NOTHING)
+            continue;
+        assert_true(kind == GRAPH_NOTHING || kind == s->want[i]);
+        kind = s->want[i];
+        out = fill(g, out, see(g, s, i), s->want[i]);
+    }
+    return ERR_OK;
+}
+
+enum err graph_page_copy(struct graph *g, unsigned to, unsigned from)
+{
+    assert_in_range(to, 0, g->n_pages - 1);
+    assert_in_range(from, 0, g->n_pages - 1);
+    assert_int_not_equal(to, from);
+    g->n_copies++;
+    for (unsigned i = 0; i < KRN_PAGE_TOKENS; i++)
+        g->kv[to * KRN_PAGE_TOKENS + i] = g->kv[from * KRN_PAGE_TOKENS + i];
+    return ERR_OK;
+}

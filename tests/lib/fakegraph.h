@@ -1,0 +1,31 @@
+/* fakegraph.h - A double of engine/graph.h for tests of the scheduler. What it
+ * keeps for a token is a hash of the token, its position and what the table of
+ * pages shows for the position before; logits are a hash of everything that
+ * the table shows up to the row. A wrong table, a page used again too early or
+ * a step out of order therefore changes what is generated. */
+#ifndef TG_TESTS_LIB_FAKEGRAPH_H
+#define TG_TESTS_LIB_FAKEGRAPH_H
+
+#include <stdint.h>
+
+/* The double; set the sizes, then fake_graph_init(). */
+struct graph {
+    unsigned n_pages, max_rows, n_vocab, d_model;
+    int32_t eog;      /* made less likely, */
+    float eog_less;   /* by this much; */
+    int32_t bytes;    /* so are the 256 from this one on */
+    float bytes_less; /* by this much */
+    int32_t banned;   /* never chosen; 0 is the unknown token */
+    uint64_t fail_at; /* number of the step that fails, from 1; 0 = none */
+    uint64_t n_steps, n_rows, n_copies;
+    unsigned most_rows; /* of a step so far */
+    uint64_t *kv;       /* (n_pages, KRN_PAGE_TOKENS) owned */
+};
+
+/* Allocate; asserts that there is memory. */
+void fake_graph_init(struct graph *g);
+
+/* Free. */
+void fake_graph_fini(struct graph *g);
+
+#endif
