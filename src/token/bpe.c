@@ -162,9 +162,9 @@ enum err bpe_encode(struct vocab_room *r, struct str text)
     size_t from = 0, to = 0;
     enum err e;
 
-    if (!r->v->pre)
+    if (r->v->one_word)
         return text.len > 0 ? put_word(r, text) : ERR_OK;
-    e = pretok_split(w, r->v->pre, text);
+    e = pretok_split(w, &r->v->pre, text);
     for (size_t i = 0; i < w->n && !e; i++) {
         to += w->width[i];
         if (i + 1 < w->n && !w->cut[i + 1])

@@ -155,8 +155,6 @@ enum err pretok_split(struct pretok_room *r, const struct pretok *rule,
     read_text(r, text);
     memset(r->cut, 0, r->n);
     r->cut[0] = 1;
-    if (!rule)
-        return ERR_OK;
     for (size_t i = 0; i < PRETOK_PASSES && rule->passes[i]; i++)
         run_pass(r, rule->passes[i]);
     return ERR_OK;

@@ -47,6 +47,7 @@ enum pretok_pass {
     PRETOK_DEEPSEEK_CJK,     /* [U+0800-4E00 U+4E00-9FA5 U+AC00-D7FF]+ */
     PRETOK_DEEPSEEK3_CJK,    /* [U+3040-30FF U+4E00-9FA5]+ */
     PRETOK_BLOOM,            /* ' '?[no white space nor some punctuation]+ */
+    PRETOK_BARS,             /* [U+2581]?[^U+2581]* */
     /* All of a text. */
     PRETOK_GPT2,
     PRETOK_LLAMA3,
@@ -94,7 +95,7 @@ struct pretok_room {
 };
 
 /* Cut <text>: code points, widths and cuts are then in <r>; cut[0] is 1.
- * <rule> NULL: one word. ERR_NOMEM. */
+ * ERR_NOMEM. */
 enum err pretok_split(struct pretok_room *r, const struct pretok *rule,
                       struct str text) MUST_CHECK;
 
@@ -113,5 +114,12 @@ bool pretok_scan_run(enum pretok_pass pass, const struct pretok_text *t,
 /* The same for the passes from PRETOK_GPT2 on. */
 bool pretok_scan_words(enum pretok_pass pass, const struct pretok_text *t,
                        size_t at, size_t end, size_t *to_out);
+
+/* Whether <cp> is in the list of a pass that has one of its own, from
+ * PRETOK_DEEPSEEK_LETTERS to PRETOK_DEEPSEEK3_CJK. */
+bool pretok_is_listed(enum pretok_pass pass, uint32_t cp);
+
+/* Code points in that list; those of two ranges count twice. */
+uint32_t pretok_count_listed(enum pretok_pass pass);
 
 #endif

@@ -193,12 +193,26 @@ static bool is_head(const struct run *r, const struct pretok_text *t, size_t at,
            (r->head == HEAD_SPACE && t->cp[at] == ' ');
 }
 
+/* [U+2581]?[^U+2581]* */
+static size_t bars(const struct pretok_text *t, size_t at, size_t end)
+{
+    size_t to = at + 1;
+
+    while (to < end && t->cp[to] != 0x2581)
+        to++;
+    return to;
+}
+
 bool pretok_scan_run(enum pretok_pass pass, const struct pretok_text *t,
                      size_t at, size_t end, size_t *to_out)
 {
     struct run r = runs[pass];
     size_t from, to;
 
+    if (pass == PRETOK_BARS) {
+        *to_out = bars(t, at, end);
+        return true;
+    }
     if (pass == PRETOK_LINES && !is_newline(t, at))
         r.is = is_no_newline;
     from = is_head(&r, t, at, end) ? at + 1 : at;
@@ -211,4 +225,42 @@ bool pretok_scan_run(enum pretok_pass pass, const struct pretok_text *t,
     if (pass == PRETOK_TRAILING)
         return to > at && to == end;
     return to > at;
+}
+
+/* The ranges of a pass with a list. */
+static const struct range *list_of(enum pretok_pass pass, size_t *n_out)
+{
+    switch (pass) {
+    case PRETOK_DEEPSEEK_LETTERS:
+        *n_out = sizeof(deepseek_letters) / sizeof(deepseek_letters[0]);
+        return deepseek_letters;
+    case PRETOK_DEEPSEEK_PUNCT:
+        *n_out = sizeof(deepseek_punct) / sizeof(deepseek_punct[0]);
+        return deepseek_punct;
+    case PRETOK_DEEPSEEK_CJK:
+        *n_out = sizeof(deepseek_cjk) / sizeof(deepseek_cjk[0]);
+        return deepseek_cjk;
+    default:
+        *n_out = sizeof(deepseek3_cjk) / sizeof(deepseek3_cjk[0]);
+        return deepseek3_cjk;
+    }
+}
+
+bool pretok_is_listed(enum pretok_pass pass, uint32_t cp)
+{
+    size_t n;
+    const struct range *list = list_of(pass, &n);
+
+    return in(list, n, cp);
+}
+
+uint32_t pretok_count_listed(enum pretok_pass pass)
+{
+    size_t n;
+    const struct range *list = list_of(pass, &n);
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += list[i].last - list[i].first + 1;
+    return count;
 }

@@ -3,6 +3,10 @@ src_token_libtoken_a_SOURCES += \
     src/token/bpe.c \
     src/token/detok.c \
     src/token/encode.c \
+    src/token/hf_pretok.c \
+    src/token/hf_pretok.h \
+    src/token/hf_regex.c \
+    src/token/hf_tokenizer.c \
     src/token/merge.c \
     src/token/merge.h \
     src/token/nfc.c \

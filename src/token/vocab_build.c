@@ -248,7 +248,9 @@ static void copy_rules(struct vocab *v, const struct vocab_plan *plan)
 
     v->kind = s->kind;
     v->raw = plan->raw;
-    v->pre = plan->pre;
+    v->one_word = !plan->pre;
+    if (plan->pre)
+        v->pre = *plan->pre;
     v->prefix = plan->prefix;
     v->ignore_merges = plan->ignore_merges;
     v->nfc = plan->nfc;

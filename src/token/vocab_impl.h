@@ -41,7 +41,7 @@ struct vocab_plan {
     bool raw; /* BPE over UTF-8, not over GPT-2's bytes */
     const struct vocab_merge *merges; /* (spec->n_merges) */
     const uint8_t *strip;     /* (n) VOCAB_LSTRIP, VOCAB_RSTRIP; or NULL */
-    const struct pretok *pre; /* BPE; NULL: the text is one word */
+    const struct pretok *pre; /* BPE, copied; NULL: the text is one word */
     enum vocab_prefix prefix;
     bool ignore_merges; /* a word that is a token is that token */
     bool nfc;           /* text is put into NFC first */
@@ -57,7 +57,8 @@ struct vocab {
     bool raw, ignore_merges, nfc, byte_fallback, fuse_unk, unk_missing;
     bool adds_bos, adds_eos;
     enum vocab_prefix prefix;
-    const struct pretok *pre;
+    bool one_word; /* no pre-tokenizer */
+    struct pretok pre;
     size_t n;            /* tokens */
     size_t n_pieces;     /* tokens, and what only merges name */
     char *text;          /* stored texts of all pieces, one after another */
