@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "kernels/cpu/cpu_rows.h"
 #include "kernels/krn_priv.h"
 #include "kernels/kv.h"
 #include "kernels/ref/ref_rows.h"
@@ -19,6 +20,10 @@ static const struct krn_row_ops ref_row_ops = {
 
 const struct krn_row_ops *krn_row_ops_of(enum krn_isa isa)
 {
+#ifdef __x86_64__
+    if (cpu_row_fns_of(isa))
+        return &cpu_row_ops;
+#endif
     (void)isa; /* scalar code only */
     return &ref_row_ops;
 }
