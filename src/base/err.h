@@ -9,6 +9,15 @@
 /* Put on every function whose result tells success: ignoring it is a bug. */
 #define MUST_CHECK __attribute__((warn_unused_result))
 
+/* Hand a failure of <e>, an enum err, to the caller at once. For functions that
+ * hold nothing that they would have to let go. */
+#define ERR_TRY(e)                                                             \
+    do {                                                                       \
+        enum err err_try_ = (e);                                               \
+        if (err_try_ != ERR_OK)                                                \
+            return err_try_;                                                   \
+    } while (0)
+
 /* Failure codes. The first group never reaches a client, but for ERR_NOMEM.
  * That one and each code of the second group, but for ERR_CLIENT_GONE, is a
  * row of the table in doc/http-api.md; `make lint` compares the two. */

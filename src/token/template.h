@@ -61,8 +61,10 @@ struct template_caps {
     bool tools;
     bool tool_calls;
     bool system;
-    bool content_parts;  /* content as a list of {type: text} works */
-    bool content_string; /* content as a string works */
+    bool content_parts;       /* content as a list of {type: text} works */
+    bool content_string;      /* content as a string works */
+    bool call_arguments_text; /* calls' arguments are to be JSON text; else an
+                               * object, which most templates write better */
 };
 
 /* The capabilities of <t>; valid as long as <t>. */
