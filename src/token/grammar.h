@@ -38,9 +38,25 @@ void vocab_index_free(struct vocab_index *ix);
 /* Any JSON object (response_format json_object). NULL without memory. */
 struct grammar *grammar_json_object(const struct vocab_index *ix);
 
-/* Values of <schema>, as compact or lightly spaced JSON, members in the order
- * of `properties`. ERR_REFUSED: a keyword that is not supported, <why> names
- * it and its place; ERR_SYNTAX: no sound schema; ERR_FULL: too large;
+/* Values of <schema>, as compact or lightly spaced JSON (between values
+ * nothing, a space, or a line break with at most 32 blanks), members in the
+ * order of `properties`. What is written is always valid; not every valid
+ * value can be written: numbers have at most 18 whole digits (more where a
+ * bound does), 16 of fraction and exponents of two; an object that names
+ * properties and is silent about others has no others; members without a name
+ * come last; tuples end with their list.
+ *
+ * Keywords: type, enum, const, properties, required, additionalProperties,
+ * items, prefixItems, minItems, maxItems, minLength, maxLength, pattern (see
+ * schema_regex.h), format (date-time, date, time, duration, email, hostname,
+ * ipv4, ipv6, uuid, uri, password), minimum, maximum, exclusiveMinimum,
+ * exclusiveMaximum, anyOf, oneOf (when its branches show that they exclude each
+ * other), allOf and keywords beside $ref or anyOf (when they can be merged
+ * into one schema), $ref within the schema, $defs, definitions, nullable;
+ * notes such as title, description, default and examples are passed over.
+ *
+ * ERR_REFUSED: a keyword that is not supported, <why> names it and its place;
+ * ERR_SYNTAX: no sound schema, or no value is of it; ERR_FULL: too large;
  * ERR_NOMEM. */
 enum err grammar_from_schema(const struct vocab_index *ix, const json_t *schema,
                              struct grammar_fault *why,
@@ -56,8 +72,11 @@ struct grammar_tools {
 };
 
 /* Calls of <t>, in its style, each with arguments of its schema. When not
- * required, free text is allowed until a call begins. Errors as
- * grammar_from_schema(). */
+ * required, free text is allowed until a call begins: where its marker is
+ * complete (as text or as a control token), or with TOOLCALL_LLAMA3 when the
+ * text begins with {"name". A schema that is not supported counts as any object
+ * unless the tool says strict. Errors as grammar_from_schema(), places begin
+ * with the tool's index; ERR_NOT_FOUND: no tool is called <only>. */
 enum err grammar_from_tools(const struct vocab_index *ix,
                             const struct grammar_tools *t,
                             struct grammar_fault *why,
@@ -82,7 +101,8 @@ void grammar_state_free(struct grammar_state *s);
 
 /* Set in <mask> (one bit a token, n_vocab rounded up to 64) the tokens that
  * may come next, tokens that end a generation included when the text may end
- * here; all others are cleared. */
+ * here; all others are cleared. There is always one where the vocabulary has a
+ * token for every byte; without memory there is none. */
 void grammar_mask(const struct grammar_state *s, uint64_t *mask);
 
 /* Go on with token <id>; false when it is not allowed (nothing changes). */

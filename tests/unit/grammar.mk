@@ -1,7 +1,19 @@
 # Unit tests of area 'grammar': constrained decoding, sampling.
 grammar_unit_tests = \
+    tests/unit/t_grammar \
     tests/unit/t_sample
 check_PROGRAMS += $(grammar_unit_tests)
+check_LIBRARIES += tests/unit/libgrammarkit.a
+tests_unit_libgrammarkit_a_SOURCES = \
+    tests/unit/grammar_kit.c \
+    tests/unit/grammar_kit.h
+tests_unit_libgrammarkit_a_CPPFLAGS = $(unit_cppflags)
+tests_unit_libgrammarkit_a_CFLAGS = $(unit_cflags)
+
+tests_unit_t_grammar_SOURCES = tests/unit/t_grammar.c
+tests_unit_t_grammar_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_grammar_CFLAGS = $(unit_cflags)
+tests_unit_t_grammar_LDADD = tests/unit/libgrammarkit.a $(unit_libs)
 
 tests_unit_t_sample_SOURCES = tests/unit/t_sample.c
 tests_unit_t_sample_CPPFLAGS = $(unit_cppflags)
