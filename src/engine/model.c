@@ -8,6 +8,7 @@
 #include "engine/gguf.h"
 #include "engine/model_fault.h"
 #include "engine/model_priv.h"
+#include "token/vocab.h"
 
 /* Most bytes of what a model keeps on the heap beside its vocabulary: layers,
  * templates, names. */
@@ -34,7 +35,7 @@ void model_close(struct model *m)
 {
     if (!m)
         return;
-    model_vocab_free(m->vocab);
+    vocab_free(m->vocab);
     if (m->store) {
         for (size_t i = 0; i < m->store->n_maps; i++)
             model_map_close(&m->store->maps[i]);
@@ -63,7 +64,7 @@ static struct model *new_single(struct model_fault *why)
  * the embedding. */
 static enum err check_vocab(struct model *m, struct model_fault *why)
 {
-    unsigned n = m->vocab ? model_vocab_size(m->vocab) : 0;
+    unsigned n = vocab_size(m->vocab);
     int32_t *ids = (int32_t *)(uintptr_t)m->end_ids;
     size_t kept = 0;
 

@@ -109,12 +109,6 @@ enum err model_vocab_from_hf(struct str tokenizer, struct str config,
 enum err model_vocab_from_gguf(const struct gguf *g, struct model_fault *why,
                                struct vocab **out) MUST_CHECK;
 
-/* Free a vocabulary; NULL is fine. */
-void model_vocab_free(struct vocab *v);
-
-/* Tokens of a vocabulary. */
-unsigned model_vocab_size(const struct vocab *v);
-
 /* Check the ranges of all hyper-parameters. */
 enum err model_check_params(const struct model_params *p,
                             struct model_fault *why) MUST_CHECK;

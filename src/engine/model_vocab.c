@@ -11,17 +11,6 @@
 #define TOKENS_MAX (1u << 22)
 #define MERGES_MAX (1u << 22)
 
-/* Absent until the tokenizer is there: a model then has no vocabulary. */
-__attribute__((weak)) enum err vocab_new(const struct vocab_spec *spec,
-                                         struct vocab_fault *why,
-                                         struct vocab **out);
-__attribute__((weak)) enum err vocab_from_hf(struct str tokenizer,
-                                             struct str config,
-                                             struct vocab_fault *why,
-                                             struct vocab **out);
-__attribute__((weak)) void vocab_free(struct vocab *v);
-__attribute__((weak)) unsigned vocab_size(const struct vocab *v);
-
 /* What a spec points to. */
 struct room {
     struct str *text, *merges; /* owned */
@@ -215,7 +204,7 @@ enum err model_vocab_from_gguf(const struct gguf *g, struct model_fault *why,
     struct room room = {0};
     enum err e = fill_spec(g, &room, &spec, why);
 
-    if (e == ERR_OK && vocab_new) {
+    if (e == ERR_OK) {
         e = vocab_new(&spec, &fault, out);
         if (e != ERR_OK)
             (void)model_fail(why, e, "vocabulary: %s", fault.text);
@@ -231,20 +220,7 @@ enum err model_vocab_from_hf(struct str tokenizer, struct str config,
                              struct model_fault *why, struct vocab **out)
 {
     struct vocab_fault fault = {""};
-    enum err e = ERR_OK;
+    enum err e = vocab_from_hf(tokenizer, config, &fault, out);
 
-    if (vocab_from_hf)
-        e = vocab_from_hf(tokenizer, config, &fault, out);
     return e == ERR_OK ? e : model_fail(why, e, "%s", fault.text);
-}
-
-void model_vocab_free(struct vocab *v)
-{
-    if (v)
-        vocab_free(v);
-}
-
-unsigned model_vocab_size(const struct vocab *v)
-{
-    return vocab_size ? vocab_size(v) : 0;
 }

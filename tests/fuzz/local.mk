@@ -8,10 +8,12 @@ EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/corpus
 EXTRA_DIST += \
     tests/fuzz/budget_spec.dict \
     tests/fuzz/conf.dict \
+    tests/fuzz/gguf.dict \
     tests/fuzz/http.dict \
     tests/fuzz/jscan.dict \
     tests/fuzz/jsplice.dict \
     tests/fuzz/multipart.dict \
+    tests/fuzz/safetensors.dict \
     tests/fuzz/sse.dict \
     tests/fuzz/usage.dict
 
