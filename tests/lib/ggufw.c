@@ -277,6 +277,31 @@ static struct sink build_head(const struct ggufw *w)
     return s;
 }
 
+/* Bytes of a chunk of <t>: whole blocks of any type. */
+static size_t chunk_of(const struct ggufw_tensor *t, uint64_t at)
+{
+    size_t unit = 4;
+    uint64_t left = t->bytes - at;
+
+    for (unsigned d = 0; d < KRN_DTYPE_COUNT; d++)
+        if (ggufw_type((enum krn_dtype)d) == t->type)
+            unit = krn_dtype_bytes((enum krn_dtype)d);
+    return left < CHUNK_ROOM ? (size_t)left : CHUNK_ROOM / unit * unit;
+}
+
+/* Fill tensor <i> at <to> in the chunks that a file is written in. */
+static void fill_tensor(const struct ggufw *w, unsigned i, ggufw_fill_fn *fill,
+                        void *arg, char *to)
+{
+    const struct ggufw_tensor *t = &w->tensors[i];
+    size_t n;
+
+    for (uint64_t at = 0; at < t->bytes; at += n) {
+        n = chunk_of(t, at);
+        fill(arg, i, at, to + at, n);
+    }
+}
+
 char *ggufw_build(struct ggufw *w, ggufw_fill_fn *fill, void *arg,
                   size_t *len_out)
 {
@@ -289,24 +314,11 @@ char *ggufw_build(struct ggufw *w, ggufw_fill_fn *fill, void *arg,
     for (unsigned i = 0; fill && i < w->n_tensors; i++) {
         uint64_t bytes = w->tensors[i].bytes;
 
-        fill(arg, i, 0, s.p + at, bytes);
+        fill_tensor(w, i, fill, arg, s.p + at);
         at += (bytes + ALIGN - 1) / ALIGN * ALIGN;
     }
     *len_out = s.len;
     return s.p;
-}
-
-/* Bytes of a chunk of <t>: whole blocks of any type. */
-static size_t chunk_of(const struct ggufw_tensor *t, uint64_t at)
-{
-    const size_t blocks = CHUNK_ROOM / 1024; /* no block is larger */
-    size_t unit = 4;
-    uint64_t left = t->bytes - at;
-
-    for (unsigned d = 0; d < KRN_DTYPE_COUNT; d++)
-        if (ggufw_type((enum krn_dtype)d) == t->type)
-            unit = krn_dtype_bytes((enum krn_dtype)d);
-    return left < blocks * unit ? (size_t)left : blocks * unit;
 }
 
 static bool write_tensor(const struct ggufw *w, unsigned i, ggufw_fill_fn *fill,

@@ -12,13 +12,29 @@ ggufm_sources = \
     tests/lib/hfdir.c \
     tests/lib/hfdir.h
 
-tests_unit_t_model_open_SOURCES = tests/unit/t_model_open.c $(ggufm_sources)
-tests_unit_t_model_open_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_model_open_SOURCES = tests/unit/t_model_open.c \
+    tests/unit/model_rig.h tests/unit/state_dir.h $(ggufm_sources)
+tests_unit_t_model_open_CPPFLAGS = $(unit_cppflags) \
+    -DTG_SRCDIR='"$(abs_top_srcdir)"'
 tests_unit_t_model_open_CFLAGS = $(unit_cflags)
 tests_unit_t_model_open_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/t_model_hf
-tests_unit_t_model_hf_SOURCES = tests/unit/t_model_hf.c $(ggufm_sources)
+tests_unit_t_model_hf_SOURCES = tests/unit/t_model_hf.c \
+    tests/unit/state_dir.h $(ggufm_sources)
 tests_unit_t_model_hf_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_model_hf_CFLAGS = $(unit_cflags)
 tests_unit_t_model_hf_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_gguf
+tests_unit_t_gguf_SOURCES = tests/unit/t_gguf.c $(ggufm_sources)
+tests_unit_t_gguf_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_gguf_CFLAGS = $(unit_cflags)
+tests_unit_t_gguf_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_model_refuse
+tests_unit_t_model_refuse_SOURCES = tests/unit/t_model_refuse.c \
+    tests/unit/model_rig.h $(ggufm_sources)
+tests_unit_t_model_refuse_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_model_refuse_CFLAGS = $(unit_cflags)
+tests_unit_t_model_refuse_LDADD = $(unit_libs)
