@@ -99,6 +99,10 @@ INLINE float *hidden(float *p)
     return p;
 }
 
+/* Have both in registers here, before anything that comes later: left to
+ * itself, gcc begins all rows at once and runs out of registers. */
+#define SETTLE(a, b) __asm__ volatile("" : "+x"(a), "+x"(b))
+
 /* Sums of a tile, (rows, 16), from y or from zero, and back. */
 INLINE void sums_load(const struct cpu_tile *t, unsigned mr, float *sum)
 {

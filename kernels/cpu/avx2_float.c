@@ -18,51 +18,77 @@ INLINE void cut_add(float *y, __m256 a, bool first)
     _mm256_storeu_ps(y, first ? a : _mm256_add_ps(_mm256_loadu_ps(y), a));
 }
 
-INLINE void float_tile(const struct cpu_tile *t, enum krn_dtype type,
-                       unsigned mr, unsigned np)
+/* One element: rows times vectors of weights. What there is less of is loaded
+ * before the loop, or the registers do not suffice. */
+INLINE void element_add(const struct cpu_tile *t, enum krn_dtype type,
+                        const unsigned mr, const unsigned nv, const uint8_t *w,
+                        const float *x, __m256 *a)
 {
-    const size_t size = type == KRN_F32 ? 4 : 2;
+    const size_t bytes = type == KRN_F32 ? 32 : 16;
+    __m256 few[AVX2_ROWS];
+
+    if (mr < nv) {
+        UNROLL for (unsigned m = 0; m < mr; m++) few[m] =
+            _mm256_broadcast_ss(x + m);
+        UNROLL for (unsigned i = 0; i < nv; i++)
+        {
+            const uint8_t *p = w + i / 2 * t->panel_bytes;
+            __m256 v = weights_load(type, p + i % 2 * bytes);
+
+            UNROLL for (unsigned m = 0; m < mr; m++) a[m * nv + i] =
+                _mm256_fmadd_ps(few[m], v, a[m * nv + i]);
+        }
+        return;
+    }
+    UNROLL for (unsigned i = 0; i < nv; i++) few[i] =
+        weights_load(type, w + i / 2 * t->panel_bytes + i % 2 * bytes);
+    UNROLL for (unsigned m = 0; m < mr; m++)
+    {
+        __m256 v = _mm256_broadcast_ss(x + m);
+
+        UNROLL for (unsigned i = 0; i < nv; i++) a[m * nv + i] =
+            _mm256_fmadd_ps(v, few[i], a[m * nv + i]);
+    }
+}
+
+/* <nv> vectors of eight lanes: two a panel. */
+INLINE void float_tile(const struct cpu_tile *t, enum krn_dtype type,
+                       const unsigned mr, const unsigned nv)
+{
+    const size_t step = CPU_LANES * (type == KRN_F32 ? 4 : 2);
     const float *x = t->x;
     const uint8_t *w = t->w;
 
     for (size_t k0 = 0; k0 < t->n; k0 += CPU_CUT) {
         size_t kc = t->n - k0 < CPU_CUT ? t->n - k0 : CPU_CUT;
+        bool first = t->first && k0 == 0;
         __m256 a[2 * AVX2_ROWS];
 
-        UNROLL for (unsigned i = 0; i < mr * np * 2; i++) a[i] =
+        UNROLL for (unsigned i = 0; i < mr * nv; i++) a[i] =
             _mm256_setzero_ps();
-        for (size_t k = 0; k < kc; k++, w += CPU_LANES * size, x += mr) {
-            UNROLL for (unsigned i = 0; i < np * 2; i++)
-            {
-                const uint8_t *p = w + i / 2 * t->panel_bytes;
-                __m256 v = weights_load(type, p + i % 2 * 8 * size);
-
-                if (i % 2 == 0)
-                    prefetch(p);
-                UNROLL for (unsigned m = 0; m < mr; m++) a[m * np * 2 + i] =
-                    _mm256_fmadd_ps(_mm256_broadcast_ss(x + m), v,
-                                    a[m * np * 2 + i]);
-            }
+        for (size_t k = 0; k < kc; k++, w += step, x += mr) {
+            UNROLL for (unsigned i = 0; i < nv; i += 2)
+                prefetch(w + i / 2 * t->panel_bytes);
+            element_add(t, type, mr, nv, w, x, a);
         }
-        UNROLL for (unsigned i = 0; i < mr * np * 2; i++)
-            cut_add(t->y + i / (np * 2) * t->ldy + i % (np * 2) * 8, a[i],
-                    t->first && k0 == 0);
+        UNROLL for (unsigned i = 0; i < mr * nv; i++)
+            cut_add(t->y + i / nv * t->ldy + i % nv * 8, a[i], first);
     }
 }
 
 INLINE void f32_tile(const struct cpu_tile *t, unsigned mr)
 {
-    float_tile(t, KRN_F32, mr, 1);
+    float_tile(t, KRN_F32, mr, 2);
 }
 
 INLINE void f16_tile(const struct cpu_tile *t, unsigned mr)
 {
-    float_tile(t, KRN_F16, mr, 1);
+    float_tile(t, KRN_F16, mr, 2);
 }
 
 INLINE void bf16_tile(const struct cpu_tile *t, unsigned mr)
 {
-    float_tile(t, KRN_BF16, mr, 1);
+    float_tile(t, KRN_BF16, mr, 2);
 }
 
 TILES_TO_6(f32_tile)
@@ -74,17 +100,17 @@ const uint8_t avx2_float_panels[AVX2_ROWS + 1] = {0, 4, 2, 2, 0, 0, 0};
 
 INLINE void f32_wide(const struct cpu_tile *t, unsigned mr)
 {
-    float_tile(t, KRN_F32, mr, mr == 1 ? 4 : 2);
+    float_tile(t, KRN_F32, mr, mr == 1 ? 8 : 4);
 }
 
 INLINE void f16_wide(const struct cpu_tile *t, unsigned mr)
 {
-    float_tile(t, KRN_F16, mr, mr == 1 ? 4 : 2);
+    float_tile(t, KRN_F16, mr, mr == 1 ? 8 : 4);
 }
 
 INLINE void bf16_wide(const struct cpu_tile *t, unsigned mr)
 {
-    float_tile(t, KRN_BF16, mr, mr == 1 ? 4 : 2);
+    float_tile(t, KRN_BF16, mr, mr == 1 ? 8 : 4);
 }
 
 #define WIDE_TO_3(name)                                                        \

@@ -144,6 +144,7 @@ INLINE void bytes_add(unsigned mr, __m256i w0, __m256i w1, const uint32_t *x,
         dot[2 * m] = _mm256_add_epi16(dot[2 * m], _mm256_maddubs_epi16(w0, v));
         dot[2 * m + 1] =
             _mm256_add_epi16(dot[2 * m + 1], _mm256_maddubs_epi16(w1, v));
+        SETTLE(dot[2 * m], dot[2 * m + 1]);
     }
 }
 

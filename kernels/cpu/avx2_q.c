@@ -59,6 +59,7 @@ INLINE void q8_0_tile(const struct cpu_tile *t, unsigned mr)
                     _mm256_add_epi32(dot[2 * m], _mm256_madd_epi16(w0, v));
                 dot[2 * m + 1] =
                     _mm256_add_epi32(dot[2 * m + 1], _mm256_madd_epi16(w1, v));
+                SETTLE(dot[2 * m], dot[2 * m + 1]);
             }
         }
         scale_add(mr, dot, w, x + CPU_XP_SCALE * mr, sum);
@@ -101,6 +102,7 @@ INLINE void q4_0_tile(const struct cpu_tile *t, unsigned mr)
                     _mm256_add_epi16(dot[2 * m], _mm256_maddubs_epi16(w0, v));
                 dot[2 * m + 1] = _mm256_add_epi16(dot[2 * m + 1],
                                                   _mm256_maddubs_epi16(w1, v));
+                SETTLE(dot[2 * m], dot[2 * m + 1]);
             }
         }
         UNROLL for (unsigned i = 0; i < mr * 2; i++)

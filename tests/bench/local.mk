@@ -46,3 +46,12 @@ tests_bench_mkgguf_SOURCES = tests/bench/mkgguf.c tests/lib/ggufm.c \
     tests/lib/ggufw.h
 tests_bench_mkgguf_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 tests_bench_mkgguf_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+# Products of matrices beside what the machine can read and multiply.
+EXTRA_PROGRAMS += tests/bench/b_kernels
+tests_bench_b_kernels_SOURCES = tests/bench/b_kernels.c
+tests_bench_b_kernels_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+PHONY_TARGETS += bench-kernels
+bench-kernels: tests/bench/b_kernels$(EXEEXT)
+	tests/bench/b_kernels > \
+	    $(top_srcdir)/doc/perf/kernels-`date -u +%Y-%m-%d`.md
