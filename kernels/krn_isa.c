@@ -54,12 +54,14 @@ enum krn_isa krn_isa_best(void)
     if ((b & wide) != wide || (c & HAS_AVX512VNNI) == 0 ||
         (saved & SAVES_AVX512) != SAVES_AVX512)
         return KRN_ISA_AVX2;
-    return KRN_ISA_AVX2;
+    return KRN_ISA_AVX512;
 }
 
 const struct krn_mat_ops *krn_mat_ops_of(enum krn_isa isa)
 {
-    return isa >= KRN_ISA_AVX2 ? &cpu_mat_ops_avx2 : &ref_mat_ops;
+    if (isa == KRN_ISA_AVX512)
+        return &cpu_mat_ops_avx512;
+    return isa == KRN_ISA_AVX2 ? &cpu_mat_ops_avx2 : &ref_mat_ops;
 }
 #else
 enum krn_isa krn_isa_best(void)

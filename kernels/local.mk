@@ -5,7 +5,7 @@
 kernels_cflags = $(AM_CFLAGS) -ffp-contract=off
 kernels_avx2_cflags = $(kernels_cflags) -mavx2 -mfma -mf16c
 kernels_avx512_cflags = $(kernels_avx2_cflags) -mavx512f -mavx512bw \
-    -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
+    -mavx512dq -mavx512vl -mavx512vnni
 
 # Sets rows_sources, rows_avx2_sources, rows_avx512_sources.
 include kernels/rows.mk
@@ -43,6 +43,21 @@ kernels_libavx2_a_SOURCES = \
     kernels/cpu/avx2_float.c \
     kernels/cpu/avx2_k.c \
     kernels/cpu/avx2_q.c \
+    kernels/cpu/avx2_round.h \
     kernels/cpu/avx2_x.c \
     $(rows_avx2_sources)
+
+noinst_LIBRARIES += kernels/libavx512.a
+TG_LIBS += kernels/libavx512.a
+kernels_libavx512_a_CFLAGS = $(kernels_avx512_cflags)
+kernels_libavx512_a_SOURCES = \
+    kernels/cpu/avx2.h \
+    kernels/cpu/avx2_round.h \
+    kernels/cpu/avx512.c \
+    kernels/cpu/avx512.h \
+    kernels/cpu/avx512_float.c \
+    kernels/cpu/avx512_k.c \
+    kernels/cpu/avx512_q.c \
+    kernels/cpu/avx512_x.c \
+    $(rows_avx512_sources)
 endif

@@ -1,8 +1,7 @@
 /* avx2_x.c - Packs rows of x for tiles: floats interleaved, or rounded to
  * integers by blocks of 32 (ref_xblock_round() in vectors). */
 #include "kernels/cpu/avx2.h"
-
-#include <float.h>
+#include "kernels/cpu/avx2_round.h"
 
 /* Eight rows by eight columns into eight columns by eight rows. */
 INLINE void turn8(const __m256 *r, __m256 *c)
@@ -29,19 +28,31 @@ INLINE void turn8(const __m256 *r, __m256 *c)
     }
 }
 
-/* Columns k .. k+7 of up to eight rows from <row> on. Each column is written
- * eight wide: what is too much, the next column overwrites. */
-static void columns_put(const float *x, size_t ldx, unsigned rows, float *to,
-                        unsigned mr)
+/* Eight columns of up to eight rows; what is past the rows is anything. */
+INLINE void columns_get(const float *x, size_t ldx, unsigned rows, __m256 *c)
 {
     __m256 r[8];
-    __m256 c[8];
 
     for (unsigned i = 0; i < 8; i++)
         r[i] = _mm256_loadu_ps(x + (i < rows ? i : 0) * ldx);
     turn8(r, c);
-    for (unsigned i = 0; i < 8; i++)
-        _mm256_storeu_ps(to + (size_t)i * mr, c[i]);
+}
+
+/* Eight columns of a tile. Each is written eight or sixteen wide: what is too
+ * much, the next one overwrites. */
+static void columns_put(const float *x, size_t ldx, unsigned mr, float *to)
+{
+    __m256 low[8];
+    __m256 high[8];
+
+    columns_get(x, ldx, mr, low);
+    if (mr > 8)
+        columns_get(x + 8 * ldx, ldx, mr - 8, high);
+    for (unsigned i = 0; i < 8; i++, to += mr) {
+        _mm256_storeu_ps(to, low[i]);
+        if (mr > 8)
+            _mm256_storeu_ps(to + 8, high[i]);
+    }
 }
 
 void avx2_xpack_float(const float *x, size_t ldx, unsigned mr, size_t n,
@@ -55,84 +66,22 @@ void avx2_xpack_float(const float *x, size_t ldx, unsigned mr, size_t n,
             _mm256_storeu_ps(to + k, _mm256_loadu_ps(x + k));
     }
     /* The last columns are written exactly: behind them is another's tile. */
-    for (; mr > 1 && k + 16 <= n; k += 8) {
-        for (unsigned r = 0; r < mr; r += 8)
-            columns_put(x + r * ldx + k, ldx, mr - r, to + k * mr + r, mr);
-    }
+    for (; mr > 1 && k + 16 <= n; k += 8)
+        columns_put(x + k, ldx, mr, to + k * mr);
     for (; k < n; k++) {
         for (unsigned r = 0; r < mr; r++)
             to[k * mr + r] = x[r * ldx + k];
     }
 }
 
-/* A block of 32, rounded: four vectors of int32, and the scale. */
-struct rounded {
-    __m256i q[4];
-    float scale;
-};
-
-INLINE void block_round(const float *x, struct rounded *out)
-{
-    const __m256i mag = _mm256_set1_epi32(0x7fffffff);
-    __m256i most = _mm256_setzero_si256();
-    __m256 v[4];
-    __m128i m;
-    uint32_t bits;
-    float amax;
-    float inverse;
-
-    UNROLL for (unsigned i = 0; i < 4; i++)
-    {
-        v[i] = _mm256_loadu_ps(x + 8 * i);
-        most = _mm256_max_epu32(
-            most, _mm256_and_si256(_mm256_castps_si256(v[i]), mag));
-    }
-    m = _mm_max_epu32(_mm256_castsi256_si128(most),
-                      _mm256_extracti128_si256(most, 1));
-    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0x4e));
-    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0xb1));
-    bits = (uint32_t)_mm_cvtsi128_si32(m);
-    amax = _mm_cvtss_f32(_mm_castsi128_ps(m));
-    out->scale = amax / 127.0F;
-    if (bits >= 0x7f800000U || amax < 0x1p-100F) {
-        UNROLL for (unsigned i = 0; i < 4; i++) out->q[i] =
-            _mm256_setzero_si256();
-        return;
-    }
-    inverse = 127.0F / amax;
-    UNROLL for (unsigned i = 0; i < 4; i++) out->q[i] =
-        _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)));
-}
-
-static uint32_t float_word(float f)
-{
-    uint32_t u;
-
-    __builtin_memcpy(&u, &f, sizeof(u));
-    return u;
-}
-
 /* One row's block in the form CPU_X_BYTES, words <mr> apart. */
 static void bytes_put(const struct rounded *b, unsigned mr, uint32_t *to)
 {
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256i v = _mm256_packs_epi16(_mm256_packs_epi32(b->q[0], b->q[1]),
-                                   _mm256_packs_epi32(b->q[2], b->q[3]));
-    __m256i fours;
-    __m128i s;
     uint32_t word[8];
     int first;
     int last;
 
-    v = _mm256_permutevar8x32_epi32(v, order);
-    _mm256_storeu_si256((__m256i *)word, v);
-    fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), v),
-                              _mm256_set1_epi16(1));
-    s = _mm_hadd_epi32(_mm256_castsi256_si128(fours),
-                       _mm256_extracti128_si256(fours, 1));
-    s = _mm_hadd_epi32(s, s);
-    first = _mm_cvtsi128_si32(s);
-    last = _mm_extract_epi32(s, 1);
+    rounded_bytes(b, word, &first, &last);
     for (unsigned i = 0; i < 8; i++)
         to[i * mr] = word[i];
     to[CPU_XW_SCALE * mr] = float_word(b->scale);

@@ -29,6 +29,8 @@ enum cpu_xform {
     CPU_X_BYTES,     /* blocks of 32: 8 words of 4 signed bytes, then the
                       * words of enum cpu_xword; each [mr] */
     CPU_X_PAIRS,     /* blocks of 32: 16 words of 2 int16, then f32 scale */
+    CPU_X_OFFSETS,   /* blocks of 32: 8 words of 4 signed bytes, then the
+                      * words of enum cpu_oword; each [mr] */
     CPU_X_COUNT
 };
 
@@ -40,6 +42,20 @@ enum cpu_xword {
     CPU_XW_HALVES,    /* sums of the first and the last 16, two int16 */
     CPU_XW_COUNT
 };
+
+/* Words of a block of CPU_X_OFFSETS after its 8 words of bytes: a dot with
+ * weights that were made unsigned by adding an offset begins with minus that
+ * times the sum of the integers. */
+enum cpu_oword {
+    CPU_XO_SCALE = 8, /* f32 */
+    CPU_XO_SCALED,    /* f32 (float)sum * scale */
+    CPU_XO_LESS8,     /* int32 -8 * sum */
+    CPU_XO_LESS128,   /* int32 -128 * sum */
+    CPU_XO_LESS32,    /* int32 -32 * sum of the first 16, then of the last */
+    CPU_XO_COUNT = CPU_XO_LESS32 + 2
+};
+
+/* Words of a block of CPU_X_PAIRS. */
 enum { CPU_XP_SCALE = 16, CPU_XP_COUNT }; /* words of CPU_X_PAIRS */
 
 /* One call of a tile: mr rows of x by one panel or some. */

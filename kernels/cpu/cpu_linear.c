@@ -58,10 +58,15 @@ struct part {
 
 size_t cpu_xrow_bytes(enum cpu_xform f, size_t n)
 {
+    static const unsigned words[CPU_X_COUNT] = {
+        [CPU_X_BYTES] = CPU_XW_COUNT,
+        [CPU_X_PAIRS] = CPU_XP_COUNT,
+        [CPU_X_OFFSETS] = CPU_XO_COUNT,
+    };
+
     if (f == CPU_X_FLOAT)
         return n * sizeof(float);
-    return n / 32 * (f == CPU_X_BYTES ? CPU_XW_COUNT : CPU_XP_COUNT) *
-           sizeof(uint32_t);
+    return n / 32 * words[f] * sizeof(uint32_t);
 }
 
 /* Where part <i> begins when <all> are split in <parts>, as even as can be. */
@@ -119,20 +124,22 @@ static void tiles_run(const struct job *j, const struct part *a, size_t p,
     }
 }
 
-/* Panels that one call takes from <p> on. */
+/* Panels that one call takes from <p> on. Tiles differ by a row at most: both
+ * sizes must take as many. */
 static unsigned panels_wide(const struct job *j, const struct part *a, size_t p)
 {
-    unsigned rows = (j->m + j->tiles - 1) / j->tiles;
     unsigned low = j->m / j->tiles;
+    unsigned high = (j->m + j->tiles - 1) / j->tiles;
     const struct cpu_kind *kind = a->kind;
     size_t end = a->p1;
     unsigned wide;
 
-    if (!kind->wide || rows != low || !kind->wide[rows])
+    if (!kind->wide || !kind->wide[low] || !kind->wide[high] ||
+        kind->wide_panels[low] != kind->wide_panels[high])
         return 1;
     if (a->p1 == a->panels && a->out->w->n_out % CPU_LANES != 0)
         end--;
-    wide = kind->wide_panels[rows];
+    wide = kind->wide_panels[high];
     return p + wide <= end ? wide : 1;
 }
 

@@ -32,3 +32,28 @@ const struct krn_mat_ops cpu_mat_ops_avx2 = {
     .linear = avx2_linear,
     .row = avx2_row,
 };
+
+static void avx512_pack(struct krn_ctx *c, const struct krn_weight *w,
+                        const void *rows)
+{
+    cpu_pack(c, &cpu_set_avx512.kind[w->dtype], w, rows);
+}
+
+static enum krn_status avx512_linear(struct krn_ctx *c, const float *x,
+                                     size_t ldx, unsigned m, unsigned n,
+                                     const struct krn_out *outs)
+{
+    return cpu_linear(c, &cpu_set_avx512, x, ldx, m, n, outs);
+}
+
+static void avx512_row(const struct krn_weight *w, size_t row, float *y)
+{
+    cpu_unpack_row(&cpu_set_avx512.kind[w->dtype], w, row, y);
+}
+
+const struct krn_mat_ops cpu_mat_ops_avx512 = {
+    .layout = panels_layout,
+    .pack = avx512_pack,
+    .linear = avx512_linear,
+    .row = avx512_row,
+};

@@ -1,0 +1,106 @@
+/* avx512_float.c - Tiles of the float types in 16 lanes: one chain of fused
+ * multiply and add for each output and cut. Eight chains or more keep both
+ * units busy, so that few rows take several panels at once. */
+#include "kernels/cpu/avx512.h"
+
+INLINE __m512 weights_load(enum krn_dtype t, const uint8_t *w)
+{
+    if (t == KRN_F32)
+        return _mm512_loadu_ps(w);
+    if (t == KRN_F16)
+        return wide_halves(w);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)w)), 16));
+}
+
+INLINE void cut_add(float *y, __m512 a, bool first)
+{
+    _mm512_storeu_ps(y, first ? a : _mm512_add_ps(_mm512_loadu_ps(y), a));
+}
+
+INLINE void float_tile(const struct cpu_tile *t, enum krn_dtype type,
+                       const unsigned mr, const unsigned np)
+{
+    const size_t step = CPU_LANES * (type == KRN_F32 ? 4 : 2);
+    const float *x = t->x;
+    const uint8_t *w = t->w;
+
+    for (size_t k0 = 0; k0 < t->n; k0 += CPU_CUT) {
+        size_t kc = t->n - k0 < CPU_CUT ? t->n - k0 : CPU_CUT;
+        bool first = t->first && k0 == 0;
+        __m512 a[2 * AVX512_ROWS];
+        __m512 v[CPU_WIDE_MAX];
+
+        UNROLL for (unsigned i = 0; i < mr * np; i++) a[i] =
+            _mm512_setzero_ps();
+        for (size_t k = 0; k < kc; k++, w += step, x += mr) {
+            UNROLL for (unsigned i = 0; i < np; i++)
+            {
+                prefetch(w + i * t->panel_bytes);
+                v[i] = weights_load(type, w + i * t->panel_bytes);
+            }
+            UNROLL for (unsigned m = 0; m < mr; m++)
+            {
+                __m512 b = _mm512_set1_ps(x[m]);
+
+                UNROLL for (unsigned i = 0; i < np; i++) a[m * np + i] =
+                    _mm512_fmadd_ps(b, v[i], a[m * np + i]);
+            }
+        }
+        UNROLL for (unsigned i = 0; i < mr * np; i++)
+            cut_add(t->y + i / np * t->ldy + i % np * CPU_LANES, a[i], first);
+    }
+}
+
+INLINE void f32_tile(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_F32, mr, 1);
+}
+
+INLINE void f16_tile(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_F16, mr, 1);
+}
+
+INLINE void bf16_tile(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_BF16, mr, 1);
+}
+
+/* Panels of the wide tiles, by rows. */
+const uint8_t avx512_float_panels[AVX512_ROWS + 1] = {0, 4, 4, 4, 4, 2, 2,
+                                                      2, 2, 2, 2, 2, 2};
+
+INLINE void f32_wide(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_F32, mr, mr <= 4 ? 4 : 2);
+}
+
+INLINE void f16_wide(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_F16, mr, mr <= 4 ? 4 : 2);
+}
+
+INLINE void bf16_wide(const struct cpu_tile *t, unsigned mr)
+{
+    float_tile(t, KRN_BF16, mr, mr <= 4 ? 4 : 2);
+}
+
+TILES_TO_12(f32_tile)
+TILES_TO_12(f16_tile)
+TILES_TO_12(bf16_tile)
+TILES_TO_12(f32_wide)
+TILES_TO_12(f16_wide)
+TILES_TO_12(bf16_wide)
+
+void avx512_f16_widen(const uint8_t *w, size_t n, float *out)
+{
+    for (size_t i = 0; i < n * CPU_LANES; i += CPU_LANES)
+        _mm512_store_ps(out + i, weights_load(KRN_F16, w + 2 * i));
+}
+
+void avx512_bf16_widen(const uint8_t *w, size_t n, float *out)
+{
+    for (size_t i = 0; i < n * CPU_LANES; i += CPU_LANES)
+        _mm512_store_ps(out + i, weights_load(KRN_BF16, w + 2 * i));
+}
