@@ -152,7 +152,7 @@ static enum err put_word(struct vocab_room *r, struct str word)
     }
     merge_clear(&r->merge);
     e = v->raw ? add_chars(r, word) : add_bytes(r, word);
-    e = e ? e : merge_run(&r->merge, find, &v->merges);
+    e = e ? e : merge_run(&r->merge, find, &v->merges, v->n_merges);
     return e ? e : put_symbols(r, word);
 }
 

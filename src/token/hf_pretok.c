@@ -182,7 +182,7 @@ static enum err read_pre_tokenizer(struct reading *r, const json_t *p)
 enum err hf_pretok_read(const json_t *normalizer, const json_t *pre_tokenizer,
                         struct vocab_fault *why, struct hf_pretok *out)
 {
-    struct hf_pretok read = {0};
+    struct hf_pretok read = {.rule.published = true};
     struct reading r = {.out = &read, .why = why};
     enum err e = read_normalizer(&r, normalizer);
 

@@ -21,8 +21,19 @@ struct merge_sym {
     uint32_t joined; /* the piece which that gives */
 };
 
+/* Pairs of long texts by rank. */
+struct merge_rows {
+    uint32_t *heads; /* by rank: the last of its pairs, or UINT32_MAX */
+    size_t n_ranks;
+    uint64_t *pairs; /* the one before it << 32 | left symbol */
+    size_t n;
+    size_t cap;
+    uint32_t *row; /* (cap) the left symbols of one rank */
+};
+
 /* Symbols and the heap of pairs; zeroed is empty. */
 struct merge_room {
+    struct merge_rows rows;
     struct merge_sym *syms;
     size_t n;
     size_t cap;
@@ -43,10 +54,10 @@ void merge_clear(struct merge_room *r);
 enum err merge_add(struct merge_room *r, uint32_t piece,
                    uint32_t len) MUST_CHECK;
 
-/* Join what can be joined; the result is the chain from symbol 0. n log n.
- * ERR_NOMEM. */
-enum err merge_run(struct merge_room *r, merge_find *find,
-                   const void *ctx) MUST_CHECK;
+/* Join what can be joined; the result is the chain from symbol 0. Ranks are
+ * less than <n_ranks>. n log n. ERR_NOMEM. */
+enum err merge_run(struct merge_room *r, merge_find *find, const void *ctx,
+                   size_t n_ranks) MUST_CHECK;
 
 /* Free the room. */
 void merge_room_fini(struct merge_room *r);

@@ -17,6 +17,16 @@ static bool is_space(uint32_t cp)
            cp == 0x3000;
 }
 
+/* What Unicode 15.1 added, which libutf8proc may not know. */
+static uint8_t class_of_new(uint32_t cp)
+{
+    if (cp >= 0x2ebf0 && cp <= 0x2ee5d)
+        return PRETOK_L;
+    if ((cp >= 0x2ffc && cp <= 0x2fff) || cp == 0x31ef)
+        return PRETOK_S;
+    return 0;
+}
+
 uint8_t pretok_class_of(uint32_t cp)
 {
     if (is_space(cp))
@@ -53,6 +63,8 @@ uint8_t pretok_class_of(uint32_t cp)
     case UTF8PROC_CATEGORY_SK:
     case UTF8PROC_CATEGORY_SO:
         return PRETOK_S;
+    case UTF8PROC_CATEGORY_CN:
+        return class_of_new(cp);
     default:
         return 0;
     }
@@ -85,7 +97,7 @@ void pretok_room_fini(struct pretok_room *r)
 }
 
 /* Take <text> apart into code points. */
-static void read_text(struct pretok_room *r, struct str text)
+static void read_text(struct pretok_room *r, bool published, struct str text)
 {
     size_t at = 0;
 
@@ -102,8 +114,10 @@ static void read_text(struct pretok_room *r, struct str text)
                 cp = 0xfffd;
             }
         }
-        r->cp[r->n] = cp;
         r->cls[r->n] = pretok_class_of(cp);
+        if (!published && cp >= 0x80 && (r->cls[r->n] & PRETOK_Z))
+            cp = '\v';
+        r->cp[r->n] = cp;
         r->width[r->n] = (uint8_t)width;
         r->n++;
         at += width;
@@ -152,7 +166,7 @@ enum err pretok_split(struct pretok_room *r, const struct pretok *rule,
 
     if (e)
         return e;
-    read_text(r, text);
+    read_text(r, rule->published, text);
     memset(r->cut, 0, r->n);
     r->cut[0] = 1;
     for (size_t i = 0; i < PRETOK_PASSES && rule->passes[i]; i++)

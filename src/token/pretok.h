@@ -59,6 +59,8 @@ enum pretok_pass {
     PRETOK_EXAONE_MOE,
     PRETOK_GPT4O,
     PRETOK_TEKKEN,
+    PRETOK_GPT4O_GGUF,  /* the same, but case is ASCII's and marks are no */
+    PRETOK_TEKKEN_GGUF, /* letters */
     PRETOK_DEEPSEEK3,
     PRETOK_PASS_COUNT
 };
@@ -69,6 +71,9 @@ enum pretok_pass {
 /* A rule. */
 struct pretok {
     unsigned char passes[PRETOK_PASSES]; /* enum pretok_pass, to PRETOK_END */
+    bool published; /* as the models were trained; else as GGUF files are read
+                     * everywhere: lists see white space beyond ASCII as a
+                     * vertical tab */
 };
 
 /* A rule, and what else the models have in common that use it. */

@@ -9,6 +9,8 @@ enum letters {
     LETTERS_PLAIN,  /* head? L+ */
     LETTERS_MARKS,  /* head? [LM]+ */
     LETTERS_PHRASE, /* head? (L M* ( ' ' L M*)*)+ */
+    LETTERS_ASCII,  /* as CASED, but U is L other than a-z, l is L other than
+                     * A-Z: marks are no letters */
     LETTERS_CASED,  /* head? [UM]*[lM]+ | head? [UM]+[lM]*, where a letter
                      * that has no case is both U and l */
 };
@@ -66,6 +68,17 @@ static const struct words rules[PRETOK_PASS_COUNT] = {
                        .not_symbols = LNZ,
                        .tail_slash = true,
                        .tail_lines = true},
+    [PRETOK_GPT4O_GGUF] = {.letters = LETTERS_ASCII,
+                           .suffixes = true,
+                           .digits = 3,
+                           .not_symbols = LNZ,
+                           .tail_slash = true,
+                           .tail_lines = true},
+    [PRETOK_TEKKEN_GGUF] = {.letters = LETTERS_ASCII,
+                            .digits = 1,
+                            .not_symbols = LNZ,
+                            .tail_slash = true,
+                            .tail_lines = true},
 };
 
 static bool is_line_end(uint32_t cp)
@@ -133,40 +146,50 @@ static size_t white(const struct pretok_text *t, size_t at, size_t end,
     return to < end && to - at > 1 ? to - 1 : to;
 }
 
-static bool is_upper(uint8_t cls)
+static bool is_upper(const struct words *w, const struct pretok_text *t,
+                     size_t at)
 {
-    return (cls & (PRETOK_L | PRETOK_M)) && !(cls & PRETOK_LOWER);
+    if (w->letters == LETTERS_ASCII)
+        return (t->cls[at] & PRETOK_L) &&
+               !(t->cp[at] >= 'a' && t->cp[at] <= 'z');
+    return (t->cls[at] & (PRETOK_L | PRETOK_M)) && !(t->cls[at] & PRETOK_LOWER);
 }
 
-static bool is_lower(uint8_t cls)
+static bool is_lower(const struct words *w, const struct pretok_text *t,
+                     size_t at)
 {
-    return (cls & (PRETOK_L | PRETOK_M)) && !(cls & PRETOK_UPPER);
+    if (w->letters == LETTERS_ASCII)
+        return (t->cls[at] & PRETOK_L) &&
+               !(t->cp[at] >= 'A' && t->cp[at] <= 'Z');
+    return (t->cls[at] & (PRETOK_L | PRETOK_M)) && !(t->cls[at] & PRETOK_UPPER);
 }
 
 /* The end of [U]*[l]+ at <at>, or <at>. Greedy: the first run gives back what
  * the second needs. */
-static size_t upper_lower(const struct pretok_text *t, size_t at, size_t end)
+static size_t upper_lower(const struct words *w, const struct pretok_text *t,
+                          size_t at, size_t end)
 {
     size_t to = at, back;
 
-    while (to < end && is_upper(t->cls[to]))
+    while (to < end && is_upper(w, t, to))
         to++;
-    if (to < end && is_lower(t->cls[to])) {
-        while (to < end && is_lower(t->cls[to]))
+    if (to < end && is_lower(w, t, to)) {
+        while (to < end && is_lower(w, t, to))
             to++;
         return to;
     }
     for (back = to; back > at; back--) {
-        if (is_lower(t->cls[back - 1]))
+        if (is_lower(w, t, back - 1))
             return back;
     }
     return at;
 }
 
 /* The end of [U]+[l]* at <at> where [U]*[l]+ does not match, or <at>. */
-static size_t upper_only(const struct pretok_text *t, size_t at, size_t end)
+static size_t upper_only(const struct words *w, const struct pretok_text *t,
+                         size_t at, size_t end)
 {
-    while (at < end && is_upper(t->cls[at]))
+    while (at < end && is_upper(w, t, at))
         at++;
     return at;
 }
@@ -203,17 +226,17 @@ static size_t letters(const struct words *w, const struct pretok_text *t,
         !is_line_end(t->cp[at]) && !(t->cls[at] & (PRETOK_L | PRETOK_N));
     size_t to;
 
-    if (w->letters != LETTERS_CASED) {
+    if (w->letters < LETTERS_ASCII) {
         to = head ? bare_letters(w, t, at + 1, end) : at;
         return to > at + 1 ? to : bare_letters(w, t, at, end);
     }
-    if (head && (to = upper_lower(t, at + 1, end)) > at + 1)
+    if (head && (to = upper_lower(w, t, at + 1, end)) > at + 1)
         return to;
-    if ((to = upper_lower(t, at, end)) > at)
+    if ((to = upper_lower(w, t, at, end)) > at)
         return to;
-    if (head && (to = upper_only(t, at + 1, end)) > at + 1)
+    if (head && (to = upper_only(w, t, at + 1, end)) > at + 1)
         return to;
-    return upper_only(t, at, end);
+    return upper_only(w, t, at, end);
 }
 
 /* The end of a word of symbols with a space before it, or <at>. */

@@ -57,7 +57,7 @@ enum err spm_encode(struct vocab_room *r, struct str text)
                       (uint32_t)width);
         at += width;
     }
-    e = e ? e : merge_run(m, find, &t);
+    e = e ? e : merge_run(m, find, &t, r->v->n);
     for (uint32_t i = 0; m->n > 0 && i != UINT32_MAX && !e;
          i = m->syms[i].next) {
         const struct merge_sym *s = &m->syms[i];

@@ -247,6 +247,7 @@ static void copy_rules(struct vocab *v, const struct vocab_plan *plan)
     const struct vocab_spec *s = plan->spec;
 
     v->kind = s->kind;
+    v->n_merges = s->n_merges;
     v->raw = plan->raw;
     v->one_word = !plan->pre;
     if (plan->pre)

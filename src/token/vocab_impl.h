@@ -73,6 +73,7 @@ struct vocab {
     size_t longest;      /* bytes of the longest stored text */
     uint32_t byte_piece[256]; /* piece of each byte, or VOCAB_NONE */
     struct merges merges;     /* BPE */
+    size_t n_merges;
     struct specials *specials;
     int32_t bos, eos, eot, eom, unk;
 };
