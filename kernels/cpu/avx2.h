@@ -12,8 +12,17 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Under a sanitizer each unrolled access brings its checks along, and a file
+ * takes minutes to compile: there the loops stay loops. */
 #ifdef __clang__
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||     \
+    __has_feature(undefined_behavior_sanitizer)
+#define UNROLL
+#else
 #define UNROLL _Pragma("clang loop unroll(full)")
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNROLL
 #else
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
