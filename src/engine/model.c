@@ -64,7 +64,7 @@ static struct model *new_single(struct model_fault *why)
  * the embedding. */
 static enum err check_vocab(struct model *m, struct model_fault *why)
 {
-    unsigned n = m->vocab ? vocab_size(m->vocab) : 0;
+    unsigned n = vocab_size(m->vocab);
     int32_t *ids = (int32_t *)(uintptr_t)m->end_ids;
     size_t kept = 0;
 

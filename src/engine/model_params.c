@@ -83,9 +83,9 @@ enum err model_check_params(const struct model_params *p,
     if (!lies_in(p->rms_eps, 0, 1))
         return model_fail(why, ERR_SYNTAX,
                           "the epsilon of the norms is not in 0 to 1");
-    if (!lies_in(p->rope.base, 1, 1e12f))
+    if (!lies_in(p->rope.base, 2, 1e12f))
         return model_fail(why, ERR_SYNTAX,
-                          "the base of the rotary embedding is not in 1 to "
+                          "the base of the rotary embedding is not in 2 to "
                           "1e12");
     return check_scaling(&p->rope, why);
 }

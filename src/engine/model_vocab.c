@@ -11,12 +11,6 @@
 #define TOKENS_MAX (1u << 22)
 #define MERGES_MAX (1u << 22)
 
-/* Absent until the tokenizer reads these files. */
-__attribute__((weak)) enum err vocab_from_hf(struct str tokenizer,
-                                             struct str config,
-                                             struct vocab_fault *why,
-                                             struct vocab **out);
-
 /* What a spec points to. */
 struct room {
     struct str *text, *merges; /* owned */
@@ -226,9 +220,7 @@ enum err model_vocab_from_hf(struct str tokenizer, struct str config,
                              struct model_fault *why, struct vocab **out)
 {
     struct vocab_fault fault = {""};
-    enum err e = ERR_OK;
+    enum err e = vocab_from_hf(tokenizer, config, &fault, out);
 
-    if (vocab_from_hf)
-        e = vocab_from_hf(tokenizer, config, &fault, out);
     return e == ERR_OK ? e : model_fail(why, e, "%s", fault.text);
 }

@@ -2,8 +2,10 @@
  * a vocabulary that works: what they say means nothing, how fast they say it
  * does.
  *
- * usage: mkgguf SHAPE TYPE FILE
- *        mkgguf              lists shapes and types */
+ * usage: mkgguf SHAPE TYPE FILE [KEY=VALUE...]
+ *        mkgguf              lists shapes and types
+ *
+ * KEY=VALUE adds metadata: a whole number, a number with a point, or text. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +101,7 @@ enum { N_SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 
 static int usage(void)
 {
-    fputs("usage: mkgguf SHAPE TYPE FILE\nshapes:", stderr);
+    fputs("usage: mkgguf SHAPE TYPE FILE [KEY=VALUE...]\nshapes:", stderr);
     for (unsigned i = 0; i < N_SHAPES; i++)
         fprintf(stderr, " %s", shapes[i].name);
     fputs("\ntypes:", stderr);
@@ -153,12 +155,33 @@ static void soften(struct ggufw *w)
     }
 }
 
-static int write_model(const struct ggufm_shape *s, const char *path)
+/* Add the pair "KEY=VALUE". */
+static void add_pair(struct ggufw *w, char *pair)
+{
+    char *value = strchr(pair, '='), *end;
+    double d;
+
+    if (!value)
+        return;
+    *value++ = '\0';
+    d = strtod(value, &end);
+    if (*end || end == value)
+        ggufw_str(w, pair, value);
+    else if (strchr(value, '.'))
+        ggufw_f32(w, pair, (float)d);
+    else
+        ggufw_u32(w, pair, (uint32_t)d);
+}
+
+static int write_model(const struct ggufm_shape *s, const char *path,
+                       char **pairs)
 {
     struct ggufm_filler f = {.w = ggufm_new(s), .seed = s->seed};
     FILE *to = fopen(path, "wb");
     bool ok = to != NULL;
 
+    for (; *pairs; pairs++)
+        add_pair(f.w, *pairs);
     soften(f.w);
     ok = ok && ggufw_write(f.w, ggufm_fill, &f, to);
     ok = to && fclose(to) == 0 && ok;
@@ -170,7 +193,7 @@ static int write_model(const struct ggufm_shape *s, const char *path)
 
 int main(int argc, char **argv)
 {
-    const struct named *n = argc == 4 ? find_shape(argv[1]) : NULL;
+    const struct named *n = argc >= 4 ? find_shape(argv[1]) : NULL;
     struct ggufm_shape s;
 
     if (!n)
@@ -178,5 +201,5 @@ int main(int argc, char **argv)
     s = n->shape;
     if (!find_type(argv[2], &s.dtype))
         return usage();
-    return write_model(&s, argv[3]);
+    return write_model(&s, argv[3], argv + 4);
 }

@@ -1,6 +1,7 @@
-/* fz_safetensors.c - A model directory's files without the directory: up to
- * the first NUL the text of a config.json (also tried as the other small JSON
- * files), then a safetensors image. */
+/* fz_safetensors.c - A model directory's files without the directory. What
+ * begins with 'G', 'T' or 'I' is the text of a generation_config.json, of
+ * a file with chat templates or of an index of shards; all else is the text
+ * of a config.json up to the first NUL, then a safetensors image. */
 #include <stdlib.h>
 
 #include "base/panic.h"
@@ -23,18 +24,30 @@ static void check_entries(struct str image, const struct model_entries *all)
     }
 }
 
-static void try_texts(struct model *m, struct str text)
+static void try_index(struct model *m, struct str text)
 {
     struct model_fault why = {""};
     const char **names;
     size_t n;
 
-    BUG_ON(model_hf_generation(m, text, &why) != ERR_OK && !why.text[0]);
-    BUG_ON(model_hf_templates(m, text, &why) != ERR_OK && !why.text[0]);
     if (model_hf_shards(m, text, &why, &names, &n) != ERR_OK)
         return;
     for (size_t i = 0; i < n; i++)
         BUG_ON(strchr(names[i], '/') || names[i][0] == '.');
+}
+
+static void try_text(struct model *m, char kind, struct str text)
+{
+    struct model_fault why = {""};
+    enum err e = ERR_OK;
+
+    if (kind == 'G')
+        e = model_hf_generation(m, text, &why);
+    else if (kind == 'T')
+        e = model_hf_templates(m, text, &why);
+    else
+        try_index(m, text);
+    BUG_ON(e != ERR_OK && !why.text[0]);
 }
 
 static void try_model(struct model *m, struct str config, struct str image)
@@ -65,8 +78,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!m)
         return 0;
-    try_texts(m, config);
-    try_model(m, config, str_skip(all, config.len + 1));
+    if (size > 0 && (data[0] == 'G' || data[0] == 'T' || data[0] == 'I'))
+        try_text(m, (char)data[0], str_skip(all, 1));
+    else
+        try_model(m, config, str_skip(all, config.len + 1));
     model_close(m);
     return 0;
 }

@@ -217,9 +217,11 @@ static bool put_tokenizer(struct buf *b, const struct texts *t)
     for (unsigned i = 0; i < SPECIALS; i++)
         ok = ok && put_special(b, i, t->text[i]);
     ok = ok && buf_printf(b, "],\"normalizer\":null,\"pre_tokenizer\":"
+                             "{\"type\":\"Sequence\",\"pretokenizers\":["
+                             "{\"type\":\"Digits\",\"individual_digits\":true},"
                              "{\"type\":\"ByteLevel\",\"add_prefix_space\":"
-                             "false,\"trim_offsets\":true,\"use_regex\":true},"
-                             "\"post_processor\":null,\"decoder\":{\"type\":"
+                             "false,\"trim_offsets\":true,\"use_regex\":true}]}"
+                             ",\"post_processor\":null,\"decoder\":{\"type\":"
                              "\"ByteLevel\"},\"model\":{\"type\":\"BPE\","
                              "\"vocab\":{") == ERR_OK;
     for (size_t i = 0; ok && i < t->n; i++)

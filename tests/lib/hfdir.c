@@ -107,16 +107,47 @@ static const char *dtype_name(uint32_t type)
     return gguf_tensor_type_name(type);
 }
 
+/* What a shard is made of. */
+struct source {
+    struct ggufm_filler f;
+    const struct ggufm_shape *s;
+    bool halves;
+};
+
+/* The numbers of tensor <i> to <to>. */
+static void fill_tensor(struct source *src, unsigned i, char *to)
+{
+    unsigned n, half = src->s->d_head / 2;
+    const struct ggufw_tensor *t = &ggufw_tensors(src->f.w, &n)[i];
+    size_t row = t->bytes / t->dims[1];
+    char *raw;
+
+    ggufm_fill(&src->f, i, 0, to, t->bytes);
+    if (!src->halves || (!strstr(t->name, "attn_q.weight") &&
+                         !strstr(t->name, "attn_k.weight")))
+        return;
+    raw = malloc(t->bytes);
+    must(raw, "out of memory");
+    memcpy(raw, to, t->bytes);
+    for (size_t r = 0; r < t->dims[1]; r++) {
+        size_t head = r / src->s->d_head, k = r % src->s->d_head;
+        size_t from = head * src->s->d_head + 2 * (k % half) + k / half;
+
+        memcpy(to + r * row, raw + from * row, row);
+    }
+    free(raw);
+}
+
 /* Append the header and the numbers of every <step>th tensor from <first> on
  * to <out>. */
-static void build_shard(struct ggufm_filler *f, unsigned first, unsigned step,
+static void build_shard(struct source *src, unsigned first, unsigned step,
                         struct buf *out)
 {
     struct buf head, data;
     char name[NAME_ROOM];
     uint64_t len;
     unsigned n;
-    const struct ggufw_tensor *t = ggufw_tensors(f->w, &n);
+    const struct ggufw_tensor *t = ggufw_tensors(src->f.w, &n);
     bool ok = true;
 
     buf_init(&head, BUF_CAP);
@@ -128,7 +159,7 @@ static void build_shard(struct ggufm_filler *f, unsigned first, unsigned step,
         hf_name(t[i].name, name);
         ok = buf_reserve(&data, bytes) == ERR_OK;
         must(ok, "out of memory");
-        ggufm_fill(f, i, 0, data.p + at, bytes);
+        fill_tensor(src, i, data.p + at);
         data.len += bytes;
         ok = buf_printf(&head, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", name,
                         dtype_name(t[i].type)) == ERR_OK;
@@ -176,24 +207,25 @@ static void write_index(const char *dir, struct ggufw *w, unsigned shards)
     buf_fini(&b);
 }
 
-static void write_weights(const char *dir, const struct ggufm_shape *s,
-                          unsigned shards)
+void hfdir_weights(const char *dir, const struct ggufm_shape *s,
+                   unsigned shards, bool halves)
 {
-    struct ggufm_filler f = {.w = ggufm_new(s), .seed = s->seed};
+    struct source src = {
+        .f = {.w = ggufm_new(s), .seed = s->seed}, .s = s, .halves = halves};
     char file[NAME_ROOM];
     struct buf b;
 
     buf_init(&b, BUF_CAP);
     for (unsigned i = 0; i < shards; i++) {
         buf_clear(&b);
-        build_shard(&f, i, shards, &b);
+        build_shard(&src, i, shards, &b);
         shard_name(i, shards, file);
         hfdir_put(dir, file, buf_str(&b));
     }
     buf_fini(&b);
     if (shards > 1)
-        write_index(dir, f.w, shards);
-    ggufw_free(f.w);
+        write_index(dir, src.f.w, shards);
+    ggufw_free(src.f.w);
 }
 
 void hfdir_make(const char *dir, const struct ggufm_shape *s, unsigned shards)
@@ -210,7 +242,7 @@ void hfdir_make(const char *dir, const struct ggufm_shape *s, unsigned shards)
     hfdir_put(dir, "generation_config.json",
               STR("{\"eos_token_id\":[2,0],\"temperature\":0.6,"
                   "\"top_p\":0.95,\"top_k\":20,\"do_sample\":true}"));
-    write_weights(dir, s, shards);
+    hfdir_weights(dir, s, shards, false);
     free(config);
     free(tokenizer);
 }

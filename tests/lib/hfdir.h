@@ -7,9 +7,15 @@
 
 /* Write config.json, weights in <shards> files (1: a single one without an
  * index), tokenizer.json, tokenizer_config.json and generation_config.json of
- * a byte-level BPE model of shape <s> into the directory <dir>. Rows of llama's
- * q and k are as ggufm.h makes them: not reordered. s->dtype is a float. */
+ * a byte-level BPE model of shape <s> into the directory <dir>. Rows of q and k
+ * are as ggufm.h makes them: not reordered. s->dtype is a float. */
 void hfdir_make(const char *dir, const struct ggufm_shape *s, unsigned shards);
+
+/* Write the weights alone; <halves>: rows of q and k in the order that rotary
+ * pairs in halves want, where ggufm.h has them for neighbours, so that the
+ * directory computes what the GGUF file of a llama computes. */
+void hfdir_weights(const char *dir, const struct ggufm_shape *s,
+                   unsigned shards, bool halves);
 
 /* Write file <name> of <dir>, replacing what is there. */
 void hfdir_put(const char *dir, const char *name, struct str text);

@@ -38,3 +38,10 @@ tests_unit_t_model_refuse_SOURCES = tests/unit/t_model_refuse.c \
 tests_unit_t_model_refuse_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_model_refuse_CFLAGS = $(unit_cflags)
 tests_unit_t_model_refuse_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_model_pairs
+tests_unit_t_model_pairs_SOURCES = tests/unit/t_model_pairs.c \
+    tests/unit/state_dir.h $(ggufm_sources)
+tests_unit_t_model_pairs_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_model_pairs_CFLAGS = $(unit_cflags)
+tests_unit_t_model_pairs_LDADD = $(unit_libs)

@@ -4,6 +4,7 @@
 
 #include "engine/model.h"
 #include "lib/hfdir.h"
+#include "token/vocab.h"
 #include "unit/cmocka_all.h"
 #include "unit/state_dir.h"
 
@@ -69,6 +70,23 @@ static void same_tensor(const struct model_tensor *a,
         assert_memory_equal(a->data, b->data, a->bytes);
 }
 
+/* Both turn a text into the same tokens. */
+static void same_vocab(const struct vocab *a, const struct vocab *b)
+{
+    const struct str text = STR("ab cd: it's 42 \xc3\xa4!<|im_end|>");
+    struct vocab_ids x = {0}, y = {0};
+
+    assert_int_equal(vocab_size(a), vocab_size(b));
+    assert_int_equal(vocab_eos(a), vocab_eos(b));
+    assert_int_equal(vocab_encode(a, text, NULL, 0, 100, &x), ERR_OK);
+    assert_int_equal(vocab_encode(b, text, NULL, 0, 100, &y), ERR_OK);
+    assert_true(x.n > 10);
+    assert_int_equal(x.n, y.n);
+    assert_memory_equal(x.ids, y.ids, x.n * sizeof(*x.ids));
+    free(x.ids);
+    free(y.ids);
+}
+
 /* The directory of <s> holds the same tensors as its GGUF. */
 static void compare_formats(const struct ggufm_shape *s, unsigned shards)
 {
@@ -89,6 +107,7 @@ static void compare_formats(const struct ggufm_shape *s, unsigned shards)
     assert_int_equal(h->p.n_vocab, s->n_vocab);
     assert_true(h->p.rope.halves);
     assert_int_equal(g->p.rope.halves, strcmp(s->arch, "llama") != 0);
+    same_vocab(h->vocab, g->vocab);
     same_tensor(&h->embed, &g->embed);
     same_tensor(&h->out_norm, &g->out_norm);
     same_tensor(&h->output, &g->output);
@@ -133,6 +152,9 @@ static void takes_advice_and_templates(void **state)
     assert_true(fabsf(m->sampling.temperature - 0.6f) < 1e-6f);
     assert_true(fabsf(m->sampling.top_p - 0.95f) < 1e-6f);
     assert_int_equal(m->sampling.top_k, 20);
+    assert_int_equal(m->n_end_ids, 2);
+    assert_int_equal(m->end_ids[0], 2);
+    assert_int_equal(m->end_ids[1], 0);
     assert_true(m->sampling.min_p < 0);
     assert_string_equal(m->chat_template.p, "{{ 'from config' }}");
     assert_int_equal(m->n_templates, 0);
