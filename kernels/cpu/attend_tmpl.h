@@ -21,6 +21,10 @@ static inline struct v16 chain_load(enum krn_dtype t, const uint8_t *b)
     return v16_load((const float *)(const void *)b);
 }
 
+/* Chains of so few rows wait for memory: pages lie apart, and no hardware
+ * fetches across them. */
+#define CHAIN_FETCH_ROWS 4
+
 /* Do <X> for each row that a chain of R rows can have; the sums are variables
  * with names, since an array of them would live in memory. */
 #if V16_ROWS > 6
@@ -62,6 +66,7 @@ static inline __attribute__((always_inline)) void chain_run(
     const struct cpu_chain *x, const unsigned R, const enum krn_dtype t)
 {
     size_t lda = x->lda;
+    size_t step = x->b_step_bytes;
     const float *a0 = x->a;
     const float *a3 = R > 3 ? a0 + 3 * lda : a0;
     const float *a6 = R > 6 ? a0 + 6 * lda : a0;
@@ -72,10 +77,16 @@ static inline __attribute__((always_inline)) void chain_run(
     CHAIN_EACH(CHAIN_DECLARE)
     for (unsigned at = 0; k < x->n[0]; at++) {
         const uint8_t *b = (const uint8_t *)x->b[at] + x->b_skip_bytes;
+        const uint8_t *later =
+            (const uint8_t *)x->b[at + x->ahead] + x->b_skip_bytes;
         unsigned left = x->n[0] - k < x->piece ? x->n[0] - k : x->piece;
 
         k += left;
-        for (; left > 0; left--, b += x->b_step_bytes) {
+        for (; left > 0; left--, b += step) {
+            if (R <= CHAIN_FETCH_ROWS) {
+                _mm_prefetch((const char *)later, _MM_HINT_T0);
+                later += step;
+            }
             v = chain_load(t, b);
             CHAIN_EACH(CHAIN_STEP)
             a0++;

@@ -28,6 +28,7 @@ enum {
     TILE_ROWS = 48,          /* rows times heads that a desk aims at */
     SCORE_BYTES = 256 << 10, /* of a desk, so that they stay in the L2 cache */
     LANES = 16,
+    AHEAD_PAGES = 4,                 /* of values, fetched early */
     MOST_ROWS = 16,                  /* no table's chain has more */
     SPLIT_ITEMS = 4,                 /* fewer desks for each thread are split */
     SPLIT_TOKENS = 2 * KV_CUT_TOKENS /* sequences shorter than this never */
@@ -249,7 +250,10 @@ static void desk_score(const struct attend_job *j, const struct desk *d,
 {
     unsigned each = chain_rows(j, d);
     unsigned steps[MOST_ROWS];
+    const void *k[2];
     struct cpu_chain x = {.lda = j->kv->d_head,
+                          .b = k,
+                          .ahead = 1,
                           .b_step_bytes =
                               KRN_PAGE_TOKENS * krn_dtype_bytes(j->kv->dtype),
                           .piece = j->kv->d_head,
@@ -261,10 +265,11 @@ static void desk_score(const struct attend_job *j, const struct desk *d,
 
     for (unsigned i = 0; i < MOST_ROWS; i++)
         steps[i] = j->kv->d_head;
+    k[1] = desk_page(j, d, from).k;
     for (size_t page = from; page < to; page++) {
-        const void *k = desk_page(j, d, page).k;
-
-        x.b = &k;
+        k[0] = k[1];
+        if (page + 1 < to)
+            k[1] = desk_page(j, d, page + 1).k;
         for (unsigned u = 0; u < d->u; u += each) {
             x.rows = d->u - u < each ? d->u - u : each;
             if (d->seen[u + x.rows - 1] <= page * KRN_PAGE_TOKENS)
@@ -287,21 +292,21 @@ static size_t seen_in_cut(const struct desk *d, unsigned u, size_t cut)
                                              : KV_CUT_TOKENS;
 }
 
-/* The values of a cut, page by page: where they lie, or widened where a row of
- * them is no multiple of what is read at a time. */
+/* The values of a cut, page by page, and some of the next cut: where they lie,
+ * or widened where a row of them is no multiple of what is read at a time. */
 static void values_find(const struct attend_job *j, const struct desk *d,
                         size_t cut, float *wide, const void **out)
 {
-    size_t left = cuts_of(d->tile->seen) == cut + 1
-                      ? d->tile->seen - cut * KV_CUT_TOKENS
-                      : KV_CUT_TOKENS;
+    size_t left = d->tile->seen - cut * KV_CUT_TOKENS;
     size_t bytes = j->kv->d_head * krn_dtype_bytes(j->kv->dtype);
+    const uint8_t *v = NULL;
 
-    for (size_t i = 0; i * KRN_PAGE_TOKENS < left; i++) {
-        const uint8_t *v = desk_page(j, d, cut * KV_CUT_PAGES + i).v;
-
+    for (size_t i = 0; i < KV_CUT_PAGES + AHEAD_PAGES; i++) {
+        if (i * KRN_PAGE_TOKENS < left)
+            v = desk_page(j, d, cut * KV_CUT_PAGES + i).v;
         out[i] = v;
-        if (j->pad == j->kv->d_head)
+        if (j->pad == j->kv->d_head || i >= KV_CUT_PAGES ||
+            i * KRN_PAGE_TOKENS >= left)
             continue;
         out[i] = wide + i * KRN_PAGE_TOKENS * j->pad;
         for (size_t t = 0; t < KRN_PAGE_TOKENS; t++)
@@ -361,10 +366,11 @@ static void desk_gather(const struct attend_job *j, const struct desk *d,
 {
     bool first = j->split || cut == 0;
     unsigned each = chain_rows(j, d);
-    const void *values[KV_CUT_PAGES];
+    const void *values[KV_CUT_PAGES + AHEAD_PAGES];
     struct cpu_chain x = {.lda = d->stride,
                           .b = values,
                           .piece = KRN_PAGE_TOKENS,
+                          .ahead = AHEAD_PAGES,
                           .dtype =
                               j->pad == j->kv->d_head ? j->kv->dtype : KRN_F32,
                           .ldc = j->pad,

@@ -27,6 +27,7 @@ struct cpu_chain {
     size_t b_skip_bytes;  /* into each piece */
     size_t b_step_bytes;  /* from step to step */
     unsigned piece;
+    unsigned ahead;       /* b has as many pieces more, to be fetched early */
     enum krn_dtype dtype; /* of b: F32, F16, BF16 */
     unsigned rows;        /* 1 .. most_rows of the table */
     const unsigned *n;    /* (rows) steps of each row, ascending, from 1 */
