@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "engine/sched_priv.h"
-#include "token/vocab.h"
+#include "token/grammar.h"
 
 #include "unit/cmocka_all.h"
 
@@ -14,113 +14,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define D_MODEL 12
-
-/* --- the model ---------------------------------------------------------- */
-
-/* Pieces that overlap, so that stop strings begin and end inside of them. */
-static const char *const pieces[] = {
-    "a",   "b",   "c",  "ab",       "ba",           "aa",     "bc",  "abc",
-    "cab", "aab", "bb", "cc",       "ca",           "acb",    "bca", " a",
-    " b",  " ",   ".",  "x",        "xy",           "y",      "yx",  "xx",
-    "yyx", "\n",  "z",  "\xc3\xa9", "\xc3\xa9\x61", "abcabc",
-};
-
-static struct vocab *make_vocab(void)
-{
-    enum { COUNT = RIG_BYTES + 256 + COUNT_OF(pieces) };
-    static char room[COUNT][32];
-    struct str text[COUNT];
-    float scores[COUNT];
-    int32_t types[COUNT];
-    struct vocab_spec spec = {.kind = VOCAB_SPM,
-                              .n = COUNT,
-                              .text = text,
-                              .scores = scores,
-                              .types = types,
-                              .bos = RIG_BOS,
-                              .eos = RIG_EOS,
-                              .eot = -1,
-                              .eom = -1,
-                              .unk = RIG_UNK,
-                              .pad = -1,
-                              .add_bos = VOCAB_YES,
-                              .add_eos = VOCAB_NO,
-                              .add_space_prefix = VOCAB_NO};
-    struct vocab_fault why;
-    struct vocab *v = NULL;
-
-    snprintf(room[RIG_UNK], 32, "<unk>");
-    snprintf(room[RIG_BOS], 32, "<s>");
-    snprintf(room[RIG_EOS], 32, "</s>");
-    for (unsigned i = 0; i < 256; i++)
-        snprintf(room[RIG_BYTES + i], 32, "<0x%02X>", i);
-    for (unsigned i = 0; i < COUNT_OF(pieces); i++) {
-        const char *p = pieces[i];
-
-        snprintf(room[RIG_BYTES + 256 + i], 32, "%s%s",
-                 p[0] == ' ' ? "\xe2\x96\x81" : "", p + (p[0] == ' '));
-    }
-    for (unsigned i = 0; i < COUNT; i++) {
-        text[i] = str_from(room[i]);
-        scores[i] = -(float)i;
-        types[i] = i == RIG_UNK          ? VOCAB_UNKNOWN
-                   : i < RIG_BYTES       ? VOCAB_CONTROL
-                   : i < RIG_BYTES + 256 ? VOCAB_BYTE
-                                         : VOCAB_NORMAL;
-    }
-    assert_int_equal(vocab_new(&spec, &why, &v), ERR_OK);
-    return v;
-}
-
-int32_t rig_token(const struct rig *r, const char *text)
-{
-    for (unsigned i = RIG_BYTES + 256; i < vocab_size(r->m.vocab); i++)
-        if (str_eq(vocab_bytes(r->m.vocab, (int32_t)i), str_from(text)))
-            return (int32_t)i;
-    fail_msg("no token shows '%s'", text);
-    return -1;
-}
-
 /* --- life --------------------------------------------------------------- */
 
-static struct rig *make(const struct sched_opts *o, unsigned context)
+struct rig *rig_open(struct graph *g, struct model *m,
+                     const struct sched_opts *o, bool has_thread)
 {
     struct rig *r = calloc(1, sizeof(*r));
+    enum err e;
 
     assert_non_null(r);
-    r->m.vocab = make_vocab();
-    r->m.p.n_vocab = vocab_size(r->m.vocab);
-    r->m.p.d_model = D_MODEL;
-    r->m.p.context = context;
-    r->m.p.pooling = MODEL_POOL_MEAN;
-    r->g.n_pages = o->n_pages;
-    r->g.max_rows = o->step_tokens > 0 ? o->step_tokens : 512;
-    r->g.n_vocab = r->m.p.n_vocab;
-    r->g.d_model = D_MODEL;
-    r->g.eog = RIG_EOS;
-    r->g.eog_less = 0.5f;
-    r->g.bytes = RIG_BYTES;
-    r->g.bytes_less = 1;
-    fake_graph_init(&r->g);
+    r->g = g;
+    r->m = m;
     assert_int_equal(mbox_init(&r->answer), ERR_OK);
+    e = has_thread ? sched_new(g, m, o, &r->s) : sched_make(g, m, o, &r->s);
+    assert_int_equal(e, ERR_OK);
     return r;
 }
 
-struct rig *rig_new(const struct sched_opts *o, unsigned context)
+void rig_close(struct rig *r)
 {
-    struct rig *r = make(o, context);
-
-    assert_int_equal(sched_make(&r->g, &r->m, o, &r->s), ERR_OK);
-    return r;
-}
-
-struct rig *rig_start(const struct sched_opts *o, unsigned context)
-{
-    struct rig *r = make(o, context);
-
-    assert_int_equal(sched_new(&r->g, &r->m, o, &r->s), ERR_OK);
-    return r;
+    sched_free(r->s);
+    rig_collect(r);
+    for (unsigned i = 0; i < RIG_JOBS; i++)
+        rig_reply_fini(&r->replies[i]);
+    mbox_fini(&r->answer);
+    free(r);
 }
 
 void rig_reply_fini(struct rig_reply *reply)
@@ -132,18 +50,6 @@ void rig_reply_fini(struct rig_reply *reply)
     free(reply->prompt_lps);
     free(reply->vector);
     memset(reply, 0, sizeof(*reply));
-}
-
-void rig_free(struct rig *r)
-{
-    sched_free(r->s);
-    rig_collect(r);
-    for (unsigned i = 0; i < RIG_JOBS; i++)
-        rig_reply_fini(&r->replies[i]);
-    mbox_fini(&r->answer);
-    fake_graph_fini(&r->g);
-    vocab_free(r->m.vocab);
-    free(r);
 }
 
 /* --- jobs --------------------------------------------------------------- */
@@ -205,6 +111,7 @@ void rig_send(struct rig *r, uint64_t id, const struct rig_ask *ask)
     memset(j->scope, ask->scope, sizeof(j->scope));
     snprintf(j->key, sizeof(j->key), "%s", ask->key ? ask->key : "");
     j->deadline_ms = ask->deadline_ms;
+    j->grammar = ask->grammar ? grammar_ref(ask->grammar) : NULL;
     sched_submit(r->s, j);
 }
 
@@ -382,16 +289,4 @@ void rig_same(const struct rig_reply *a, const struct rig_reply *b)
     assert_int_equal(a->counts.output_tokens, b->counts.output_tokens);
     for (unsigned i = 0; i < RIG_CHOICES; i++)
         same_choice(&a->choices[i], &b->choices[i]);
-}
-
-void rig_alone(const struct rig_ask *ask, struct rig_reply *out)
-{
-    struct sched_opts o = {.n_pages = 512, .step_tokens = 600};
-    struct rig *r = rig_new(&o, 512);
-
-    rig_submit(r, 0, ask);
-    rig_finish(r, 2000);
-    *out = r->replies[0];
-    memset(&r->replies[0], 0, sizeof(r->replies[0]));
-    rig_free(r);
 }

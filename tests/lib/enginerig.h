@@ -1,6 +1,5 @@
-/* enginerig.h - A scheduler over the double of fakegraph.h with a vocabulary of
- * its own, jobs described by plain structs, and their events put together. The
- * test calls the turns; or there is a thread, see rig_start(). */
+/* enginerig.h - A scheduler, jobs described by plain structs, and their events
+ * put together. The test calls the turns, or there is a thread. */
 #ifndef TG_TESTS_LIB_ENGINERIG_H
 #define TG_TESTS_LIB_ENGINERIG_H
 
@@ -9,7 +8,6 @@
 #include "engine/gen.h"
 #include "engine/model.h"
 #include "engine/sched.h"
-#include "lib/fakegraph.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,9 +15,6 @@
 
 #define RIG_JOBS    256
 #define RIG_CHOICES 8
-
-/* Tokens of the rig's vocabulary that tests name. */
-enum { RIG_UNK, RIG_BOS, RIG_EOS, RIG_BYTES };
 
 /* A job. Pointers are borrowed for the call of rig_submit(). */
 struct rig_ask {
@@ -37,6 +32,7 @@ struct rig_ask {
     uint8_t scope; /* every byte of the job's */
     const char *key;
     int64_t deadline_ms;
+    struct grammar *grammar; /* a reference is taken of it; or NULL */
 };
 
 /* One choice of a reply. */
@@ -67,22 +63,21 @@ struct rig_reply {
 };
 
 struct rig {
-    struct graph g;
-    struct model m;
+    struct graph *g; /* borrowed, */
+    struct model *m; /* so is this */
     struct sched *s;
     struct mbox answer;
     unsigned turns;
     struct rig_reply replies[RIG_JOBS]; /* by job id */
 };
 
-/* A rig with <o> and a model of context <context>; turns are the test's. */
-struct rig *rig_new(const struct sched_opts *o, unsigned context);
+/* A scheduler with <o> over <g> and <m>, both borrowed; with a thread of its
+ * own, or without. */
+struct rig *rig_open(struct graph *g, struct model *m,
+                     const struct sched_opts *o, bool has_thread);
 
-/* The same with a thread of the scheduler's own. */
-struct rig *rig_start(const struct sched_opts *o, unsigned context);
-
-/* Free; checks that every page came back. */
-void rig_free(struct rig *r);
+/* Free it and the replies. */
+void rig_close(struct rig *r);
 
 /* Submit <ask> as job <id> < RIG_JOBS. */
 void rig_submit(struct rig *r, uint64_t id, const struct rig_ask *ask);
@@ -106,14 +101,7 @@ void rig_wait(struct rig *r);
 /* Assert that <a> and <b> hold the same texts, numbers and ends. */
 void rig_same(const struct rig_reply *a, const struct rig_reply *b);
 
-/* The reply to <ask> in an engine of its own with room for everything; free
- * with rig_reply_fini(). */
-void rig_alone(const struct rig_ask *ask, struct rig_reply *out);
-
 /* Free what <reply> owns. */
 void rig_reply_fini(struct rig_reply *reply);
-
-/* The id of the token that shows <text>. */
-int32_t rig_token(const struct rig *r, const char *text);
 
 #endif

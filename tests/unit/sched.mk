@@ -3,17 +3,22 @@ sched_unit_tests = \
     tests/unit/t_sched \
     tests/unit/t_sched_cache \
     tests/unit/t_sched_parts \
+    tests/unit/t_sched_real \
     tests/unit/t_sched_rules \
     tests/unit/t_sched_text \
     tests/unit/t_sched_threads
 check_PROGRAMS += $(sched_unit_tests)
 
-sched_rig = \
+engine_rig = \
     tests/lib/enginerig.c \
-    tests/lib/enginerig.h \
+    tests/lib/enginerig.h
+
+sched_rig = \
     tests/lib/fakegraph.c \
     tests/lib/fakegraph.h \
-    tests/lib/nogrammar.c
+    tests/lib/fakerig.c \
+    tests/lib/fakerig.h \
+    $(engine_rig)
 
 sched_fixture = tests/unit/sched_fixture.h $(sched_rig)
 
@@ -22,7 +27,7 @@ tests_unit_t_sched_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_LDADD = $(unit_libs)
 
-tests_unit_t_sched_parts_SOURCES = tests/unit/t_sched_parts.c tests/lib/nogrammar.c
+tests_unit_t_sched_parts_SOURCES = tests/unit/t_sched_parts.c
 tests_unit_t_sched_parts_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_parts_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_parts_LDADD = $(unit_libs)
@@ -47,3 +52,9 @@ tests_unit_t_sched_threads_SOURCES = \
 tests_unit_t_sched_threads_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_threads_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_threads_LDADD = $(unit_libs)
+
+tests_unit_t_sched_real_SOURCES = \
+    tests/unit/t_sched_real.c $(engine_rig) $(ggufm_sources)
+tests_unit_t_sched_real_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_real_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_real_LDADD = $(unit_libs)

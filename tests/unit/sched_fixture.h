@@ -3,7 +3,7 @@
 #ifndef TG_TESTS_UNIT_SCHED_FIXTURE_H
 #define TG_TESTS_UNIT_SCHED_FIXTURE_H
 
-#include "lib/enginerig.h"
+#include "lib/fakerig.h"
 
 #include "engine/sched_priv.h"
 

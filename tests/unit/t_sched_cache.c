@@ -174,7 +174,7 @@ static void choices_copy_the_last_page_alone(void **state)
     rig_submit(r, 0, &a);
     rig_turn(r);
     assert_int_equal(pages_used(r), 2 + 4);
-    assert_int_equal(r->g.n_copies, 3);
+    assert_int_equal(r->g->n_copies, 3);
     rig_finish(r, 100);
     assert_int_equal(r->replies[0].counts.prompt_tokens, 40);
     assert_int_equal(r->replies[0].counts.output_tokens, 20);

@@ -9,13 +9,13 @@
 static void refuse(struct rig *r, uint64_t id, const struct rig_ask *a,
                    enum err e)
 {
-    uint64_t steps = r->g.n_steps;
+    uint64_t steps = r->g->n_steps;
 
     rig_submit(r, id, a);
     rig_collect(r);
     assert_true(r->replies[id].over);
     assert_int_equal(r->replies[id].err, e);
-    assert_int_equal(r->g.n_steps, steps);
+    assert_int_equal(r->g->n_steps, steps);
 }
 
 static void what_never_fits_is_refused_before_any_work(void **state)
@@ -159,7 +159,7 @@ static void decodes_run_while_a_prompt_is_read(void **state)
         rig_turn(r);
     assert_true(r->replies[0].over);
     assert_false(r->replies[1].over);
-    assert_true(r->g.most_rows <= 8);
+    assert_true(r->g->most_rows <= 8);
     rig_finish(r, 500);
     rig_free(r);
 }
@@ -263,7 +263,7 @@ static void a_failed_step_ends_its_jobs_and_no_others(void **state)
     struct rig_ask a = ask_of(40, 5);
 
     (void)state;
-    r->g.fail_at = 4;
+    r->g->fail_at = 4;
     rig_submit(r, 0, &a);
     rig_submit(r, 1, &a);
     rig_finish(r, 100);

@@ -1,6 +1,9 @@
 /* t_sched_text.c - How texts end and what is told of them; echo; vectors. */
 #include "unit/sched_fixture.h"
 
+#include "token/grammar.h"
+
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,7 +89,7 @@ static void log_probabilities_are_those_of_the_text(void **state)
     a.top = 3;
     a.temperature = 1;
     a.stops[0] = "abc";
-    r->g.bytes_less = 100; /* each token shows its own bytes */
+    r->g->bytes_less = 100; /* each token shows its own bytes */
     for (uint64_t id = 0; id < 40; id++) {
         const struct rig_choice *c = &r->replies[id].choices[0];
         size_t len = 0;
@@ -97,11 +100,11 @@ static void log_probabilities_are_those_of_the_text(void **state)
         for (size_t i = 0; i < c->n_lps; i++) {
             assert_int_equal(c->lps[i].n_top, 3);
             assert_true(c->lps[i].top[0].logprob >= c->lps[i].logprob);
-            if (vocab_is_control(r->m.vocab, c->lps[i].id))
+            if (vocab_is_control(r->m->vocab, c->lps[i].id))
                 continue; /* shows nothing */
             /* each token begins before the end */
             assert_true(len < c->text.len);
-            len += vocab_bytes(r->m.vocab, c->lps[i].id).len;
+            len += vocab_bytes(r->m->vocab, c->lps[i].id).len;
         }
         assert_true(len >= c->text.len || c->text.len == 0);
     }
@@ -128,7 +131,7 @@ static void tokens_that_end_a_text_show_nothing(void **state)
     /* the model's own end, made certain */
     a.stop_id = 0;
     a.ignore_eos = false;
-    r->g.eog_less = -100;
+    r->g->eog_less = -100;
     rig_submit(r, 2, &a);
     rig_finish(r, 100);
     assert_int_equal(r->replies[2].choices[0].stop_id, RIG_EOS);
@@ -165,6 +168,44 @@ static void choices_differ_and_seeds_repeat(void **state)
         str_eq(buf_str(&one.choices[0].text), buf_str(&two.choices[0].text)));
     rig_reply_fini(&two);
     rig_reply_fini(&one);
+}
+
+/* --- grammars ----------------------------------------------------------- */
+
+static void a_grammar_holds_for_every_choice(void **state)
+{
+    struct rig *r = rig_of(8, 64, 64);
+    struct vocab_index *ix = vocab_index_new(r->m->vocab);
+    struct grammar *g = grammar_json_object(ix);
+    struct rig_ask a = ask_of(21, 200);
+    unsigned n_ended = 0;
+
+    (void)state;
+    assert_non_null(g);
+    a.grammar = g;
+    a.n = 4;
+    a.temperature = 1;
+    for (uint64_t id = 0; id < 20; id++) {
+        a.seed = id;
+        rig_submit(r, id, &a);
+    }
+    rig_finish(r, 5000);
+    for (unsigned i = 0; i < 80; i++) {
+        const struct rig_choice *c = &r->replies[i / 4].choices[i % 4];
+        json_t *value;
+
+        assert_true(str_starts(str_trim(buf_str(&c->text)), STR("{")));
+        if (c->finish != GEN_FINISH_STOP)
+            continue;
+        value = json_loadb(c->text.p, c->text.len, 0, NULL);
+        assert_true(json_is_object(value));
+        json_decref(value);
+        n_ended++;
+    }
+    assert_true(n_ended > 5);
+    rig_free(r);
+    grammar_unref(g);
+    vocab_index_free(ix);
 }
 
 /* --- echo and embeddings ------------------------------------------------ */
@@ -224,11 +265,11 @@ static void an_embedding_may_be_of_the_last_row(void **state)
 
     (void)state;
     a.kind = GEN_EMBED;
-    r->m.p.pooling = MODEL_POOL_LAST;
+    r->m->p.pooling = MODEL_POOL_LAST;
     assert_int_equal(cached(r, 0, &a), 0);
     assert_int_equal(cached(r, 1, &a), 48);
     rig_same(&r->replies[0], &r->replies[1]);
-    r->m.p.pooling = MODEL_POOL_MEAN;
+    r->m->p.pooling = MODEL_POOL_MEAN;
     assert_int_equal(cached(r, 2, &a), 0);
     assert_memory_not_equal(r->replies[0].vector, r->replies[2].vector,
                             12 * sizeof(float));
@@ -243,6 +284,7 @@ int main(void)
         cmocka_unit_test(log_probabilities_are_those_of_the_text),
         cmocka_unit_test(tokens_that_end_a_text_show_nothing),
         cmocka_unit_test(choices_differ_and_seeds_repeat),
+        cmocka_unit_test(a_grammar_holds_for_every_choice),
         cmocka_unit_test(echo_tells_of_every_token_but_the_first),
         cmocka_unit_test(an_embedding_is_of_length_one_however_it_is_cut),
         cmocka_unit_test(an_embedding_may_be_of_the_last_row),

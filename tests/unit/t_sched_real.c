@@ -1,0 +1,252 @@
+/* t_sched_real.c - Real models through the scheduler, the graph and the
+ * kernels: prompts found in the cache or not, cut into chunks of any size, one
+ * thread or two, alone or among seven others, every text and every log
+ * probability is the same to the last bit. Once with models made here, once
+ * with a trained one, skipped where the data is absent. */
+#include "lib/enginerig.h"
+#include "lib/ggufm.h"
+
+#include "engine/graph.h"
+#include "token/vocab.h"
+
+#include "unit/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define JOBS      8
+#define MOST      100 /* tokens of a prompt */
+#define PAGES     96
+#define MOST_ROWS 512
+
+/* A loaded model. */
+struct loaded {
+    struct krn_ctx *c;
+    struct model *m;
+    struct graph *g;
+};
+
+/* One way to run the jobs. */
+struct way {
+    unsigned threads, chunk, slots, pages;
+    bool together;
+};
+
+static const struct way ways[] = {
+    {1, 1, 1, PAGES, false},  {2, 512, 8, PAGES, true}, {1, 23, 8, PAGES, true},
+    {2, 9, 8, PAGES, true},   {2, 64, 2, PAGES, false}, {1, 48, 8, 12, true},
+    {1, 100, 3, PAGES, true},
+};
+
+static struct loaded run_on(struct model *m, unsigned threads)
+{
+    struct krn_opts o = {.threads = threads};
+    struct graph_opts go = {
+        .kv_dtype = KRN_F16, .n_pages = PAGES, .max_rows = MOST_ROWS};
+    struct model_fault why = {""};
+    struct loaded l = {.m = m};
+
+    assert_int_equal(krn_open(&o, &l.c), KRN_OK);
+    assert_int_equal(graph_new(l.c, m, &go, &why, &l.g), ERR_OK);
+    return l;
+}
+
+static void unload(struct loaded *l)
+{
+    graph_free(l->g);
+    krn_close(l->c);
+}
+
+/* The jobs: prompts of various lengths, half of them with a common beginning.
+ * One is an embedding, one has three choices, one wants its prompt's numbers.
+ */
+static void make_asks(const struct model *m, struct rig_ask *asks,
+                      int32_t (*tokens)[MOST])
+{
+    uint64_t x = 99;
+
+    memset(asks, 0, JOBS * sizeof(*asks));
+    for (unsigned i = 0; i < JOBS; i++) {
+        asks[i].tokens = tokens[i];
+        asks[i].n_tokens = 7 + 11 * i;
+        for (size_t k = 0; k < MOST; k++) {
+            x = x * 6364136223846793005u + 1442695040888963407u;
+            tokens[i][k] = (int32_t)((x >> 33) % m->p.n_vocab);
+            if (i % 2 == 1 && k < 40)
+                tokens[i][k] = tokens[0][k];
+        }
+        asks[i].max_tokens = 12;
+        asks[i].logprobs = true;
+        asks[i].top = 5;
+        asks[i].temperature = i % 3 == 0 ? 0.0f : 1.0f;
+        asks[i].seed = i;
+        asks[i].key = i % 2 ? "a" : "b";
+        asks[i].ignore_eos = true;
+    }
+    asks[2].kind = GEN_EMBED;
+    asks[4].n = 3;
+    asks[5].prompt_logprobs = true;
+}
+
+/* Run all <asks>, the first as job <first>. */
+static void run_all(struct rig *r, const struct way *w, uint64_t first,
+                    const struct rig_ask *asks)
+{
+    for (uint64_t i = 0; i < JOBS; i++) {
+        rig_submit(r, first + i, &asks[i]);
+        if (!w->together)
+            rig_finish(r, 5000);
+    }
+    rig_finish(r, 5000);
+}
+
+/* Run the jobs in way <w>, twice, and compare with <want>. */
+static void try_way(struct loaded *l, const struct way *w,
+                    const struct rig_ask *asks, const struct rig_reply *want)
+{
+    struct sched_opts o = {
+        .slots = w->slots, .step_tokens = w->chunk, .n_pages = w->pages};
+    struct rig *r = rig_open(l->g, l->m, &o, false);
+    struct sched_stats st;
+    unsigned hits = 0;
+
+    run_all(r, w, 0, asks);
+    run_all(r, w, JOBS, asks);
+    for (unsigned i = 0; i < 2 * JOBS; i++)
+        rig_same(&r->replies[i], &want[i % JOBS]);
+    for (unsigned i = JOBS; i < 2 * JOBS; i++)
+        hits += r->replies[i].counts.cached_tokens > 0;
+    sched_read(r->s, &st);
+    if (w->pages == PAGES) {
+        assert_int_equal(hits, JOBS - 3); /* one is short, two are read */
+        assert_int_equal(st.preemptions, 0);
+    } else {
+        assert_true(st.preemptions > 0);
+    }
+    rig_close(r);
+}
+
+/* The replies to <asks>, each alone in an empty engine, whole prompts. */
+static void make_want(struct loaded *l, const struct rig_ask *asks,
+                      struct rig_reply *want)
+{
+    for (unsigned i = 0; i < JOBS; i++) {
+        struct sched_opts o = {.n_pages = PAGES, .step_tokens = MOST_ROWS};
+        struct rig *r = rig_open(l->g, l->m, &o, false);
+
+        rig_submit(r, 0, &asks[i]);
+        rig_finish(r, 1000);
+        assert_int_equal(r->replies[0].err, ERR_OK);
+        assert_int_equal(r->replies[0].counts.cached_tokens, 0);
+        want[i] = r->replies[0];
+        memset(&r->replies[0], 0, sizeof(r->replies[0]));
+        rig_close(r);
+    }
+}
+
+/* All ways over <m>. */
+static void try_model(struct model *m)
+{
+    static int32_t tokens[JOBS][MOST];
+    struct rig_ask asks[JOBS];
+    struct rig_reply want[JOBS];
+    struct loaded one = run_on(m, 1);
+    struct loaded two = run_on(m, 2);
+
+    make_asks(m, asks, tokens);
+    make_want(&one, asks, want);
+    for (size_t i = 0; i < COUNT_OF(ways); i++)
+        try_way(ways[i].threads == 1 ? &one : &two, &ways[i], asks, want);
+    for (unsigned i = 0; i < JOBS; i++)
+        rig_reply_fini(&want[i]);
+    unload(&one);
+    unload(&two);
+}
+
+static void try_shape(const struct ggufm_shape *shape)
+{
+    struct model_fault why = {""};
+    struct model *m;
+    size_t len;
+    char *image = ggufm_build(shape, &len);
+
+    if (model_open_gguf(str_of(image, len), &why, &m) != ERR_OK)
+        fail_msg("%s", why.text);
+    try_model(m);
+    model_close(m);
+    free(image);
+}
+
+static void a_llama_model_of_quantised_weights(void **state)
+{
+    static const struct ggufm_shape shape = {.arch = "llama",
+                                             .n_layer = 2,
+                                             .d_model = 64,
+                                             .n_head = 4,
+                                             .n_kv_head = 2,
+                                             .d_head = 16,
+                                             .d_ff = 96,
+                                             .n_vocab = 320,
+                                             .context = 256,
+                                             .tied = true,
+                                             .spm = true,
+                                             .dtype = KRN_Q8_0,
+                                             .seed = 1};
+
+    (void)state;
+    try_shape(&shape);
+}
+
+static void a_qwen3_model_of_floats(void **state)
+{
+    static const struct ggufm_shape shape = {.arch = "qwen3",
+                                             .n_layer = 2,
+                                             .d_model = 48,
+                                             .n_head = 3,
+                                             .n_kv_head = 1,
+                                             .d_head = 32,
+                                             .d_ff = 80,
+                                             .n_vocab = 333,
+                                             .context = 256,
+                                             .dtype = KRN_F16,
+                                             .seed = 2};
+
+    (void)state;
+    try_shape(&shape);
+}
+
+static void a_trained_model(void **state)
+{
+    const char *dir = getenv("TOLLGATE_TEST_DATA");
+    const char *src = getenv("srcdir");
+    struct model_fault why = {""};
+    struct model *m;
+    char path[512];
+    FILE *f;
+
+    (void)state;
+    if (dir)
+        snprintf(path, sizeof(path), "%s/models/stories260K.gguf", dir);
+    else
+        snprintf(path, sizeof(path),
+                 "%s/../shared/data/models/stories260K.gguf", src ? src : ".");
+    f = fopen(path, "rb");
+    if (!f)
+        skip();
+    fclose(f);
+    assert_int_equal(model_open(path, &why, &m), ERR_OK);
+    try_model(m);
+    model_close(m);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_llama_model_of_quantised_weights),
+        cmocka_unit_test(a_qwen3_model_of_floats),
+        cmocka_unit_test(a_trained_model),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
