@@ -144,6 +144,10 @@ enum err model_open_vocab(const char *path, struct model_fault *why,
  * bytes any more that were opened; ERR_NOMEM. */
 enum err model_digest(struct model *m) MUST_CHECK;
 
+/* Let a digest under way, and any later one, end soon with ERR_CLOSED: the
+ * program is closing. Any thread. */
+void model_digest_stop(struct model *m);
+
 /* Whether the files still are what was opened: same size, same time of last
  * change. Ask when the weights are loaded: numbers read from a file while it
  * was written over are not the model's. */

@@ -28,16 +28,19 @@ struct piece {
 struct digest_job {
     struct piece *pieces;
     size_t n;
+    const _Atomic bool *stop;
     _Atomic size_t next;
     _Atomic int err; /* enum err */
 };
 
-static enum err digest_part(const struct model_map *map, size_t at, size_t len,
+static enum err digest_part(const struct digest_job *w, const struct piece *p,
                             char *room, struct digest_ctx *ctx)
 {
-    while (len > 0) {
+    size_t at = p->from, len = p->len;
+
+    while (len > 0 && !atomic_load(w->stop)) {
         size_t want = len < READ_BYTES ? len : READ_BYTES;
-        ssize_t got = pread(map->fd, room, want, (off_t)at);
+        ssize_t got = pread(p->map->fd, room, want, (off_t)at);
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -47,18 +50,18 @@ static enum err digest_part(const struct model_map *map, size_t at, size_t len,
         at += (size_t)got;
         len -= (size_t)got;
     }
-    return ERR_OK;
+    return len > 0 ? ERR_CLOSED : ERR_OK;
 }
 
-static enum err digest_piece(struct piece *p, char *room,
-                             struct digest_ctx *ctx)
+static enum err digest_piece(const struct digest_job *w, struct piece *p,
+                             char *room, struct digest_ctx *ctx)
 {
     enum err e = ERR_OK;
 
     if (p->map->fd < 0)
         digest_update(ctx, p->map->bytes.p + p->from, p->len);
     else
-        e = digest_part(p->map, p->from, p->len, room, ctx);
+        e = digest_part(w, p, room, ctx);
     p->digest = digest_final(ctx);
     return e;
 }
@@ -73,7 +76,7 @@ static void work_body(void *arg)
 
     while (e == ERR_OK && atomic_load(&w->err) == ERR_OK &&
            (i = atomic_fetch_add(&w->next, 1)) < w->n)
-        e = digest_piece(&w->pieces[i], room, ctx);
+        e = digest_piece(w, &w->pieces[i], room, ctx);
     if (e != ERR_OK)
         atomic_store(&w->err, (int)e);
     digest_free(ctx);
@@ -163,7 +166,8 @@ static enum err sum_up(const struct digest_job *w, struct model *m)
 
 enum err model_digest(struct model *m)
 {
-    struct digest_job w = {.n = count_pieces(m->store)};
+    struct digest_job w = {.n = count_pieces(m->store),
+                           .stop = &m->store->stop};
     enum err e;
 
     w.pieces = calloc(w.n + 1, sizeof(*w.pieces));
@@ -177,4 +181,9 @@ enum err model_digest(struct model *m)
         e = sum_up(&w, m);
     free(w.pieces);
     return e;
+}
+
+void model_digest_stop(struct model *m)
+{
+    atomic_store(&m->store->stop, true);
 }

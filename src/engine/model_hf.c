@@ -248,6 +248,8 @@ static enum err read_texts(const struct hf *h)
     if (e == ERR_OK)
         e = take_text(h, "generation_config.json", SMALL_MAX,
                       model_hf_generation);
+    if (e == ERR_OK)
+        e = take_text(h, "1_Pooling/config.json", SMALL_MAX, model_hf_pooling);
     return e;
 }
 

@@ -69,6 +69,9 @@ static enum err refuse_others(struct mjson *j)
                           model_show(str_from(act)).text);
     if (mjson_bool(j, "mlp_bias", false))
         return model_fail(j->why, ERR_REFUSED, "mlp_bias is not supported");
+    if (mjson_bool(j, "rope_interleaved", false))
+        return model_fail(j->why, ERR_REFUSED,
+                          "rope_interleaved is not supported");
     if (mjson_f32(j, "partial_rotary_factor", 1) != 1)
         return model_fail(j->why, ERR_REFUSED,
                           "partial_rotary_factor is not supported");
@@ -320,6 +323,29 @@ enum err model_hf_generation(struct model *m, struct str text,
     s->repetition_penalty = advice(root, "repetition_penalty");
     s->top_k = (int)advice(root, "top_k");
     e = read_ends(m, &j);
+    json_decref(root);
+    return e;
+}
+
+enum err model_hf_pooling(struct model *m, struct str text,
+                          struct model_fault *why)
+{
+    struct mjson j = {.why = why};
+    json_t *root;
+    enum err e = mjson_parse(text, CONFIG_MAX, why, &root);
+    bool last, mean;
+
+    if (e != ERR_OK)
+        return e;
+    j.object = root;
+    last = mjson_bool(&j, "pooling_mode_lasttoken", false);
+    mean = mjson_bool(&j, "pooling_mode_mean_tokens", false);
+    e = j.err;
+    if (e == ERR_OK && last == mean)
+        e = model_fail(why, ERR_REFUSED,
+                       "this way of pooling is not supported; supported: "
+                       "mean of all tokens, last token");
+    m->p.pooling = last ? MODEL_POOL_LAST : MODEL_POOL_MEAN;
     json_decref(root);
     return e;
 }

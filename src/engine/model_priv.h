@@ -25,6 +25,7 @@ struct model_store {
     struct model_map *maps; /* (n_maps) weights files, owned */
     size_t n_maps;
     struct str config; /* text that is digested with the weights, or empty */
+    _Atomic bool stop; /* a digest under way shall end */
 };
 
 /* A tensor as a file has it, whatever the format. */
@@ -88,6 +89,10 @@ enum err model_hf_config(struct model *m, struct str text,
  * generation_config.json. */
 enum err model_hf_generation(struct model *m, struct str text,
                              struct model_fault *why) MUST_CHECK;
+
+/* Take the way of pooling from the text of a 1_Pooling/config.json. */
+enum err model_hf_pooling(struct model *m, struct str text,
+                          struct model_fault *why) MUST_CHECK;
 
 /* Take chat templates from the text of a tokenizer_config.json or of a
  * chat_template.json: a string, or a list of named ones. */

@@ -187,6 +187,31 @@ static void takes_advice_and_templates(void **state)
     state_dir_drop(dir);
 }
 
+static void pools_as_told(void **state)
+{
+    char *dir = state_dir_make();
+    char room[4096];
+    struct model *m;
+
+    (void)state;
+    hfdir_make(dir, &small, 1);
+    m = must_open(dir);
+    assert_int_equal(m->p.pooling, MODEL_POOL_MEAN);
+    model_close(m);
+    assert_int_equal(mkdir(state_dir_path(dir, "1_Pooling", room), 0700), 0);
+    hfdir_put(dir, "1_Pooling/config.json",
+              STR("{\"word_embedding_dimension\":32,"
+                  "\"pooling_mode_lasttoken\":true,"
+                  "\"pooling_mode_mean_tokens\":false}"));
+    m = must_open(dir);
+    assert_int_equal(m->p.pooling, MODEL_POOL_LAST);
+    model_close(m);
+    hfdir_put(dir, "1_Pooling/config.json",
+              STR("{\"pooling_mode_cls_token\":true}"));
+    must_refuse(dir, ERR_REFUSED, "this way of pooling is not supported");
+    state_dir_drop(dir);
+}
+
 /* --- rotary embedding --------------------------------------------------- */
 
 static void reads_both_spellings_of_scaling(void **state)
@@ -286,6 +311,7 @@ static void refuses_configs(void **state)
         {",\"quantization_config\":{\"quant_method\":\"gptq\"}", ERR_REFUSED,
          "quantization 'gptq' is not supported; supported: weights in F32"},
         {",\"mlp_bias\":true", ERR_REFUSED, "mlp_bias is not supported"},
+        {",\"rope_interleaved\":true", ERR_REFUSED, "rope_interleaved is"},
         {",\"partial_rotary_factor\":0.5", ERR_REFUSED, "partial_rotary"},
         {",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}", ERR_REFUSED,
          "rope scaling 'dynamic' is not supported; supported: default, "
@@ -420,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_same_as_from_gguf),
         cmocka_unit_test(takes_advice_and_templates),
+        cmocka_unit_test(pools_as_told),
         cmocka_unit_test(reads_both_spellings_of_scaling),
         cmocka_unit_test(reads_yarn),
         cmocka_unit_test(refuses_configs),

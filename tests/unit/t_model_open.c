@@ -343,6 +343,8 @@ static void digests_every_byte(void **state)
     assert_int_equal(model_digest(m), ERR_OK);
     assert_int_equal(strlen(m->digest), 64);
     memcpy(was, m->digest, sizeof(was));
+    model_digest_stop(m);
+    assert_int_equal(model_digest(m), ERR_CLOSED);
     model_close(m);
 
     /* The same bytes in memory have the same digest. */

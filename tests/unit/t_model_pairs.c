@@ -95,10 +95,69 @@ static void computes_the_same_from_both_formats(void **state)
     state_dir_drop(dir);
 }
 
+/* Divisors as a converter writes them for llama 3's scaling: factor 8, from 16
+ * tokens, waves between 16/4 and 16/1. */
+static void fill_divisors(void *arg, unsigned i, uint64_t at, void *to,
+                          size_t len)
+{
+    const struct ggufm_filler *f = arg;
+    unsigned n, half = shape.d_head / 2;
+    const struct ggufw_tensor *t = &ggufw_tensors(f->w, &n)[i];
+    float *out = to;
+
+    ggufm_fill(arg, i, at, to, len);
+    if (strcmp(t->name, "rope_freqs.weight") != 0)
+        return;
+    for (unsigned k = 0; k < half; k++) {
+        double wave = 2 * 3.14159265358979 * pow(10000, (double)k / half);
+        double smooth = (16 / wave - 1) / (4 - 1);
+
+        if (wave < 4)
+            smooth = 1;
+        if (wave > 16)
+            smooth = 0;
+        out[k] = (float)(1 / ((1 - smooth) / 8 + smooth));
+    }
+}
+
+static void stretches_the_same_in_both_formats(void **state)
+{
+    struct ggufm_filler f = {.w = ggufm_new(&shape), .seed = shape.seed};
+    float gguf[VOCAB], hf[VOCAB];
+    struct model_fault why = {""};
+    char *dir = state_dir_make();
+    struct model *m = NULL;
+    size_t len;
+    char *image, *config;
+
+    (void)state;
+    ggufw_tensor(f.w, "rope_freqs.weight", KRN_F32, 0, shape.d_head / 2);
+    image = ggufw_build(f.w, fill_divisors, &f, &len);
+    assert_int_equal(model_open_gguf(str_of(image, len), &why, &m), ERR_OK);
+    run(m, gguf);
+    model_close(m);
+    free(image);
+    ggufw_free(f.w);
+    hfdir_make(dir, &shape, 2);
+    hfdir_weights(dir, &shape, 2, true);
+    run_directory(dir, hf);
+    assert_true(distance(gguf, hf) > 1e-3f);
+    config = hfdir_config(&shape, ",\"rope_scaling\":{\"rope_type\":\"llama3\","
+                                  "\"factor\":8,\"low_freq_factor\":1,"
+                                  "\"high_freq_factor\":4,"
+                                  "\"original_max_position_embeddings\":16}");
+    hfdir_put(dir, "config.json", str_from(config));
+    free(config);
+    run_directory(dir, hf);
+    assert_true(distance(gguf, hf) < 1e-4f);
+    state_dir_drop(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(computes_the_same_from_both_formats),
+        cmocka_unit_test(stretches_the_same_in_both_formats),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
