@@ -1,4 +1,5 @@
 # Chat templates and tool calls.
+EXTRA_DIST += tests/fuzz/template.dict tests/fuzz/toolcall.dict
 src_token_libtoken_a_SOURCES += \
     src/token/template.c \
     src/token/template.h \
@@ -30,4 +31,6 @@ src_token_libtoken_a_SOURCES += \
     src/token/tmpl_uni.h \
     src/token/tmpl_val.c \
     src/token/tmpl_val.h \
-    src/token/toolcall.h
+    src/token/toolcall.c \
+    src/token/toolcall.h \
+    src/token/toolcall_priv.h

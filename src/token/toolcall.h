@@ -16,13 +16,20 @@ enum toolcall_style {
     TOOLCALL_HERMES,   /* Hermes, Qwen: <tool_call>{"name","arguments"}</...> */
     TOOLCALL_LLAMA3,   /* {"name": ..., "parameters": {...}} as all the text,
                         * maybe after <|python_tag|> */
-    TOOLCALL_MISTRAL,  /* [TOOL_CALLS] [{"name","arguments"}, ...] */
+    TOOLCALL_MISTRAL,  /* [TOOL_CALLS] [{"name","arguments"}, ...], or
+                        * [TOOL_CALLS]name[ARGS]{...} */
 };
 
 /* The style that <source>, a chat template, asks for. */
 enum toolcall_style toolcall_style_of(struct str source);
 
-/* What the reader tells, in the order of the text. */
+/* The text that calls of <style> begin with; empty for TOOLCALL_NONE. Where it
+ * is a control token of the vocabulary, the reader must be given its text. */
+struct str toolcall_marker(enum toolcall_style style);
+
+/* What the reader tells, in the order of the text. Arguments that break off or
+ * are broken are never told to end; what follows broken ones is text. A call
+ * without arguments is told with "{}". */
 enum toolcall_kind {
     TOOLCALL_TEXT = 0, /* ordinary text */
     TOOLCALL_BEGIN,    /* a call begins: <text> is the function's name */
@@ -42,9 +49,10 @@ struct toolcall_reader *toolcall_reader_new(enum toolcall_style style);
 /* Free; NULL is fine. */
 void toolcall_reader_free(struct toolcall_reader *r);
 
-/* Read more text (any cut); what may be the beginning of a call waits. Text
- * that turns out to be no call after all is told as text, byte for byte.
- * ERR_NOMEM. */
+/* Read more text (any cut); what may be the beginning of a call waits, at most
+ * 64 KiB of it. Text that turns out to be no call after all is told as text,
+ * byte for byte; white space between calls and behind them is not. ERR_NOMEM.
+ */
 enum err toolcall_read(struct toolcall_reader *r, struct str text,
                        toolcall_fn *fn, void *arg) MUST_CHECK;
 
