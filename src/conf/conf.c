@@ -18,6 +18,7 @@
 #define CONF_MAX  (512UL * 1024 * 1024)
 #define NODES_CAP (256UL * 1024 * 1024)
 #define ETC_FILE  "/etc/tollgate/tollgate.yaml"
+#define DEMO_FILE "demo.gguf"
 
 /* A snapshot and what keeps it. */
 struct conf_own {
@@ -181,6 +182,47 @@ enum err conf_load_file(const char *path, unsigned flags, struct conf_report *r,
     return e;
 }
 
+/* The file of the demo model, or NULL. */
+static const char *demo_find(void)
+{
+    const char *env = getenv("TOLLGATE_DEMO_MODEL");
+    const char *const places[] = {TG_DATADIR "/" DEMO_FILE,
+                                  TG_SRCDIR "/etc/" DEMO_FILE};
+
+    if (env && env[0] != '\0')
+        return env;
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+        if (access(places[i], R_OK) == 0)
+            return places[i];
+    return NULL;
+}
+
+/* Add the demo model, and have it judged like one of a file. */
+static enum err add_demo(struct conf_own *o, const struct say *say)
+{
+    const char *path = demo_find();
+    struct conf_engine_model *m;
+    char why[CONF_MODEL_WHY];
+
+    if (!path)
+        return ERR_OK;
+    m = arena_alloc(o->mem, sizeof(*m));
+    if (!m)
+        return ERR_NOMEM;
+    m->name = STR("demo");
+    m->path = arena_dup(o->mem, str_from(path));
+    m->device = STR("auto");
+    m->prefix_store = true;
+    if (!m->path.p)
+        return ERR_NOMEM;
+    o->c.engine.models = m;
+    o->c.engine.n_models = 1;
+    if (!say->report->judge_model || say->report->judge_model(m, why))
+        return ERR_OK;
+    say_error(say, NULL, "the demo model cannot be served: %s", why);
+    return ERR_SYNTAX;
+}
+
 enum err conf_default(struct conf_report *r, struct conf **out)
 {
     const struct say say = {r, "built-in default"};
@@ -225,6 +267,11 @@ enum err conf_default(struct conf_report *r, struct conf **out)
                   conf_quote(c->control_socket).c);
         conf_unref(c);
         return ERR_SYNTAX;
+    }
+    e = add_demo(o, &say);
+    if (e != ERR_OK) {
+        conf_unref(c);
+        return e;
     }
     *out = c;
     return ERR_OK;

@@ -203,7 +203,7 @@ struct conf_upstream {
     struct conf_up_tls tls;
 };
 
-/* One model of the built-in engine. No effect yet. */
+/* One model of the built-in engine. */
 struct conf_engine_model {
     struct str name;             /* unique among engine models */
     struct str path;             /* .gguf file or model directory */
@@ -211,16 +211,16 @@ struct conf_engine_model {
     uint64_t context;            /* tokens, 0 = what the model says */
     uint64_t slots;              /* sequences at once, 0 = as memory allows */
     enum conf_kv_dtype kv_dtype; /* auto */
-    bool prefix_store;           /* true */
+    bool prefix_store;           /* true. No effect yet */
 };
 
-/* The built-in engine. No effect yet. */
+/* The built-in engine. */
 struct conf_engine {
     const struct conf_engine_model *models; /* none */
     size_t n_models;
-    uint64_t prefix_size_bytes;           /* 8 GiB */
+    uint64_t prefix_size_bytes;           /* 8 GiB. No effect yet */
     enum conf_scope prefix_scope;         /* key */
-    enum conf_admission prefix_admission; /* first */
+    enum conf_admission prefix_admission; /* first. No effect yet */
     uint64_t threads;                     /* 0 = auto: one per core */
 };
 
@@ -327,12 +327,19 @@ struct conf_cert_fault {
 /* Most faults of one certificate. */
 #define CONF_CERT_FAULTS 4
 
+/* Bytes of the reason why an engine model is refused. */
+#define CONF_MODEL_WHY 512
+
 /* What a loader has to say, in the order of the file. Zeroed is empty. */
 struct conf_report {
     /* Set by the caller, or NULL: looks into a certificate that is read
      * without CONF_OFFLINE, fills <faults> and returns how many. */
     size_t (*judge_cert)(const struct conf_cert *c,
                          struct conf_cert_fault faults[CONF_CERT_FAULTS]);
+    /* Set by the caller, or NULL: looks into a model that is read without
+     * CONF_OFFLINE; false with a sentence in <why> refuses it. */
+    bool (*judge_model)(const struct conf_engine_model *m,
+                        char why[CONF_MODEL_WHY]);
     struct conf_problem *items; /* in <mem> */
     size_t n_items;
     size_t n_errors;   /* counted even past the cap on kept items */
@@ -374,8 +381,10 @@ enum err conf_load_text(const char *name, struct str text, unsigned flags,
 
 /* The built-in default: listen on 127.0.0.1:4141, state under
  * ${XDG_STATE_HOME:-$HOME/.local/state}/tollgate with the control socket in
- * it, auth on, no upstream. ERR_SYNTAX with a line in <r> when neither
- * variable is an absolute path. */
+ * it, auth on, no upstream, and the engine model "demo" if its file is there:
+ * $TOLLGATE_DEMO_MODEL, else DATADIR/demo.gguf, else etc/demo.gguf of the
+ * sources that the program was built from. ERR_SYNTAX with a line in <r> when
+ * neither variable is an absolute path. */
 enum err conf_default(struct conf_report *r, struct conf **out) MUST_CHECK;
 
 /* conf_find() and then the loader that fits. */

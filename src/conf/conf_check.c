@@ -254,6 +254,20 @@ static void check_upstream(const struct check *k, size_t i)
     check_base_url(k, n, u);
 }
 
+/* What the file of model <i> and its settings say for themselves. */
+static void judge_model(const struct check *k, size_t i, const struct ynode *n)
+{
+    const struct conf_engine_model *m = &k->c->engine.models[i];
+    char why[CONF_MODEL_WHY];
+
+    if (!k->say->report->judge_model || (k->b->flags & CONF_OFFLINE) ||
+        m->path.len == 0)
+        return;
+    if (!k->say->report->judge_model(m, why))
+        say_error(k->say, place(n, "path"), "engine.models[] %s: %s",
+                  conf_quote(m->name).c, why);
+}
+
 static void check_engine(const struct check *k)
 {
     const struct conf_engine *e = &k->c->engine;
@@ -277,6 +291,7 @@ static void check_engine(const struct check *k)
                           conf_quote(name).c);
                 break;
             }
+        judge_model(k, i, ynode_at(list, i));
     }
 }
 

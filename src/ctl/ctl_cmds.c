@@ -165,6 +165,7 @@ static void show_targets(const json_t *data)
 {
     static const struct ctl_column columns[] = {
         {"NAME", "name", false},
+        {"KIND", "kind", false},
         {"STATE", "state", false},
         {"IN FLIGHT", "in_flight", true},
         {"ATTEMPTS", "requests", true},
@@ -174,7 +175,7 @@ static void show_targets(const json_t *data)
     };
 
     ctl_table(json_object_get(data, "data"), columns, COUNT(columns),
-              "no upstreams are configured");
+              "no upstreams or engine models are configured");
 }
 
 static void show_models(const json_t *data)
@@ -183,6 +184,11 @@ static void show_models(const json_t *data)
         {"MODEL", "id", false},
         {"TARGETS", "targets", false},
         {"CONTEXT", "context_length", true},
+        {"STATE", "engine.state", false},
+        {"SLOTS", "engine.slots", true},
+        {"RUNNING", "engine.running", true},
+        {"QUEUE", "engine.queue", true},
+        {"TOKENS/S", "engine.tokens_per_second", true},
     };
 
     ctl_table(json_object_get(data, "data"), columns, COUNT(columns),
@@ -293,7 +299,7 @@ const struct ctl_cmd ctl_cmds[] = {
      {NULL},
      NULL,
      show_targets,
-     "health of the upstreams",
+     "health of upstreams and engine models",
      NULL},
     {"target drain", {"name"}, NULL, show_done, "send it nothing new", NULL},
     {"target resume", {"name"}, NULL, show_done, "send to it again", NULL},

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 
 #define FRAME_MS 1000
 
@@ -22,6 +23,8 @@
 struct frame {
     double requests, errors, input, output, cached;
     double conns, in_flight, resident, lag;
+    double engine_queue, engine_batch, engine_rate; /* over all models */
+    bool has_engine;
     double at_s; /* when it was taken */
     double seconds_sum, seconds_count;
     double buckets[64]; /* of tollgate_request_seconds, summed by bound */
@@ -73,6 +76,17 @@ static void add_tokens(struct frame *f, const char *line, double v)
         f->cached += v;
 }
 
+static void add_engine(struct frame *f, const char *line, double v)
+{
+    if (line_is(line, "tollgate_engine_queue"))
+        f->engine_queue += v;
+    else if (line_is(line, "tollgate_engine_batch"))
+        f->engine_batch += v;
+    else if (line_is(line, "tollgate_engine_tokens_per_second"))
+        f->engine_rate += v;
+    f->has_engine = true;
+}
+
 static void add_line(struct frame *f, const char *line)
 {
     const char *space = strrchr(line, ' ');
@@ -90,6 +104,8 @@ static void add_line(struct frame *f, const char *line)
         f->resident = v;
     else if (line_is(line, "tollgate_loop_lag_seconds"))
         f->lag = v;
+    else if (str_starts(str_from(line), STR("tollgate_engine_")))
+        add_engine(f, line, v);
     else if (line_is(line, "tollgate_request_seconds_sum"))
         f->seconds_sum += v;
     else if (line_is(line, "tollgate_request_seconds_count"))
@@ -134,9 +150,10 @@ static void show(const struct frame *a, const struct frame *b,
                  const json_t *targets)
 {
     static const struct ctl_column columns[] = {
-        {"TARGET", "name", false},        {"STATE", "state", false},
-        {"IN FLIGHT", "in_flight", true}, {"ATTEMPTS", "requests", true},
-        {"FAILURES", "failures", true},   {"LAST ERROR", "last_error", false},
+        {"TARGET", "name", false},           {"KIND", "kind", false},
+        {"STATE", "state", false},           {"IN FLIGHT", "in_flight", true},
+        {"ATTEMPTS", "requests", true},      {"FAILURES", "failures", true},
+        {"LAST ERROR", "last_error", false},
     };
     double secs = b->at_s - a->at_s > 0.001 ? b->at_s - a->at_s : 0.001;
 
@@ -147,13 +164,16 @@ static void show(const struct frame *a, const struct frame *b,
     printf("tokens    %10.1f /s in   %8.1f /s out   %8.1f /s cached\n",
            (b->input - a->input) / secs, (b->output - a->output) / secs,
            (b->cached - a->cached) / secs);
+    if (b->has_engine)
+        printf("engine    %10.1f /s out  %8.0f running   %6.0f waiting\n",
+               b->engine_rate, b->engine_batch, b->engine_queue);
     fputs("latency   ", stdout);
     put_quantile(a, b, 0.5, "p50");
     put_quantile(a, b, 0.99, "p99");
     printf("loop lag %.1f ms   memory %.1f MiB\n\n", b->lag * 1000,
            b->resident / 1048576);
     ctl_table(json_object_get(targets, "data"), columns,
-              sizeof(columns) / sizeof(columns[0]), "no upstreams");
+              sizeof(columns) / sizeof(columns[0]), "no targets");
     fflush(stdout);
 }
 

@@ -2,7 +2,8 @@
  * stop goes up it:
  *
  *   log, sockets (ports are taken before anything is changed on disk), ledger,
- *   keys, throttle, targets, resolver, discovery, workers, control socket
+ *   keys, throttle, targets, resolver, discovery, engine, workers, control
+ *   socket
  */
 #include <event2/event.h>
 #include <sys/resource.h>
@@ -18,6 +19,7 @@
 #include "daemon/daemon.h"
 #include "daemon/local.h"
 #include "daemon/signals.h"
+#include "engine/engine.h"
 #include "front/front.h"
 #include "serve/target.h"
 #include "upstream/upstream.h"
@@ -70,13 +72,18 @@ static bool start_services(struct daemon *d)
     d->discover = discover_new(d->resolver);
     if (!d->discover)
         return false;
+    if (engine_open(d->conf, &d->engine) != ERR_OK)
+        return false;
     for (size_t i = 0; i < d->conf->n_upstreams; i++)
         (void)target_get(d->targets, d->conf->upstreams[i].name);
+    for (size_t i = 0; i < d->conf->engine.n_models; i++)
+        (void)target_get(d->targets, d->conf->engine.models[i].name);
     d->svc = (struct services){.keys = d->keys,
                                .ledger = d->ledger,
                                .throttle = d->throttle,
                                .targets = d->targets,
                                .discover = d->discover,
+                               .engine = d->engine,
                                .local = local_answer};
     return true;
 }
@@ -156,6 +163,7 @@ void daemon_stop(struct daemon *d)
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_free(d->workers[i]);
     d->n_workers = 0;
+    engine_close(d->engine);
     discover_free(d->discover);
     resolver_free(d->resolver);
     target_table_free(d->targets);

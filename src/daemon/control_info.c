@@ -13,6 +13,8 @@
 #include "daemon/control_keys.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
+#include "daemon/status_engine.h"
+#include "engine/engine.h"
 #include "serve/route.h"
 #include "serve/target.h"
 
@@ -149,19 +151,35 @@ json_t *control_usage(struct daemon *d, const json_t *args, struct buf *why)
 
 /* ---- targets ----------------------------------------------------------- */
 
+static const char *target_state(const struct target_view *v, bool configured,
+                                const struct engine_view *own)
+{
+    if (!configured)
+        return "removed";
+    if (v->draining)
+        return "draining";
+    if (own && own->failed)
+        return "failed";
+    if (own && !own->ready)
+        return "loading";
+    return v->last_error_wall_ms > v->last_ok_wall_ms ? "failing" : "up";
+}
+
 static json_t *target_json(const struct daemon *d, const struct target_view *v)
 {
-    bool configured = conf_upstream_find(d->conf, v->name) >= 0;
-    const char *state = !configured   ? "removed"
-                        : v->draining ? "draining"
-                        : v->last_error_wall_ms > v->last_ok_wall_ms ? "failing"
-                                                                     : "up";
+    bool upstream = conf_upstream_find(d->conf, v->name) >= 0;
+    struct engine_view own;
+    bool engine = !upstream && engine_find(d->engine, v->name, &own);
+    const char *state =
+        target_state(v, upstream || engine, engine ? &own : NULL);
 
     return json_pack(
-        "{s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "name",
-        json_text(v->name), "state", state, "breaker", "closed", "in_flight",
-        (json_int_t)v->in_flight, "requests", (json_int_t)v->requests,
-        "failures", (json_int_t)v->failures, "last_error",
+        "{s:o, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "name",
+        json_text(v->name), "kind", engine ? "engine" : "upstream", "engine",
+        engine ? status_engine_json(&own) : json_null(), "state", state,
+        "breaker", "closed", "in_flight", (json_int_t)v->in_flight, "requests",
+        (json_int_t)v->requests, "failures", (json_int_t)v->failures,
+        "last_error",
         v->last_error[0] ? json_text(str_from(v->last_error)) : json_null(),
         "last_error_time", json_time((int64_t)v->last_error_wall_ms),
         "last_ok_time", json_time((int64_t)v->last_ok_wall_ms));
@@ -229,16 +247,28 @@ static json_t *route_targets(const struct conf *c, struct str model)
 }
 
 struct model_walk {
+    const struct daemon *d;
     const struct conf *c;
     json_t *list;
     json_t *seen;
 };
 
+/* The engine model that answers for <model>, if there is one. */
+static bool model_engine(const struct model_walk *w, struct str model,
+                         struct engine_view *out)
+{
+    const struct conf_engine_model *m = route_engine(w->c, model);
+
+    return m && engine_find(w->d->engine, m->name, out);
+}
+
 static void add_model(struct str model, struct str owner, void *arg)
 {
     struct model_walk *w = arg;
     json_t *targets, *have;
+    struct engine_view v;
     char name[300], text[512];
+    bool own;
 
     snprintf(name, sizeof(name), "%.*s", STR_ARG(model));
     have = json_object_get(w->seen, name);
@@ -251,15 +281,19 @@ static void add_model(struct str model, struct str owner, void *arg)
     if (!w->c->routes_given)
         json_array_append_new(targets, json_text(str_from(text)));
     json_object_set(w->seen, name, targets);
+    own = model_engine(w, model, &v);
     json_array_append_new(
-        w->list, json_pack("{s:o, s:o, s:n}", "id", json_text(str_from(name)),
-                           "targets", targets, "context_length"));
+        w->list,
+        json_pack("{s:o, s:o, s:o, s:o}", "id", json_text(str_from(name)),
+                  "targets", targets, "context_length",
+                  own ? json_integer((json_int_t)v.context) : json_null(),
+                  "engine", own ? status_engine_json(&v) : json_null()));
 }
 
 json_t *control_model_list(struct daemon *d, const json_t *args,
                            struct buf *why)
 {
-    struct model_walk w = {d->conf, json_array(), json_object()};
+    struct model_walk w = {d, d->conf, json_array(), json_object()};
 
     (void)args;
     (void)why;
@@ -303,7 +337,9 @@ static bool explain(struct daemon *d, const struct key *k, struct str model,
     else
         ok = true;
     if (ok)
-        *why_out = routed ? "a route matches it" : "an upstream serves it";
+        *why_out = routed                         ? "a route matches it"
+                   : route_engine(d->conf, model) ? "the engine serves it"
+                                                  : "an upstream serves it";
     return ok;
 }
 
@@ -326,10 +362,19 @@ static void add_upstream(const struct conf_upstream *up, void *arg)
 static json_t *explain_targets(struct daemon *d, struct str model)
 {
     struct upstream_walk w = {.model = model};
+    const struct conf_engine_model *own;
+    char text[512];
 
     if (d->conf->routes_given)
         return route_targets(d->conf, model);
     w.list = json_array();
+    own = route_engine(d->conf, model);
+    if (own) {
+        snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(own->name),
+                 STR_ARG(own->name));
+        json_array_append_new(w.list, json_text(str_from(text)));
+        return w.list;
+    }
     route_upstreams(d->conf, d->discover, model, add_upstream, &w);
     return w.list;
 }

@@ -12,6 +12,7 @@
 struct buf;
 struct control;
 struct discover;
+struct engine;
 struct event;
 struct event_base;
 struct front_net;
@@ -47,6 +48,7 @@ struct daemon {
     struct resolver *resolver;    /* owned */
     struct discover *discover;    /* owned */
     struct target_table *targets; /* owned */
+    struct engine *engine;        /* owned; NULL without engine models */
     struct services svc;          /* the same, as workers see it */
     struct control *control;      /* owned: the admin socket */
     struct daemon_worker *workers[DAEMON_WORKERS_MAX]; /* owned */

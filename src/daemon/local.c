@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
+#include "engine/engine.h"
 #include "exchange/exchange.h"
 #include "serve/route.h"
 #include "wire/jsplice.h"
@@ -50,7 +51,7 @@ static void reply_text(struct exchange *x, int status, struct str type,
 static bool is_ready(const struct daemon *d)
 {
     return atomic_load(&d->state) == DAEMON_READY &&
-           ledger_state(d->ledger) == LEDGER_OK;
+           ledger_state(d->ledger) == LEDGER_OK && engine_is_ready(d->engine);
 }
 
 static void answer_readyz(struct exchange *x)
@@ -61,8 +62,10 @@ static void answer_readyz(struct exchange *x)
         reply_text(x, 200, JSON, STR("{\"status\":\"ok\"}\n"));
     else if (atomic_load(&d->state) != DAEMON_READY)
         reply_text(x, 503, JSON, STR("{\"status\":\"draining\"}\n"));
-    else
+    else if (ledger_state(d->ledger) != LEDGER_OK)
         reply_text(x, 503, JSON, STR("{\"status\":\"ledger unavailable\"}\n"));
+    else
+        reply_text(x, 503, JSON, STR("{\"status\":\"models are loading\"}\n"));
 }
 
 static void answer_liveliness(struct exchange *x)
@@ -131,6 +134,30 @@ static bool seen_before(struct model_list *l, struct str model)
     return false;
 }
 
+/* What the engine knows of a model that it serves, under the names that
+ * clients of vLLM, of OpenRouter and of llama.cpp read. */
+static enum err put_engine(struct model_list *l, const struct engine_view *v)
+{
+    return buf_printf(
+        l->out,
+        ",\"max_model_len\":%llu,\"context_length\":%llu,"
+        "\"meta\":{\"n_ctx\":%llu,\"n_ctx_train\":%llu,"
+        "\"n_vocab\":%llu,\"n_embd\":%llu,\"size\":%llu}",
+        (unsigned long long)v->context, (unsigned long long)v->context,
+        (unsigned long long)v->context, (unsigned long long)v->trained,
+        (unsigned long long)v->n_vocab, (unsigned long long)v->d_model,
+        (unsigned long long)v->weight_bytes);
+}
+
+/* The engine model that answers for <model>, if there is one. */
+static bool model_engine(const struct exchange *x, struct str model,
+                         struct engine_view *out)
+{
+    const struct conf_engine_model *m = route_engine(x->conf, model);
+
+    return m && engine_find(x->w->svc->engine, m->name, out);
+}
+
 /* One object that carries both dialects' members: clients of either read
  * theirs and ignore the rest. */
 static enum err put_model(struct model_list *l, struct str model,
@@ -138,7 +165,12 @@ static enum err put_model(struct model_list *l, struct str model,
 {
     uint64_t since_ms = daemon_of(l->x)->start_wall_ms;
     char date[CLOCK_RFC3339_SIZE];
+    struct engine_view v;
+    bool own = model_engine(l->x, model, &v);
     enum err e;
+
+    if (own && v.created_s > 0)
+        since_ms = (uint64_t)v.created_s * 1000;
 
     clock_format_rfc3339(since_ms - since_ms % 1000, date);
     e = buf_printf(l->out, "{\"id\":");
@@ -156,6 +188,8 @@ static enum err put_model(struct model_list *l, struct str model,
                        (unsigned long long)(since_ms / 1000));
     if (e == ERR_OK && !l->anthropic)
         e = json_put_str(l->out, owner);
+    if (e == ERR_OK && !l->anthropic && own)
+        e = put_engine(l, &v);
     if (e == ERR_OK && !l->anthropic)
         e = buf_put(l->out, "}", 1);
     return e;

@@ -13,6 +13,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/signals.c src/daemon/signals.h \
     src/daemon/stages.c src/daemon/stages.h \
     src/daemon/status.c src/daemon/status.h \
+    src/daemon/status_engine.c src/daemon/status_engine.h \
     src/daemon/worker.c src/daemon/worker.h
 
 bin_PROGRAMS += tollgate

@@ -19,6 +19,7 @@
 #include "daemon/daemon.h"
 #include "daemon/reload.h"
 #include "daemon/signals.h"
+#include "engine/engine.h"
 #include "front/front.h"
 #include "upstream/upstream.h"
 
@@ -54,10 +55,11 @@ static void print_report(const struct conf_report *r)
 }
 
 /* Load <file> (NULL: the built-in default), with a look into the certificates
- * it names; NULL when anything is wrong, which has been told. */
+ * and the models it names; NULL when anything is wrong, which has been told. */
 static struct conf *load(const char *file)
 {
-    struct conf_report r = {.judge_cert = front_judge_cert};
+    struct conf_report r = {.judge_cert = front_judge_cert,
+                            .judge_model = engine_judge_model};
     struct conf *c = NULL;
     enum err e = conf_load(file, 0, &r, &c);
 

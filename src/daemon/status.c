@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/daemon.h"
+#include "daemon/status_engine.h"
 #include "serve/target.h"
 #include "settle/metrics.h"
 
@@ -113,5 +114,7 @@ enum err status_metrics(struct daemon *d, struct buf *out)
         e = put_targets(d, out);
     if (e == ERR_OK)
         e = put_ledger(d, out);
+    if (e == ERR_OK)
+        e = status_engine_metrics(d, out);
     return e == ERR_OK ? put_process(d, out) : e;
 }

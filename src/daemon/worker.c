@@ -13,6 +13,7 @@
 #include "conf/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/stages.h"
+#include "engine/engine.h"
 #include "exchange/exchange.h"
 #include "front/front.h"
 #include "settle/series.h"
@@ -176,6 +177,11 @@ static bool worker_parts(struct daemon_worker *dw)
     w->upstreams = upstream_pool_new(w, d->resolver);
     if (!w->upstreams)
         return false;
+    if (d->engine) {
+        w->engine = engine_port_new(w, d->engine);
+        if (!w->engine)
+            return false;
+    }
     if (ledger_worker_open(d->ledger, w->index, &w->ledger) != ERR_OK)
         return false;
     return front_open(w, d->net, &dw->front) == ERR_OK;
@@ -189,6 +195,7 @@ static void worker_unparts(struct daemon_worker *dw)
     if (w->index == 0)
         discover_stop(dw->d->discover);
     upstream_pool_free(w->upstreams);
+    engine_port_free(w->engine);
     ledger_worker_close(w->ledger);
     if (dw->tick)
         event_free(dw->tick);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct conf;
+struct conf_engine_model;
 struct engine;
 struct engine_port;
 struct exchange;
@@ -20,39 +21,61 @@ struct worker;
 
 /* --- the process -------------------------------------------------------- */
 
-/* What is known of one loaded model, for tables and metrics. */
+/* Bytes of the reason why a model is refused. */
+#define ENGINE_WHY_BYTES 512
+
+/* What is known of one model, for tables and metrics. */
 struct engine_view {
-    struct str name;   /* config name; lives as long as the process */
-    struct str device; /* "cpu avx2 2 threads" */
-    uint64_t context;  /* tokens */
-    uint64_t slots;    /* sequences at once */
+    struct str name;  /* config name; lives as long as the engine */
+    char device[64];  /* "cpu avx2 2 threads"; "" while it is loading */
+    uint64_t context; /* tokens of a sequence */
+    uint64_t trained; /* tokens that the model was made for */
+    uint64_t slots;   /* sequences at once; 0 while it is loading */
+    uint64_t n_vocab; /* tokens of the vocabulary */
+    uint64_t d_model; /* numbers of an embedding */
     uint64_t weight_bytes, kv_bytes;
-    const char *fingerprint; /* "fp_" and 12 hex digits: weights, numerics */
-    int64_t created_s;       /* Unix time of the weights file */
-    bool ready;              /* loaded; else still loading */
-    struct sched_stats stats;
+    char fingerprint[16]; /* "fp_" and 12 hex digits of weights and numerics;
+                           * "" while it is not known */
+    int64_t created_s;    /* Unix time of the weights file */
+    bool ready;           /* loaded */
+    bool failed;          /* it cannot be served; the log says why */
+    double tokens_per_s;  /* generated lately */
+    struct sched_stats stats; /* zeros until it is ready */
 };
 
-/* Load every model of <c>, one after the other, with a line of progress for
- * large ones. Mistakes are logged; ERR_SYNTAX when one of them cannot be
- * served at all. */
-enum err engine_open(const struct conf *c, struct engine **out) MUST_CHECK;
+/* Whether the model of <m> could be served, as far as its file and its settings
+ * tell; else a sentence in <why>: "what is wrong; what to write". Loads no
+ * weights. */
+bool engine_judge_model(const struct conf_engine_model *m,
+                        char why[ENGINE_WHY_BYTES]);
 
-/* Stop all and free; no exchange may be alive. NULL is fine. */
+/* Judge every model of <c> (which is kept) and load them one after the other
+ * on a thread; what happens is logged. Without models there is nothing to do.
+ * ERR_SYNTAX: one of them can never be served; ERR_IO: the state directory or
+ * a thread; ERR_NOMEM. */
+enum err engine_open(struct conf *c, struct engine **out) MUST_CHECK;
+
+/* Stop all and free, ports that were given up as well; no exchange may be
+ * alive. Waits for a model that is loading. NULL is fine. */
 void engine_close(struct engine *e);
 
 /* Copy what is known of the <i>th model; false past the last. Any thread. */
 bool engine_view(struct engine *e, unsigned i, struct engine_view *out);
 
-/* Whether a model called <name> is loaded. Any thread. */
-bool engine_has(struct engine *e, struct str name);
+/* The same by name; false when there is none, also when <e> is NULL. */
+bool engine_find(struct engine *e, struct str name, struct engine_view *out);
+
+/* Whether all models are loaded; true without an engine. Any thread. */
+bool engine_is_ready(struct engine *e);
 
 /* --- one worker --------------------------------------------------------- */
 
-/* The worker's side: a mailbox on its loop. NULL without memory. */
+/* The worker's side: mailboxes on its loop. On the worker's thread. NULL
+ * without memory. */
 struct engine_port *engine_port_new(struct worker *w, struct engine *e);
 
-/* Free; on the worker's thread or after it ended. NULL is fine. */
+/* Drop what is under way without a word to its sinks. On the worker's thread,
+ * or after it ended. NULL is fine. */
 void engine_port_free(struct engine_port *p);
 
 /* Requests under way. */
@@ -60,11 +83,12 @@ unsigned engine_port_open(const struct engine_port *p);
 
 /* --- one attempt -------------------------------------------------------- */
 
-/* Answer <x> (its body is collected) with model <name>; the reply goes to <s>,
- * by calls from later turns of the loop, never from inside. Parsing,
- * rendering and tokenising happen on another thread. A bad request comes as
- * s->end() with its error after exchange_fail_param(). NULL only without
- * memory. */
+/* Answer <x> (its body is collected, and taken) with model <name>; the reply
+ * goes to <s>, by calls from later turns of the loop, never from inside.
+ * Parsing, rendering and tokenising happen on another thread. A request that
+ * is refused comes as s->end() with its error after exchange_fail_param(). The
+ * head of a stream comes with its first event, or when keepalive is due. What
+ * it cost stands in x->made. NULL only without memory. */
 struct producer *engine_start(struct engine_port *p, struct exchange *x,
                               struct str name, struct sink *s);
 

@@ -32,6 +32,7 @@ struct parts {
     struct ask ask;
     struct recall found;
     struct work work;
+    struct made made;
     struct reply out;
     struct bill bill;
 };
@@ -43,6 +44,7 @@ static void parts_join(struct parts *p)
     p->x.ask = &p->ask;
     p->x.found = &p->found;
     p->x.work = &p->work;
+    p->x.made = &p->made;
     p->x.out = &p->out;
     p->x.bill = &p->bill;
 }
@@ -215,16 +217,35 @@ void exchange_gone(struct exchange *x)
     exchange_wake(x, WAKE_GONE);
 }
 
-void exchange_drop_body(struct exchange *x)
+/* Copy the names that are slices of the body; false without memory. */
+static bool names_keep(struct exchange *x)
 {
     struct str model = arena_dup(x->arena, x->ask->model);
 
     if (!model.p)
-        return;
+        return false;
     if (x->work->upstream_model.p == x->ask->model.p)
         x->work->upstream_model = model;
     x->ask->model = model;
     x->ask->scan = NULL;
+    return true;
+}
+
+enum err exchange_take_body(struct exchange *x, struct buf *out)
+{
+    size_t cap = x->in->body.cap;
+
+    if (!names_keep(x))
+        return ERR_NOMEM;
+    *out = x->in->body;
+    buf_init(&x->in->body, cap);
+    return ERR_OK;
+}
+
+void exchange_drop_body(struct exchange *x)
+{
+    if (!names_keep(x))
+        return;
     buf_fini(&x->in->body);
     stat_shift(&x->w->stats->buffered_bytes, -x->in->held_bytes);
     x->in->held_bytes = 0;

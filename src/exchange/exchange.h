@@ -132,6 +132,12 @@ struct work {
                                           * exchange is freed; or NULL */
 };
 
+/* engine/: what an attempt within the process made, as it goes. */
+struct made {
+    bool counted; /* the counts below are exact as of now */
+    uint64_t input_tok, cached_tok, output_tok;
+};
+
 /* Who ended the reply and how. */
 enum reply_end {
     REPLY_OPEN = 0,
@@ -193,6 +199,7 @@ struct exchange {
     struct ask *ask;               /* prompt/ */
     struct recall *found;          /* recall/ */
     struct work *work;             /* serve/ */
+    struct made *made;             /* engine/ */
     struct reply *out;             /* relay/ */
     struct bill *bill;             /* settle/ */
     void *stage_data; /* arena: private to the current stage; NULL on entry */
@@ -218,6 +225,11 @@ void exchange_gone(struct exchange *x);
  * reads it after this. Names that are slices of it are copied first; without
  * memory for that, it stays. */
 void exchange_drop_body(struct exchange *x);
+
+/* Move the collected body into <out> (empty, uninitialised): its new owner
+ * reads it on another thread. Names that are slices of it are copied first. It
+ * counts as held until exchange_drop_body(). ERR_NOMEM: it stays. */
+enum err exchange_take_body(struct exchange *x, struct buf *out) MUST_CHECK;
 
 /* Note a failure, unless one is noted already, and return VERDICT_SKIP. The
  * printf text is for the client; NULL takes the table's sentence. */

@@ -13,6 +13,8 @@
 struct chunk_pool;
 struct conf;
 struct discover;
+struct engine;
+struct engine_port;
 struct event;
 struct event_base;
 struct exchange;
@@ -32,6 +34,7 @@ struct services {
     struct throttle *throttle;    /* borrowed; failed-auth counters */
     struct target_table *targets; /* borrowed; health of upstreams */
     struct discover *discover;    /* borrowed; models that upstreams list */
+    struct engine *engine;        /* borrowed; NULL: no model of our own */
     /* Answer an endpoint that tollgate itself serves: fills x->local or
      * fails the exchange. */
     void (*local)(struct exchange *x);
@@ -48,6 +51,7 @@ struct worker {
     struct stats *stats;             /* owned */
     struct chunk_pool *chunks;       /* owned; socket output */
     struct upstream_pool *upstreams; /* owned */
+    struct engine_port *engine;      /* owned; NULL without engine models */
     struct ledger_worker *ledger;    /* owned; NULL in unit tests */
     struct exchange_list by_stage[STAGE_COUNT];
     uint32_t exchange_gen;  /* last generation given out */

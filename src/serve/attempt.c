@@ -9,7 +9,8 @@
  *   JSON
  *   anything else         streamed as it comes
  *
- * While a reply is collected nothing has been sent to the client. */
+ * While a reply is collected nothing has been sent to the client. The engine's
+ * replies take the same way; what they fail with, they have told already. */
 #include "serve/attempt.h"
 
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "engine/engine.h"
 #include "exchange/exchange.h"
 #include "serve/splice.h"
 #include "serve/target.h"
@@ -70,11 +72,17 @@ static int64_t retry_after_ms(const struct reply_head *head)
     return -1;
 }
 
+/* Keys that requests to the target carry one of; 0 = none, as the engine. */
+static size_t key_count(const struct attempt *a)
+{
+    return a->choice.up ? a->choice.up->n_keys : 0;
+}
+
 static void rest_key(struct attempt *a, int status)
 {
     int64_t ms = KEY_REST_MS;
 
-    if (a->choice.up->n_keys < 2)
+    if (key_count(a) < 2)
         return;
     if (status == 429) {
         ms = retry_after_ms(a->head);
@@ -92,6 +100,15 @@ static void attempt_leave(struct attempt *a, enum err e, const char *text)
     target_leave(a->choice.target, e, text);
 }
 
+/* Whether a target is not to blame for <e>: only the engine judges requests
+ * that way. */
+static bool is_clients_fault(enum err e)
+{
+    int status = err_row(e)->status;
+
+    return e > ERR_REFUSED && status >= 400 && status < 429;
+}
+
 static void attempt_release(struct exchange *x)
 {
     struct attempt *a = x->work->attempt;
@@ -99,6 +116,8 @@ static void attempt_release(struct exchange *x)
 
     if (e == ERR_OK)
         e = x->fail.err;
+    if (is_clients_fault(e))
+        e = ERR_OK;
     attempt_leave(a, e, a->outcome_text);
 }
 
@@ -109,10 +128,11 @@ static void attempt_fail(struct attempt *a, enum err e, const char *text)
 
     a->outcome = e;
     a->outcome_text = text;
-    stats_inc(x->w->stats, STAT_UP_FAILED);
-    log_info(
-        LOG_ROUTE, "attempt failed: id=%s target=%.*s error=%s reason=\"%s\"",
-        x->name, STR_ARG(x->work->target_name), err_name(e), text ? text : "");
+    if (a->choice.up)
+        stats_inc(x->w->stats, STAT_UP_FAILED);
+    log_at(is_clients_fault(e) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOG_ROUTE,
+           "attempt failed: id=%s target=%.*s error=%s reason=\"%s\"", x->name,
+           STR_ARG(x->work->target_name), err_name(e), text ? text : "");
     (void)exchange_fail(x, e, "%s%s%s%s", err_row(e)->message, text ? " (" : "",
                         text ? text : "", text ? ")" : "");
     if (a->head)
@@ -146,7 +166,7 @@ static bool refuses_key(const struct attempt *a)
 {
     int status = a->head->status;
 
-    return (status == 401 || status == 403) && a->choice.up->n_keys > 0;
+    return (status == 401 || status == 403) && key_count(a) > 0;
 }
 
 /* Whether a good reply of this type can be nothing but JSON, though it does not
@@ -270,7 +290,7 @@ static void mask_key(struct attempt *a)
     const struct conf_upstream *up = a->choice.up;
     struct str key, rest = buf_str(&a->x->work->body);
 
-    if (a->key >= up->n_keys)
+    if (a->key >= key_count(a))
         return;
     key = secret_reveal(&up->keys[a->key]);
     while (key.len > 0 && rest.len >= key.len) {
@@ -309,12 +329,19 @@ static void judge_error_reply(struct attempt *a)
     attempt_commit(a);
 }
 
+/* Whether the request may have left. What reaches the engine costs nothing
+ * until x->made says so. */
+static bool was_sent(const struct attempt *a)
+{
+    return a->choice.up && xfer_was_sent(a->x->work->producer);
+}
+
 static void on_end(struct sink *s, const struct produce_end *how)
 {
     struct attempt *a = (struct attempt *)(void *)s;
     struct exchange *x = a->x;
 
-    x->work->sent = xfer_was_sent(x->work->producer);
+    x->work->sent = was_sent(a);
     x->work->producer = NULL;
     if (how->err != ERR_OK || !a->head) {
         enum err e = how->err == ERR_OK ? ERR_UP_BAD : how->err;
@@ -368,9 +395,10 @@ static void attempt_note(struct exchange *x, const struct choice *c)
     work->target = c->target;
     work->label = c->label;
     work->upstream_model = c->model;
-    work->renamed = c->model.len > 0 && !str_eq(c->model, x->ask->model);
+    work->renamed =
+        c->up && c->model.len > 0 && !str_eq(c->model, x->ask->model);
     work->passthrough = c->passthrough;
-    work->target_name = c->up->name;
+    work->target_name = c->up ? c->up->name : c->engine->name;
     work->attempts++;
 }
 
@@ -386,6 +414,39 @@ static void attempt_spec(struct exchange *x, const struct choice *c,
     spec->streaming_reply = x->ask->stream;
 }
 
+/* Count <a> in at its target. */
+static enum err attempt_enter(struct attempt *a, uint64_t max_in_flight)
+{
+    struct exchange *x = a->x;
+    enum err e = target_enter(a->choice.target, max_in_flight);
+
+    if (e != ERR_OK)
+        return e;
+    a->counted = true;
+    x->work->attempt = a;
+    x->work->release = attempt_release;
+    return ERR_OK;
+}
+
+/* Hand the request to the engine. */
+static enum err attempt_engine(struct attempt *a)
+{
+    struct exchange *x = a->x;
+    enum err e;
+
+    if (!x->w->engine)
+        return ERR_OVERLOADED; /* its models were configured after the start */
+    e = attempt_enter(a, 0);
+    if (e != ERR_OK)
+        return e;
+    x->work->producer =
+        engine_start(x->w->engine, x, a->choice.engine->name, &a->sink);
+    if (x->work->producer)
+        return ERR_OK;
+    attempt_leave(a, ERR_NOMEM, NULL);
+    return ERR_NOMEM;
+}
+
 enum err attempt_start(struct exchange *x, const struct choice *c)
 {
     struct attempt *a = arena_alloc(x->arena, sizeof(*a));
@@ -396,16 +457,14 @@ enum err attempt_start(struct exchange *x, const struct choice *c)
         return ERR_NOMEM;
     *a = (struct attempt){.sink = {&attempt_sink}, .x = x, .choice = *c};
     attempt_note(x, c);
+    if (c->engine)
+        return attempt_engine(a);
     attempt_spec(x, c, &spec);
     e = attempt_body(a, &spec);
+    if (e == ERR_OK)
+        e = attempt_enter(a, c->up->max_in_flight);
     if (e != ERR_OK)
         return e;
-    e = target_enter(c->target, c->up->max_in_flight);
-    if (e != ERR_OK)
-        return e;
-    a->counted = true;
-    x->work->attempt = a;
-    x->work->release = attempt_release;
     if (c->up->n_keys > 0)
         a->key = target_key_next(c->target, (unsigned)c->up->n_keys,
                                  clock_mono_ms());
@@ -426,7 +485,7 @@ void attempt_cancel(struct exchange *x)
 
     if (!p)
         return;
-    x->work->sent = xfer_was_sent(p);
+    x->work->sent = was_sent(x->work->attempt);
     x->work->producer = NULL;
     p->ops->cancel(p);
 }
@@ -437,8 +496,8 @@ void attempt_drop_request(struct exchange *x)
     struct attempt *a = x->work->attempt;
 
     /* How HTTP/2 sends a body is libcurl's own affair. */
-    if (!p || x->in->mode != BODY_COLLECT || a->choice.up->http2 ||
-        xfer_needs_body(p))
+    if (!p || !a->choice.up || x->in->mode != BODY_COLLECT ||
+        a->choice.up->http2 || xfer_needs_body(p))
         return;
     buf_fini(&x->work->request);
     exchange_drop_body(x);

@@ -1,8 +1,10 @@
 /* route.c - With `routes:` in the config they alone decide; without, a model
- * goes to the upstreams that say they serve it, and failing those to upstreams
- * of which nobody knows yet what they serve. */
+ * goes to the engine model of that name, else to the upstreams that say they
+ * serve it, and failing those to upstreams of which nobody knows yet what they
+ * serve. */
 #include "serve/route.h"
 
+#include "account/key.h"
 #include "base/digest.h"
 #include "conf/conf.h"
 #include "exchange/exchange.h"
@@ -12,7 +14,8 @@
 #define CANDIDATES_MAX 64
 
 struct candidate {
-    const struct conf_upstream *up;
+    const struct conf_upstream *up;         /* or */
+    const struct conf_engine_model *engine; /* this */
     struct target *target;
     struct str model;
     struct str label;
@@ -26,28 +29,46 @@ struct candidates {
     bool draining;      /* some were left out since they drain */
 };
 
+static bool engine_speaks(enum endpoint kind)
+{
+    switch (kind) {
+    case ENDPOINT_CHAT:
+    case ENDPOINT_COMPLETIONS:
+    case ENDPOINT_EMBEDDINGS:
+    case ENDPOINT_TOKENIZE:
+    case ENDPOINT_DETOKENIZE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether upstream <up>, or an engine model if it is NULL, can be asked. */
 static bool speaks(const struct exchange *x, const struct conf_upstream *up)
 {
     enum endpoint kind = x->in->ep.row->kind;
 
+    if (!up)
+        return engine_speaks(kind);
+    if ((x->in->ep.row->flags & ENDPOINT_ENGINE) != 0)
+        return false;
     if (kind == ENDPOINT_MESSAGES || kind == ENDPOINT_COUNT_TOKENS)
         return up->dialect == CONF_DIALECT_ANTHROPIC;
     return true;
 }
 
 static void candidate_add(struct exchange *x, struct candidates *cs,
-                          const struct conf_upstream *up, struct candidate c)
+                          struct candidate c)
 {
     struct target_table *table = x->w->svc->targets;
 
     if (cs->n == CANDIDATES_MAX)
         return;
-    if (!speaks(x, up)) {
+    if (!speaks(x, c.up)) {
         cs->other_dialect = true;
         return;
     }
-    c.up = up;
-    c.target = target_get(table, up->name);
+    c.target = target_get(table, c.up ? c.up->name : c.engine->name);
     if (!c.target)
         return;
     if (!target_is_open(c.target)) {
@@ -63,16 +84,17 @@ static void from_route(struct exchange *x, const struct conf_route *r,
     for (size_t i = 0; i < r->n_targets; i++) {
         const struct conf_route_target *t = &r->targets[i];
 
-        if (t->upstream < 0) {
-            cs->other_dialect = true;
-            continue;
-        }
-        candidate_add(x, cs, &x->conf->upstreams[t->upstream],
-                      (struct candidate){
-                          .model = t->model.len > 0 ? t->model : x->ask->model,
-                          .label = r->model,
-                          .weight = t->weight,
-                      });
+        candidate_add(
+            x, cs,
+            (struct candidate){
+                .up =
+                    t->upstream >= 0 ? &x->conf->upstreams[t->upstream] : NULL,
+                .engine =
+                    t->upstream < 0 ? &x->conf->engine.models[t->engine] : NULL,
+                .model = t->model.len > 0 ? t->model : x->ask->model,
+                .label = r->model,
+                .weight = t->weight,
+            });
     }
 }
 
@@ -103,11 +125,33 @@ static void from_upstreams(struct exchange *x, enum discover_answer want,
 
         if (serves(x->w->svc->discover, up, x->ask->model) != want)
             continue;
-        candidate_add(x, cs, up,
-                      (struct candidate){.model = x->ask->model,
+        candidate_add(x, cs,
+                      (struct candidate){.up = up,
+                                         .model = x->ask->model,
                                          .label = label_of(up, x->ask->model),
                                          .weight = 1});
     }
+}
+
+/* The engine model called <name>, or NULL. */
+static const struct conf_engine_model *engine_called(const struct conf *c,
+                                                     struct str name)
+{
+    for (size_t i = 0; i < c->engine.n_models; i++)
+        if (str_eq(c->engine.models[i].name, name))
+            return &c->engine.models[i];
+    return NULL;
+}
+
+static void from_engine(struct exchange *x, struct candidates *cs)
+{
+    const struct conf_engine_model *m = engine_called(x->conf, x->ask->model);
+
+    if (m)
+        candidate_add(
+            x, cs,
+            (struct candidate){
+                .engine = m, .model = m->name, .label = m->name, .weight = 1});
 }
 
 static uint64_t random_below(uint64_t bound)
@@ -171,6 +215,35 @@ static enum err choose_passthrough(struct exchange *x, struct choice *out)
     return ERR_OK;
 }
 
+/* What only the engine does may leave the model out where there is just one
+ * that the key may use. */
+static enum err choose_only(struct exchange *x, struct choice *out)
+{
+    const struct conf *c = x->conf;
+    const struct conf_engine_model *only = NULL;
+    struct target *t;
+
+    for (size_t i = 0; i < c->engine.n_models; i++) {
+        const struct conf_engine_model *m = &c->engine.models[i];
+
+        if (x->who->key && !key_may_use(x->who->key, m->name))
+            continue;
+        if (only)
+            return ERR_BAD_PARAM;
+        only = m;
+    }
+    if (!only)
+        return c->engine.n_models > 0 ? ERR_BAD_PARAM : ERR_UNKNOWN_URL;
+    t = target_get(x->w->svc->targets, only->name);
+    if (!t)
+        return ERR_NOMEM;
+    if (!target_is_open(t))
+        return ERR_UP_UNAVAILABLE;
+    *out = (struct choice){
+        .engine = only, .target = t, .model = only->name, .label = only->name};
+    return ERR_OK;
+}
+
 static enum err none_error(const struct candidates *cs)
 {
     if (cs->draining)
@@ -185,14 +258,18 @@ enum err route_choose(struct exchange *x, struct choice *out)
     const struct candidate *c;
 
     if (x->ask->model.len == 0)
-        return choose_passthrough(x, out);
+        return (x->in->ep.row->flags & ENDPOINT_ENGINE) != 0
+                   ? choose_only(x, out)
+                   : choose_passthrough(x, out);
     if (x->conf->routes_given) {
         route = conf_route_find(x->conf, x->ask->model);
         if (!route)
             return ERR_MODEL_NOT_FOUND;
         from_route(x, route, &cs);
     } else {
-        from_upstreams(x, DISCOVER_YES, &cs);
+        from_engine(x, &cs);
+        if (cs.n == 0)
+            from_upstreams(x, DISCOVER_YES, &cs);
         if (cs.n == 0)
             from_upstreams(x, DISCOVER_UNKNOWN, &cs);
     }
@@ -200,6 +277,7 @@ enum err route_choose(struct exchange *x, struct choice *out)
         return none_error(&cs);
     c = candidate_pick(&cs);
     *out = (struct choice){.up = c->up,
+                           .engine = c->engine,
                            .route = route,
                            .target = c->target,
                            .model = c->model,
@@ -236,8 +314,24 @@ void route_models(const struct conf *c, struct discover *d, route_model_fn *fn,
             fn(c->routes[i].model, STR("tollgate"), arg);
     if (c->routes_given)
         return;
+    for (size_t i = 0; i < c->engine.n_models; i++)
+        fn(c->engine.models[i].name, STR("tollgate"), arg);
     for (size_t i = 0; i < c->n_upstreams; i++)
         list_upstream(d, &c->upstreams[i], fn, arg);
+}
+
+const struct conf_engine_model *route_engine(const struct conf *c,
+                                             struct str model)
+{
+    const struct conf_route *r;
+
+    if (!c->routes_given)
+        return engine_called(c, model);
+    r = conf_route_find(c, model);
+    for (size_t i = 0; r && i < r->n_targets; i++)
+        if (r->targets[i].upstream < 0)
+            return &c->engine.models[r->targets[i].engine];
+    return NULL;
 }
 
 void route_upstreams(const struct conf *c, struct discover *d, struct str model,
@@ -261,6 +355,8 @@ bool route_serves(const struct conf *c, struct discover *d, struct str model)
 {
     if (c->routes_given)
         return conf_route_find(c, model) != NULL;
+    if (engine_called(c, model))
+        return true;
     for (size_t i = 0; i < c->n_upstreams; i++)
         if (serves(d, &c->upstreams[i], model) != DISCOVER_NO)
             return true;

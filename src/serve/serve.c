@@ -27,6 +27,9 @@ static enum verdict refuse_model(struct exchange *x, enum err e)
             (int)(x->in->head.path.len > 256 ? 256 : x->in->head.path.len),
             x->in->head.path.p);
     case ERR_BAD_PARAM:
+        if (x->ask->model.len == 0)
+            return exchange_fail_param(x, e, "model",
+                                       "You must provide a model parameter.");
         return exchange_fail_param(x, e, "model",
                                    "The model '%.*s' is not served in the "
                                    "dialect of this URL.",

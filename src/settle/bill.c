@@ -67,6 +67,15 @@ static bool was_served(const struct exchange *x)
     return x->work->head && x->work->head->status < 300;
 }
 
+/* What the engine counted, which needs nobody's word for it. */
+static void take_made(const struct made *made, struct usage_row *row)
+{
+    row->tok[ROW_TOK_INPUT] = made->input_tok;
+    row->tok[ROW_TOK_CACHE_READ] = made->cached_tok;
+    row->tok[ROW_TOK_OUTPUT] = made->output_tok;
+    row->usage_source = ROW_SOURCE_ENGINE;
+}
+
 /* Whether the reply said all that it used: it came whole, or its usage came
  * with its end, be that a failure. */
 static bool is_exact(const struct reply *out)
@@ -79,7 +88,7 @@ static enum outcome outcome_of(const struct exchange *x)
 {
     if (x->work->attempts == 0)
         return OUTCOME_Z;
-    if (is_exact(x->out))
+    if (is_exact(x->out) || x->made->counted)
         return OUTCOME_E;
     if (was_served(x))
         return OUTCOME_C;
@@ -104,7 +113,10 @@ void bill_compute(struct exchange *x, struct usage_row *row)
     struct bill *b = x->bill;
 
     b->outcome = outcome_of(x);
-    if (x->out->usage.present && x->in->ep.row->usage != ENDPOINT_USAGE_COUNT) {
+    if (x->made->counted) {
+        take_made(x->made, row);
+    } else if (x->out->usage.present &&
+               x->in->ep.row->usage != ENDPOINT_USAGE_COUNT) {
         take_usage(&x->out->usage, row);
         row->usage_source = ROW_SOURCE_UPSTREAM;
     }

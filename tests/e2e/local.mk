@@ -12,6 +12,9 @@ EXTRA_DIST += \
     tests/e2e/ctl-rows.test.mjs \
     tests/e2e/ctl.test.mjs \
     tests/e2e/dialects.test.mjs \
+    tests/e2e/engine-chat.test.mjs \
+    tests/e2e/engine-life.test.mjs \
+    tests/e2e/engine-text.test.mjs \
     tests/e2e/fidelity.test.mjs \
     tests/e2e/gone.test.mjs \
     tests/e2e/hostile.test.mjs \
@@ -20,7 +23,9 @@ EXTRA_DIST += \
     tests/e2e/keys.test.mjs \
     tests/e2e/langchain.test.mjs \
     tests/e2e/lib/certs.mjs \
+    tests/e2e/lib/engine.mjs \
     tests/e2e/lib/failhead.c \
+    tests/e2e/lib/gguf.mjs \
     tests/e2e/lib/openai.mjs \
     tests/e2e/lib/prng.mjs \
     tests/e2e/lib/provider/anthropic.mjs \

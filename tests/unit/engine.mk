@@ -1,1 +1,13 @@
 # Unit tests of area 'engine': the engine's endpoints.
+
+check_PROGRAMS += tests/unit/t_params
+tests_unit_t_params_SOURCES = tests/unit/t_params.c
+tests_unit_t_params_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_params_CFLAGS = $(unit_cflags)
+tests_unit_t_params_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_answer
+tests_unit_t_answer_SOURCES = tests/unit/t_answer.c
+tests_unit_t_answer_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_answer_CFLAGS = $(unit_cflags)
+tests_unit_t_answer_LDADD = $(unit_libs)

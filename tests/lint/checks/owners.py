@@ -10,6 +10,7 @@ OWNER = {
     "ask": ("prompt", "ask"),
     "found": ("recall", "recall"),
     "work": ("serve", "work"),
+    "made": ("engine", "made"),
     "out": ("relay", "reply"),
     "bill": ("settle", "bill"),
 }

@@ -1,0 +1,154 @@
+/* status_engine.c - The engine's numbers as metrics. Samples of a family stand
+ * together, so each family walks the models anew. */
+#include "daemon/status_engine.h"
+
+#include <inttypes.h>
+
+#include "daemon/daemon.h"
+#include "engine/engine.h"
+#include "settle/metrics.h"
+
+/* A number of one model. */
+typedef double number_fn(const struct engine_view *v);
+
+static double queue_of(const struct engine_view *v)
+{
+    return (double)v->stats.waiting;
+}
+
+static double batch_of(const struct engine_view *v)
+{
+    return (double)v->stats.running;
+}
+
+static double rate_of(const struct engine_view *v)
+{
+    return v->tokens_per_s;
+}
+
+static double slots_of(const struct engine_view *v)
+{
+    return (double)v->slots;
+}
+
+static double ready_of(const struct engine_view *v)
+{
+    return v->ready;
+}
+
+static double used_of(const struct engine_view *v)
+{
+    return v->stats.pages_all > 0
+               ? (double)v->stats.pages_used / (double)v->stats.pages_all
+               : 0;
+}
+
+static double steps_of(const struct engine_view *v)
+{
+    return (double)v->stats.steps;
+}
+
+static double busy_of(const struct engine_view *v)
+{
+    return (double)v->stats.busy_us / 1e6;
+}
+
+static double preempted_of(const struct engine_view *v)
+{
+    return (double)v->stats.preemptions;
+}
+
+static double refused_of(const struct engine_view *v)
+{
+    return (double)v->stats.refused;
+}
+
+static double cancelled_of(const struct engine_view *v)
+{
+    return (double)v->stats.cancelled;
+}
+
+/* The families with one sample a model. */
+static const struct {
+    const char *name, *type, *help;
+    number_fn *number;
+} families[] = {
+    {"engine_ready", "gauge", "Whether the model is loaded", ready_of},
+    {"engine_slots", "gauge", "Sequences that may run at once", slots_of},
+    {"engine_queue", "gauge", "Jobs that wait for a slot", queue_of},
+    {"engine_batch", "gauge", "Sequences that run now", batch_of},
+    {"engine_tokens_per_second", "gauge", "Tokens generated lately", rate_of},
+    {"engine_kv_used_ratio", "gauge", "Share of the pages in use", used_of},
+    {"engine_steps_total", "counter", "Passes over the layers", steps_of},
+    {"engine_busy_seconds_total", "counter", "Time spent in steps", busy_of},
+    {"engine_preemptions_total", "counter",
+     "Sequences put back to be computed anew", preempted_of},
+    {"engine_refused_total", "counter", "Jobs turned away", refused_of},
+    {"engine_cancelled_total", "counter", "Jobs whose client left",
+     cancelled_of},
+};
+
+static enum err put_family(struct daemon *d, struct buf *out, size_t f)
+{
+    struct engine_view v;
+    enum err e = buf_printf(out,
+                            "# HELP tollgate_%s %s.\n"
+                            "# TYPE tollgate_%s %s\n",
+                            families[f].name, families[f].help,
+                            families[f].name, families[f].type);
+
+    for (unsigned i = 0; e == ERR_OK && engine_view(d->engine, i, &v); i++)
+        e = buf_printf(out, "tollgate_%s{model=\"%.*s\"} %.10g\n",
+                       families[f].name, STR_ARG(v.name),
+                       families[f].number(&v));
+    return e;
+}
+
+static enum err put_prefix(struct daemon *d, struct buf *out)
+{
+    struct engine_view v;
+    enum err e = buf_printf(
+        out, "# HELP tollgate_prefix_tokens_total Prompt tokens by where their "
+             "keys and values came from.\n"
+             "# TYPE tollgate_prefix_tokens_total counter\n");
+
+    for (unsigned i = 0; e == ERR_OK && engine_view(d->engine, i, &v); i++) {
+        uint64_t cached = v.stats.cached_tokens;
+
+        e = buf_printf(out,
+                       "tollgate_prefix_tokens_total{model=\"%.*s\","
+                       "source=\"device\"} %" PRIu64 "\n"
+                       "tollgate_prefix_tokens_total{model=\"%.*s\","
+                       "source=\"computed\"} %" PRIu64 "\n",
+                       STR_ARG(v.name), cached, STR_ARG(v.name),
+                       v.stats.prompt_tokens > cached
+                           ? v.stats.prompt_tokens - cached
+                           : 0);
+    }
+    return e;
+}
+
+enum err status_engine_metrics(struct daemon *d, struct buf *out)
+{
+    enum err e = ERR_OK;
+
+    if (!d->engine)
+        return ERR_OK;
+    for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++)
+        if (e == ERR_OK)
+            e = put_family(d, out, f);
+    return e == ERR_OK ? put_prefix(d, out) : e;
+}
+
+json_t *status_engine_json(const struct engine_view *v)
+{
+    const char *state = v->failed ? "failed" : v->ready ? "ready" : "loading";
+
+    return json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:s}", "state", state,
+        "device", v->device, "context_length", (json_int_t)v->context, "slots",
+        (json_int_t)v->slots, "queue", (json_int_t)v->stats.waiting, "running",
+        (json_int_t)v->stats.running, "tokens_per_second", v->tokens_per_s,
+        "weight_bytes", (json_int_t)v->weight_bytes, "kv_bytes",
+        (json_int_t)v->kv_bytes, "fingerprint", v->fingerprint);
+}

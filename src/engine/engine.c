@@ -1,0 +1,324 @@
+/* engine.c - The models of the process: judged at once, loaded by a thread of
+ * their own, shown to tables and metrics. */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "engine/engine_priv.h"
+#include "engine/graph.h"
+#include "engine/model.h"
+#include "engine/prep.h"
+#include "kernels/krn.h"
+
+#define PREP_THREADS 2
+#define SECRET_FILE  "engine.key"
+#define RATE_US      1000000 /* shortest span a rate is taken over */
+
+/* Niceness of the threads that compute: event loops come first. */
+#define COMPUTE_NICE 10
+
+/* --- the secret --------------------------------------------------------- */
+
+static enum err secret_write(struct engine *e, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ssize_t n;
+
+    if (fd == -1)
+        return ERR_IO;
+    digest_random(e->secret, sizeof(e->secret));
+    n = write(fd, e->secret, sizeof(e->secret));
+    if (close(fd) == 0 && n == (ssize_t)sizeof(e->secret))
+        return ERR_OK;
+    unlink(path);
+    return ERR_IO;
+}
+
+/* Read the secret of the state directory, or make it. */
+static enum err secret_read(struct engine *e)
+{
+    char path[4200];
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "%.*s/" SECRET_FILE,
+             STR_ARG(e->conf->state_dir));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd == -1 && errno == ENOENT && secret_write(e, path) == ERR_OK)
+        return ERR_OK;
+    n = fd == -1 ? -1 : read(fd, e->secret, sizeof(e->secret));
+    if (fd != -1)
+        close(fd);
+    if (n == (ssize_t)sizeof(e->secret))
+        return ERR_OK;
+    log_err(LOG_ENGINE,
+            "the engine's secret cannot be read or made: file=%s; check the "
+            "directory's mode, or remove a damaged file",
+            path);
+    return ERR_IO;
+}
+
+void engine_scope(const struct engine *e, struct str key_id, struct str team,
+                  uint8_t out[32])
+{
+    struct str secret = str_of(e->secret, sizeof(e->secret));
+    char text[400];
+    struct digest d;
+    int n;
+
+    if (e->conf->engine.prefix_scope == CONF_SCOPE_SHARED)
+        n = snprintf(text, sizeof(text), "shared");
+    else if (e->conf->engine.prefix_scope == CONF_SCOPE_TEAM && team.len > 0)
+        n = snprintf(text, sizeof(text), "team %.*s", STR_ARG(team));
+    else
+        n = snprintf(text, sizeof(text), "key %.*s", STR_ARG(key_id));
+    if (n < 0 || n >= (int)sizeof(text))
+        n = (int)sizeof(text) - 1;
+    d = digest_hmac(secret, str_of(text, (size_t)n));
+    memcpy(out, d.b, sizeof(d.b));
+}
+
+/* --- loading ------------------------------------------------------------ */
+
+static void load_one(struct engine *e, struct engine_model *m)
+{
+    struct engine_fault why = {.text = ""};
+    uint64_t from_ms = clock_now_us() / 1000;
+    enum err err =
+        engine_model_load(m, (unsigned)e->conf->engine.threads, &why);
+
+    if (err == ERR_OK) {
+        atomic_store(&m->state, ENGINE_READY);
+        log_note(LOG_ENGINE,
+                 "model ready: name=%.*s device=\"%s\" context=%u slots=%u "
+                 "ms=%llu",
+                 STR_ARG(m->name), m->device, m->context, m->slots,
+                 (unsigned long long)(clock_now_us() / 1000 - from_ms));
+        return;
+    }
+    atomic_store(&m->state, ENGINE_FAILED);
+    log_err(LOG_ENGINE, "model cannot be loaded: name=%.*s file=%.*s: %s",
+            STR_ARG(m->name), STR_ARG(m->conf->path),
+            why.text[0] ? why.text : err_row(err)->message);
+}
+
+/* Name the weights and the arithmetic: what a reply's system_fingerprint and
+ * the key of a stored prefix depend on. */
+static void digest_one(struct engine_model *m)
+{
+    struct digest_ctx *c;
+    struct digest d;
+
+    if (atomic_load(&m->state) != ENGINE_READY ||
+        atomic_load(&m->fingerprinted))
+        return;
+    c = digest_new();
+    if (!c || model_digest(m->model) != ERR_OK) {
+        digest_free(c);
+        log_warn(LOG_ENGINE, "no fingerprint: name=%.*s", STR_ARG(m->name));
+        return;
+    }
+    digest_update(c, m->model->digest, strlen(m->model->digest));
+    digest_update(c, krn_numerics(m->krn), strlen(krn_numerics(m->krn)));
+    d = digest_final(c);
+    digest_free(c);
+    memcpy(m->fingerprint, "fp_", 3);
+    digest_hex(d.b, 6, m->fingerprint + 3);
+    atomic_store(&m->fingerprinted, true);
+}
+
+static void loader_main(void *arg)
+{
+    struct engine *e = arg;
+
+    /* Threads inherit it: the scheduler's and the kernels' begin here. */
+    if (setpriority(PRIO_PROCESS, 0, COMPUTE_NICE) != 0)
+        log_warn(LOG_ENGINE, "compute threads keep their priority");
+    for (unsigned i = 0; i < e->n_models && !atomic_load(&e->closing); i++)
+        load_one(e, e->models[i]);
+    for (unsigned i = 0; i < e->n_models && !atomic_load(&e->closing); i++)
+        digest_one(e->models[i]);
+}
+
+/* --- open and close ----------------------------------------------------- */
+
+bool engine_judge_model(const struct conf_engine_model *conf,
+                        char why[ENGINE_WHY_BYTES])
+{
+    struct engine_fault fault = {.text = ""};
+    struct engine_model *m = NULL;
+    enum err e = engine_model_judge(conf, &fault, &m);
+
+    engine_model_free(m);
+    if (e == ERR_OK)
+        return true;
+    snprintf(why, ENGINE_WHY_BYTES, "%s",
+             fault.text[0] ? fault.text : err_row(e)->message);
+    return false;
+}
+
+static enum err judge_all(struct engine *e)
+{
+    const struct conf_engine *c = &e->conf->engine;
+
+    e->models = calloc(c->n_models + 1, sizeof(*e->models));
+    e->rates = calloc(c->n_models + 1, sizeof(*e->rates));
+    if (!e->models || !e->rates)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < c->n_models; i++) {
+        struct engine_fault why = {.text = ""};
+        enum err err = engine_model_judge(&c->models[i], &why, &e->models[i]);
+
+        if (err == ERR_NOMEM)
+            return err;
+        if (err != ERR_OK) {
+            log_err(LOG_ENGINE, "model cannot be served: name=%.*s: %s",
+                    STR_ARG(c->models[i].name), why.text);
+            return ERR_SYNTAX;
+        }
+        e->n_models++;
+    }
+    return ERR_OK;
+}
+
+enum err engine_open(struct conf *c, struct engine **out)
+{
+    struct engine *e;
+    enum err err;
+
+    if (c->engine.n_models == 0) {
+        *out = NULL;
+        return ERR_OK;
+    }
+    e = calloc(1, sizeof(*e));
+    if (!e)
+        return ERR_NOMEM;
+    e->conf = conf_ref(c);
+    pthread_mutex_init(&e->lock, NULL);
+    LIST_INIT(&e->gone);
+    err = judge_all(e);
+    if (err == ERR_OK)
+        err = secret_read(e);
+    if (err == ERR_OK) {
+        e->preps = prep_pool_new(PREP_THREADS);
+        err = e->preps ? ERR_OK : ERR_NOMEM;
+    }
+    if (err == ERR_OK)
+        err = thr_start(&e->loader, "loader", loader_main, e);
+    if (err != ERR_OK) {
+        engine_close(e);
+        return err;
+    }
+    *out = e;
+    return ERR_OK;
+}
+
+void engine_close(struct engine *e)
+{
+    struct engine_port *p;
+
+    if (!e)
+        return;
+    atomic_store(&e->closing, true);
+    thr_join(&e->loader);
+    prep_pool_free(e->preps);
+    for (unsigned i = 0; i < e->n_models; i++)
+        engine_model_free(e->models[i]);
+    while ((p = LIST_FIRST(&e->gone)) != NULL)
+        engine_port_bury(p); /* takes itself off the list */
+    free(e->models);
+    free(e->rates);
+    conf_unref(e->conf);
+    pthread_mutex_destroy(&e->lock);
+    digest_wipe(e->secret, sizeof(e->secret));
+    free(e);
+}
+
+/* --- looking ------------------------------------------------------------ */
+
+struct engine_model *engine_model_of(struct engine *e, struct str name)
+{
+    for (unsigned i = 0; e && i < e->n_models; i++)
+        if (str_eq(e->models[i]->name, name))
+            return e->models[i];
+    return NULL;
+}
+
+/* Tokens a second since the sample before last, which is a second old or
+ * more. */
+static double rate_of(struct engine *e, unsigned i, uint64_t tokens)
+{
+    struct engine_rate *r = &e->rates[i];
+    uint64_t now_us = clock_now_us();
+    double rate = 0;
+
+    pthread_mutex_lock(&e->lock);
+    if (now_us - r->at_us >= RATE_US) {
+        r->was_us = r->at_us;
+        r->was_tokens = r->tokens;
+        r->at_us = now_us;
+        r->tokens = tokens;
+    }
+    if (r->was_us > 0 && now_us > r->was_us && tokens >= r->was_tokens)
+        rate = (double)(tokens - r->was_tokens) * 1e6 /
+               (double)(now_us - r->was_us);
+    pthread_mutex_unlock(&e->lock);
+    return rate;
+}
+
+bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
+{
+    const struct engine_model *m;
+    int state;
+
+    if (!e || i >= e->n_models)
+        return false;
+    m = e->models[i];
+    state = atomic_load(&m->state);
+    *out = (struct engine_view){
+        .name = m->name,
+        .context = m->context,
+        .trained = m->model->p.context,
+        .n_vocab = m->model->p.n_vocab,
+        .d_model = m->model->p.d_model,
+        .weight_bytes = m->model->file_bytes,
+        .created_s = m->created_s,
+        .ready = state == ENGINE_READY,
+        .failed = state == ENGINE_FAILED,
+    };
+    if (!out->ready)
+        return true;
+    snprintf(out->device, sizeof(out->device), "%s", m->device);
+    if (atomic_load(&m->fingerprinted))
+        memcpy(out->fingerprint, m->fingerprint, sizeof(out->fingerprint));
+    out->slots = m->slots;
+    out->weight_bytes = graph_weight_bytes(m->graph);
+    out->kv_bytes = m->kv_bytes;
+    sched_read(m->sched, &out->stats);
+    out->tokens_per_s = rate_of(e, i, out->stats.output_tokens);
+    return true;
+}
+
+bool engine_find(struct engine *e, struct str name, struct engine_view *out)
+{
+    for (unsigned i = 0; e && i < e->n_models; i++)
+        if (str_eq(e->models[i]->name, name))
+            return engine_view(e, i, out);
+    return false;
+}
+
+bool engine_is_ready(struct engine *e)
+{
+    for (unsigned i = 0; e && i < e->n_models; i++)
+        if (atomic_load(&e->models[i]->state) != ENGINE_READY)
+            return false;
+    return true;
+}

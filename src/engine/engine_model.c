@@ -1,0 +1,305 @@
+/* engine_model.c - From a file to a running scheduler: what is refused before
+ * anything is loaded, how large the pool of keys and values is, and in which
+ * order things are made and freed. */
+#include "engine/engine_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "engine/graph.h"
+#include "engine/model.h"
+#include "engine/sched.h"
+#include "kernels/krn.h"
+#include "token/grammar.h"
+#include "token/template.h"
+
+#define MIB           (1024ull * 1024)
+#define SLOTS_DEFAULT 16
+#define STEP_TOKENS   512         /* rows of one step */
+#define CONTEXT_MIN   256         /* a pool that holds less is of no use */
+#define SPARE_BYTES   (64 * MIB)  /* left alone beside weights and pool */
+#define PROGRESS_MIN  (256 * MIB) /* models from here on tell how far */
+#define PROGRESS_MS   2000
+
+/* A model without a template of its own is spoken to in plain words. */
+static const char plain_template[] =
+    "{%- for m in messages -%}"
+    "{%- if m.role == 'system' -%}{{ m.content + '\\n\\n' }}"
+    "{%- elif m.role == 'user' -%}{{ 'User: ' + m.content + '\\n' }}"
+    "{%- else -%}{{ 'Assistant: ' + m.content + '\\n' }}"
+    "{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ 'Assistant:' }}{%- endif -%}";
+
+/* --- judging ------------------------------------------------------------ */
+
+static enum err refuse(struct engine_fault *why, enum err e, const char *text)
+{
+    snprintf(why->text, sizeof(why->text), "%s", text);
+    return e;
+}
+
+static enum err judge_settings(const struct conf_engine_model *conf,
+                               struct engine_fault *why)
+{
+    if (str_starts(conf->device, STR("cuda")))
+        return refuse(why, ERR_REFUSED,
+                      "device: this program is built without CUDA; write cpu "
+                      "or auto");
+    if (conf->kv_dtype == CONF_KV_Q8)
+        return refuse(why, ERR_REFUSED,
+                      "kv_dtype: q8 is not supported; write f16, bf16 or f32");
+    return ERR_OK;
+}
+
+static enum err judge_template(struct engine_model *m, struct engine_fault *why)
+{
+    struct str source = m->model->chat_template;
+    struct template_fault fault = {0};
+    enum err e;
+
+    if (source.len == 0)
+        source = str_from(plain_template);
+    e = template_new(source, &fault, &m->tmpl);
+    if (e == ERR_SYNTAX) {
+        snprintf(why->text, sizeof(why->text),
+                 "%s: chat template, line %u, column %u: %s", m->conf->path.p,
+                 fault.line, fault.column, fault.text);
+        return ERR_REFUSED;
+    }
+    if (e != ERR_OK)
+        return e;
+    m->style = toolcall_style_of(source);
+    m->own_tools = !template_caps(m->tmpl)->tools;
+    if (m->own_tools || m->style == TOOLCALL_NONE)
+        m->style = TOOLCALL_HERMES;
+    return ERR_OK;
+}
+
+static enum err judge_context(struct engine_model *m, struct engine_fault *why)
+{
+    uint64_t asked = m->conf->context;
+
+    if (asked > m->model->p.context) {
+        snprintf(why->text, sizeof(why->text),
+                 "context: %llu is more than the %u tokens that this model was "
+                 "made for; write at most that, or 0",
+                 (unsigned long long)asked, m->model->p.context);
+        return ERR_REFUSED;
+    }
+    m->context = asked > 0 ? (unsigned)asked : m->model->p.context;
+    return ERR_OK;
+}
+
+static int64_t file_time_s(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 ? (int64_t)st.st_mtime : 0;
+}
+
+enum err engine_model_judge(const struct conf_engine_model *conf,
+                            struct engine_fault *why, struct engine_model **out)
+{
+    struct engine_model *m;
+    struct model_fault fault = {.text = ""};
+    enum err e = judge_settings(conf, why);
+
+    if (e != ERR_OK)
+        return e;
+    m = calloc(1, sizeof(*m));
+    if (!m)
+        return ERR_NOMEM;
+    m->name = conf->name;
+    m->conf = conf;
+    m->created_s = file_time_s(conf->path.p);
+    e = model_open(conf->path.p, &fault, &m->model);
+    if (e != ERR_OK)
+        (void)refuse(why, e, fault.text);
+    if (e == ERR_OK)
+        e = judge_template(m, why);
+    if (e == ERR_OK)
+        e = judge_context(m, why);
+    if (e != ERR_OK) {
+        engine_model_free(m);
+        return e;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
+/* --- memory ------------------------------------------------------------- */
+
+static uint64_t read_number(const char *path)
+{
+    unsigned long long v = 0;
+    FILE *f = fopen(path, "re");
+
+    if (!f)
+        return UINT64_MAX;
+    if (fscanf(f, "%llu", &v) != 1)
+        v = UINT64_MAX; /* "max" */
+    fclose(f);
+    return v;
+}
+
+/* What this control group may still take. */
+static uint64_t group_bytes(void)
+{
+    uint64_t max = read_number("/sys/fs/cgroup/memory.max");
+    uint64_t used = read_number("/sys/fs/cgroup/memory.current");
+
+    if (max == UINT64_MAX || used == UINT64_MAX)
+        return UINT64_MAX;
+    return max > used ? max - used : 0;
+}
+
+/* Memory that is there for the taking. */
+static uint64_t available_bytes(void)
+{
+    FILE *f = fopen("/proc/meminfo", "re");
+    unsigned long long kib = 0;
+    uint64_t group = group_bytes();
+    char line[128];
+
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    if (kib == 0)
+        kib = 1024 * 1024;
+    return kib * 1024 < group ? kib * 1024 : group;
+}
+
+static enum krn_dtype kv_dtype(const struct conf_engine_model *conf)
+{
+    switch (conf->kv_dtype) {
+    case CONF_KV_F32:
+        return KRN_F32;
+    case CONF_KV_BF16:
+        return KRN_BF16;
+    default:
+        return KRN_F16;
+    }
+}
+
+/* Pages of the pool: whole contexts for every slot, unless memory is short;
+ * then sequences share what there is, and a long one may have to be shorter. */
+static enum err size_pool(struct engine_model *m, struct engine_fault *why,
+                          unsigned *pages_out)
+{
+    uint64_t page = graph_page_bytes_of(m->model, kv_dtype(m->conf));
+    uint64_t each = m->context / KRN_PAGE_TOKENS + 1;
+    uint64_t have = available_bytes();
+    uint64_t need = m->model->file_bytes + SPARE_BYTES;
+    uint64_t most = have > need ? (have - need) / 4 * 3 / page : 0;
+    uint64_t pages;
+
+    m->slots = m->conf->slots > 0 ? (unsigned)m->conf->slots : SLOTS_DEFAULT;
+    pages = each * m->slots;
+    pages = pages < most ? pages : most;
+    pages = pages < INT32_MAX ? pages : INT32_MAX;
+    if (pages < each) {
+        unsigned context =
+            pages > 0 ? (unsigned)(pages - 1) * KRN_PAGE_TOKENS : 0;
+
+        if (m->conf->context > 0 || context < CONTEXT_MIN) {
+            snprintf(why->text, sizeof(why->text),
+                     "there are %llu MiB of memory for keys and values, but a "
+                     "context of %u tokens takes %llu MiB; write a smaller "
+                     "context",
+                     (unsigned long long)(most * page / MIB), m->context,
+                     (unsigned long long)(each * page / MIB));
+            return ERR_NOMEM;
+        }
+        log_warn(LOG_ENGINE,
+                 "memory bounds the context: name=%.*s tokens=%u of=%u",
+                 STR_ARG(m->name), context, m->context);
+        m->context = context;
+    }
+    m->kv_bytes = pages * page;
+    *pages_out = (unsigned)pages;
+    return ERR_OK;
+}
+
+/* --- loading ------------------------------------------------------------ */
+
+/* How far a large model is. */
+struct progress {
+    const struct engine_model *m;
+    uint64_t next_us;
+};
+
+static void on_progress(uint64_t done_bytes, uint64_t all_bytes, void *arg)
+{
+    struct progress *p = arg;
+    uint64_t now_us = clock_now_us();
+
+    if (all_bytes < PROGRESS_MIN || now_us < p->next_us)
+        return;
+    p->next_us = now_us + PROGRESS_MS * 1000;
+    log_note(LOG_ENGINE, "model loads: name=%.*s mib=%llu of=%llu percent=%llu",
+             STR_ARG(p->m->name), (unsigned long long)(done_bytes / MIB),
+             (unsigned long long)(all_bytes / MIB),
+             (unsigned long long)(done_bytes * 100 / all_bytes));
+}
+
+static enum err open_device(struct engine_model *m, unsigned threads,
+                            struct engine_fault *why)
+{
+    const struct krn_opts opts = {.device = "cpu", .threads = threads};
+
+    if (krn_open(&opts, &m->krn) != KRN_OK)
+        return refuse(why, ERR_REFUSED, "the cpu device cannot be opened");
+    snprintf(m->device, sizeof(m->device), "%s", krn_describe(m->krn));
+    m->index = vocab_index_new(m->model->vocab);
+    return m->index ? ERR_OK : ERR_NOMEM;
+}
+
+enum err engine_model_load(struct engine_model *m, unsigned threads,
+                           struct engine_fault *why)
+{
+    struct progress progress = {.m = m};
+    struct graph_opts go = {.kv_dtype = kv_dtype(m->conf),
+                            .max_rows = STEP_TOKENS,
+                            .progress = on_progress,
+                            .progress_arg = &progress};
+    struct sched_opts so = {.step_tokens = STEP_TOKENS};
+    struct model_fault fault = {.text = ""};
+    enum err e = open_device(m, threads, why);
+
+    if (e == ERR_OK)
+        e = size_pool(m, why, &go.n_pages);
+    if (e == ERR_OK) {
+        e = graph_new(m->krn, m->model, &go, &fault, &m->graph);
+        if (e != ERR_OK)
+            (void)refuse(why, e, fault.text);
+    }
+    if (e == ERR_OK) {
+        so.context = m->context;
+        so.slots = m->slots;
+        so.n_pages = go.n_pages;
+        e = sched_new(m->graph, m->model, &so, &m->sched);
+    }
+    if (e == ERR_OK)
+        m->context = sched_context(m->sched);
+    return e;
+}
+
+void engine_model_free(struct engine_model *m)
+{
+    if (!m)
+        return;
+    if (m->sched)
+        sched_free(m->sched);
+    graph_free(m->graph);
+    krn_close(m->krn);
+    vocab_index_free(m->index);
+    template_free(m->tmpl);
+    model_close(m->model);
+    free(m);
+}

@@ -1,0 +1,73 @@
+/* engine_model.h - One loaded model, as the files behind engine.h share it.
+ * What is set by engine_model_judge() may be read by any thread from then on;
+ * the rest once the state is ENGINE_READY. */
+#ifndef TG_ENGINE_ENGINE_MODEL_H
+#define TG_ENGINE_ENGINE_MODEL_H
+
+#include "base/err.h"
+#include "base/str.h"
+#include "token/toolcall.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conf_engine_model;
+struct graph;
+struct krn_ctx;
+struct model;
+struct sched;
+struct template;
+struct vocab_index;
+
+/* How far a model has come. */
+enum engine_state {
+    ENGINE_LOADING = 0,
+    ENGINE_READY,
+    ENGINE_FAILED, /* it cannot be served; the log says why */
+};
+
+/* A model. */
+struct engine_model {
+    struct str name;                      /* borrowed from the configuration */
+    const struct conf_engine_model *conf; /* borrowed */
+    struct model *model;                  /* owned: mapped and judged */
+    struct template *tmpl;                /* owned */
+    enum toolcall_style style;            /* how it writes calls; never NONE */
+    bool own_tools;    /* tools are told by our words, not by the template */
+    unsigned context;  /* tokens of a sequence, prompt and output */
+    int64_t created_s; /* Unix time of the weights file */
+    struct vocab_index *index; /* owned; from here on since ENGINE_READY */
+    struct krn_ctx *krn;       /* owned */
+    struct graph *graph;       /* owned */
+    struct sched *sched;       /* owned */
+    unsigned slots;
+    uint64_t kv_bytes;
+    char device[64];
+    char fingerprint[16]; /* "fp_" and 12 hex digits, once <fingerprinted> */
+    _Atomic bool fingerprinted;
+    _Atomic int state; /* enum engine_state */
+};
+
+/* Why a model cannot be served. */
+struct engine_fault {
+    char text[512]; /* "what is wrong; what to write" */
+};
+
+/* Map the file of <conf> (borrowed) and judge it: format, architecture,
+ * vocabulary, chat template, what was asked of it. ERR_REFUSED, ERR_SYNTAX or
+ * ERR_IO with <why>; ERR_NOMEM. */
+enum err engine_model_judge(const struct conf_engine_model *conf,
+                            struct engine_fault *why,
+                            struct engine_model **out) MUST_CHECK;
+
+/* Load the weights and start the scheduler; takes its time and tells of it in
+ * the log. <threads>: 0 = one a core. Runs at the priority that its threads
+ * are to have: they inherit it. Errors as engine_model_judge(). */
+enum err engine_model_load(struct engine_model *m, unsigned threads,
+                           struct engine_fault *why) MUST_CHECK;
+
+/* Stop the scheduler and free everything; NULL is fine. */
+void engine_model_free(struct engine_model *m);
+
+#endif

@@ -1,0 +1,109 @@
+/* port.h - A worker's side of the engine, as port.c and flight.c share it. One
+ * flight a request, from its body to the last byte of its reply; it is a
+ * producer:
+ *
+ *   PREP -> RUN -> (head) -> over
+ *
+ * In PREP its request is with a prep thread; in RUN some of its jobs are with
+ * the scheduler. Any sink call may end in cancel(); what must not be freed
+ * then is freed when the call has returned. */
+#ifndef TG_ENGINE_PORT_H
+#define TG_ENGINE_PORT_H
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/mbox.h"
+#include "engine/answer.h"
+#include "engine/engine_priv.h"
+#include "engine/gen.h"
+#include "engine/prep.h"
+#include "exchange/exchange.h"
+
+#include <event2/event_struct.h>
+
+struct flight;
+
+/* A job of a flight, found by its id when an event comes. */
+struct flight_job {
+    UT_hash_handle hh;
+    uint64_t id;
+    struct flight *f;
+    unsigned index; /* of the prompt */
+    bool open;      /* with the scheduler */
+};
+
+/* A request under way. */
+struct flight {
+    struct producer producer; /* first */
+    TAILQ_ENTRY(flight) link, later_link;
+    UT_hash_handle hh;
+    uint64_t id;
+    struct engine_port *port;
+    struct exchange *x;      /* borrowed */
+    struct sink *sink;       /* borrowed */
+    struct engine_model *m;  /* borrowed; NULL: see <err> */
+    struct prep *prep;       /* owned, unless <away> */
+    struct answer *answer;   /* owned; NULL in PREP */
+    struct flight_job *jobs; /* owned: (n_jobs) */
+    unsigned n_jobs;
+    unsigned next_job; /* the first that is not with the scheduler yet */
+    unsigned open_jobs;
+    struct buf out;         /* owned: bytes the sink has not taken */
+    struct event timer;     /* keepalive before the head */
+    enum err err;           /* it fails in a later turn */
+    const char *err_text;   /* static; goes with <err> */
+    int64_t retry_after_ms; /* likewise, or -1 */
+    unsigned in_sink;       /* depth of sink calls */
+    bool away;              /* <prep> is with a prep thread */
+    bool timer_on;
+    bool head_sent;
+    bool paused;   /* the sink has enough */
+    bool complete; /* <out> is all there will be */
+    bool later;    /* on the list of those with work put off */
+    bool dead;     /* cancelled within a sink call */
+};
+
+TAILQ_HEAD(flight_list, flight);
+
+/* A worker's side. */
+struct engine_port {
+    LIST_ENTRY(engine_port) link;                 /* in engine->gone */
+    struct worker *w;                             /* borrowed */
+    struct engine *e;                             /* borrowed */
+    struct mbox done;                             /* from prep threads */
+    struct mbox events;                           /* from schedulers */
+    struct event *done_ev, *events_ev, *later_ev; /* owned */
+    struct flight_list flights, todo;
+    struct flight *by_id;
+    struct flight_job *by_job;
+    unsigned n_open;
+};
+
+/* Do <f>'s work in a later turn of the loop. */
+void flight_later(struct flight *f);
+
+/* Forget what may still come, and have the scheduler stop. */
+void flight_detach(struct flight *f);
+
+/* Free <f>, which was detached. */
+void flight_free(struct flight *f);
+
+/* Tell the client why, then end: <f> is freed, here or when the sink calls it
+ * is in have returned. <param> may be "". */
+void flight_fail(struct flight *f, enum err e, const char *param,
+                 const char *text);
+
+/* Give the sink what it may have by now. May free <f>. */
+void flight_flush(struct flight *f);
+
+/* The sink takes bytes again. May free <f>. */
+void flight_go_on(struct flight *f);
+
+/* A prep thread is done with <f>. May free <f>. */
+void flight_prepared(struct flight *f);
+
+/* An event came for <j> of <f>; it stays the caller's. May free <f>. */
+void flight_event(struct flight *f, struct flight_job *j,
+                  const struct gen_event *ev);
+
+#endif

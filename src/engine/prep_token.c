@@ -1,0 +1,177 @@
+/* prep_token.c - /tokenize and /detokenize in the shapes of llama.cpp's server
+ * (content, add_special, with_pieces; tokens) and of vLLM's (prompt or
+ * messages, add_special_tokens; tokens, count): what either reads is there. */
+#include "engine/prep.h"
+
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/utf8.h"
+#include "engine/engine_model.h"
+#include "engine/model.h"
+#include "token/vocab.h"
+#include "wire/jsplice.h"
+
+/* A switch that has two names; <def> when neither is there. */
+static bool flag(const json_t *body, const char *a, const char *b, bool def)
+{
+    const json_t *v = params_get(body, a);
+
+    if (!v)
+        v = params_get(body, b);
+    return v ? json_is_true(v) : def;
+}
+
+/* Text that says of itself that control tokens in it are meant. */
+static enum err encode_trusted(const struct engine_model *m, struct str text,
+                               struct prep_ids *out)
+{
+    const struct vocab_span all = {.len = text.len, .trusted = true};
+    struct vocab_ids ids = {0};
+    enum err e =
+        vocab_encode(m->model->vocab, text, &all, 1, PREP_IDS_MAX, &ids);
+
+    if (e != ERR_OK) {
+        free(ids.ids);
+        return e == ERR_FULL ? ERR_CONTEXT_LENGTH : e;
+    }
+    *out = (struct prep_ids){.ids = ids.ids, .n = ids.n};
+    return ERR_OK;
+}
+
+static enum err encode_messages(struct prep *p, const json_t *body,
+                                struct prep_ids *out)
+{
+    struct params params = {0};
+    enum err e =
+        params_read(body, ENDPOINT_CHAT, vocab_size(p->m->model->vocab), p->mem,
+                    &p->why, &params);
+
+    if (e == ERR_OK)
+        e = prep_chat(p, body, &params, out);
+    params_fini(&params);
+    return e;
+}
+
+static enum err encode_text(struct prep *p, const json_t *body,
+                            struct prep_ids *out)
+{
+    const json_t *content = params_get(body, "content");
+    const json_t *v = content ? content : params_get(body, "prompt");
+    bool special = flag(body, "add_special", "add_special_tokens", !content);
+
+    if (!v)
+        return params_refuse(&p->why, "content",
+                             "Missing required parameter: send 'content', "
+                             "'prompt' or 'messages'.");
+    if (!json_is_string(v))
+        return params_refuse(&p->why, content ? "content" : "prompt",
+                             "Invalid type for '%s': expected a string, but "
+                             "got %s instead.",
+                             content ? "content" : "prompt",
+                             params_type_name(v));
+    if (flag(body, "parse_special", "parse_special", false) && !special)
+        return encode_trusted(p->m, params_str(v), out);
+    return prep_encode(p->m, params_str(v), special, PREP_IDS_MAX, out);
+}
+
+/* A token's bytes: text if they are, else the list of them, as llama.cpp. */
+static enum err put_piece(struct buf *out, struct str bytes)
+{
+    enum err e;
+
+    if (utf8_is_valid(bytes))
+        return json_put_str(out, bytes);
+    e = buf_put(out, "[", 1);
+    for (size_t i = 0; i < bytes.len && e == ERR_OK; i++)
+        e = buf_printf(out, "%s%u", i > 0 ? "," : "",
+                       (unsigned)(unsigned char)bytes.p[i]);
+    return e == ERR_OK ? buf_put(out, "]", 1) : e;
+}
+
+static enum err put_tokens(struct prep *p, const struct prep_ids *ids,
+                           bool pieces)
+{
+    const struct vocab *v = p->m->model->vocab;
+    struct buf *out = &p->reply;
+    enum err e = buf_printf(out, "{\"tokens\":[");
+
+    for (size_t i = 0; i < ids->n && e == ERR_OK; i++) {
+        if (i > 0)
+            e = buf_put(out, ",", 1);
+        if (e == ERR_OK && pieces)
+            e = buf_printf(out, "{\"id\":%d,\"piece\":", ids->ids[i]);
+        else if (e == ERR_OK)
+            e = buf_put_i64(out, ids->ids[i]);
+        if (e == ERR_OK && pieces)
+            e = put_piece(out, vocab_bytes(v, ids->ids[i]));
+        if (e == ERR_OK && pieces)
+            e = buf_put(out, "}", 1);
+    }
+    return e == ERR_OK ? buf_put(out, "]", 1) : e;
+}
+
+static enum err put_strings(struct prep *p, const struct prep_ids *ids)
+{
+    const struct vocab *v = p->m->model->vocab;
+    enum err e = buf_printf(&p->reply, ",\"token_strs\":[");
+
+    for (size_t i = 0; i < ids->n && e == ERR_OK; i++) {
+        if (i > 0)
+            e = buf_put(&p->reply, ",", 1);
+        if (e == ERR_OK)
+            e = json_put_str(&p->reply, vocab_bytes(v, ids->ids[i]));
+    }
+    return e == ERR_OK ? buf_put(&p->reply, "]", 1) : e;
+}
+
+enum err prep_tokenize(struct prep *p, const json_t *body)
+{
+    bool pieces = flag(body, "with_pieces", "with_pieces", false);
+    bool strings = flag(body, "return_token_strs", "return_token_strs", false);
+    struct prep_ids ids = {0};
+    enum err e = params_get(body, "messages") ? encode_messages(p, body, &ids)
+                                              : encode_text(p, body, &ids);
+
+    if (e == ERR_OK)
+        e = put_tokens(p, &ids, pieces);
+    if (e == ERR_OK && strings)
+        e = put_strings(p, &ids);
+    if (e == ERR_OK)
+        e = buf_printf(&p->reply, ",\"count\":%zu,\"max_model_len\":%u}\n",
+                       ids.n, p->m->context);
+    free(ids.ids);
+    return e;
+}
+
+enum err prep_detokenize(struct prep *p, const json_t *body)
+{
+    const struct vocab *v = p->m->model->vocab;
+    const json_t *list = params_get(body, "tokens");
+    struct detok d = {0};
+    const int32_t *ids = NULL;
+    struct buf text;
+    enum err e;
+
+    if (!json_is_array(list))
+        return params_refuse(&p->why, "tokens",
+                             "'tokens' must be an array of token ids.");
+    e = params_ids(list, "tokens", vocab_size(v), p->mem, &p->why, &ids);
+    buf_init(&text, SIZE_MAX / 2);
+    for (size_t i = 0; i < json_array_size(list) && e == ERR_OK; i++)
+        e = detok_push(&d, v, ids[i], true, &text);
+    if (e == ERR_OK)
+        e = detok_finish(&d, &text);
+    if (e == ERR_OK)
+        e = buf_printf(&p->reply, "{\"content\":");
+    if (e == ERR_OK)
+        e = json_put_str(&p->reply, buf_str(&text));
+    if (e == ERR_OK)
+        e = buf_printf(&p->reply, ",\"prompt\":");
+    if (e == ERR_OK)
+        e = json_put_str(&p->reply, buf_str(&text));
+    if (e == ERR_OK)
+        e = buf_put(&p->reply, "}\n", 2);
+    buf_fini(&text);
+    return e;
+}

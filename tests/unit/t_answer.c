@@ -1,0 +1,513 @@
+/* t_answer.c - From events to what a client reads: chunks and bodies of chat,
+ * of completions and of embeddings, log probabilities, calls of tools, usage.
+ * Everything that comes out is parsed as JSON. */
+#include "cmocka_all.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "engine/answer.h"
+#include "token/vocab.h"
+
+/* Ids of the vocabulary below. */
+enum { UNK, BOS, EOS, THE, CAT, QUOTE, HALF_A, HALF_B, N_TOKENS };
+
+struct rig {
+    struct vocab *v;
+    struct answer *a;
+    struct plan plan;
+    struct plan_prompt prompts[4];
+    struct buf out;
+};
+
+static struct vocab *make_vocab(void)
+{
+    static const struct str text[N_TOKENS] = {STR("<unk>"),
+                                              STR("<s>"),
+                                              STR("</s>"),
+                                              STR("\xE2\x96\x81the"),
+                                              STR("\xE2\x96\x81"
+                                                  "cat"),
+                                              STR("\""),
+                                              STR("<0xC3>"),
+                                              STR("<0xA9>")};
+    static const float scores[N_TOKENS] = {0};
+    static const int32_t types[N_TOKENS] = {
+        VOCAB_UNKNOWN, VOCAB_CONTROL, VOCAB_CONTROL, VOCAB_NORMAL,
+        VOCAB_NORMAL,  VOCAB_NORMAL,  VOCAB_BYTE,    VOCAB_BYTE};
+    struct vocab_spec spec = {.kind = VOCAB_SPM,
+                              .n = N_TOKENS,
+                              .text = text,
+                              .scores = scores,
+                              .types = types,
+                              .bos = BOS,
+                              .eos = EOS,
+                              .eot = -1,
+                              .eom = -1,
+                              .unk = UNK,
+                              .pad = -1};
+    struct vocab_fault why;
+    struct vocab *v = NULL;
+
+    if (vocab_new(&spec, &why, &v) != ERR_OK)
+        fail_msg("%s", why.text);
+    return v;
+}
+
+static void rig_open(struct rig *r, struct plan plan)
+{
+    struct answer_who who = {.model = STR("m\"x"),
+                             .fingerprint = "fp_0123456789ab",
+                             .created_s = 1700000000};
+
+    memset(r, 0, sizeof(*r));
+    r->v = make_vocab();
+    r->plan = plan;
+    r->plan.n = plan.n ? plan.n : 1;
+    r->plan.best_of = plan.best_of ? plan.best_of : r->plan.n;
+    r->plan.n_prompts = plan.n_prompts ? plan.n_prompts : 1;
+    r->plan.prompts = r->prompts;
+    who.vocab = r->v;
+    buf_init(&r->out, 1u << 20);
+    r->a = answer_new(&r->plan, &who);
+    assert_non_null(r->a);
+}
+
+static void rig_close(struct rig *r)
+{
+    answer_free(r->a);
+    buf_fini(&r->out);
+    vocab_free(r->v);
+}
+
+static void send(struct rig *r, unsigned prompt, struct gen_event ev)
+{
+    assert_int_equal(answer_event(r->a, prompt, &ev, &r->out), ERR_OK);
+}
+
+static void text(struct rig *r, unsigned choice, const char *s)
+{
+    send(r, 0,
+         (struct gen_event){.kind = GEN_EV_TEXT,
+                            .choice = choice,
+                            .text = str_from(s),
+                            .counts = {.prompt_tokens = 3,
+                                       .cached_tokens = 1,
+                                       .output_tokens = 2}});
+}
+
+static void finish(struct rig *r, unsigned choice, enum gen_finish how)
+{
+    send(r, 0,
+         (struct gen_event){.kind = GEN_EV_FINISH,
+                            .choice = choice,
+                            .finish = how,
+                            .counts = {.prompt_tokens = 3,
+                                       .cached_tokens = 1,
+                                       .output_tokens = 2}});
+}
+
+/* The events of a stream, each parsed; the last one must be [DONE]. */
+static json_t *events(struct rig *r)
+{
+    json_t *all = json_array();
+    struct str rest = buf_str(&r->out);
+
+    while (rest.len > 0) {
+        size_t end = str_find(rest, STR("\n\n"));
+        struct str line = str_of(rest.p, end);
+
+        assert_true(end < rest.len);
+        assert_true(str_starts(line, STR("data: ")));
+        line = str_skip(line, 6);
+        rest = str_skip(rest, end + 2);
+        if (str_eq(line, STR("[DONE]"))) {
+            assert_int_equal(rest.len, 0);
+            return all;
+        }
+        json_t *v = json_loadb(line.p, line.len, 0, NULL);
+
+        assert_non_null(v);
+        json_array_append_new(all, v);
+    }
+    json_decref(all);
+    fail_msg("no [DONE]");
+    return NULL;
+}
+
+static json_t *body(struct rig *r)
+{
+    json_t *v = json_loadb(r->out.p, r->out.len, 0, NULL);
+
+    assert_non_null(v);
+    return v;
+}
+
+/* The value at a path like "choices.0.message.content". */
+static const json_t *at(const json_t *v, const char *path)
+{
+    char name[64];
+
+    while (v && *path) {
+        size_t n = strcspn(path, ".");
+
+        snprintf(name, sizeof(name), "%.*s", (int)n, path);
+        v = json_is_array(v) ? json_array_get(v, strtoul(name, NULL, 10))
+                             : json_object_get(v, name);
+        path += n + (path[n] == '.');
+    }
+    return v;
+}
+
+static const char *text_at(const json_t *v, const char *path)
+{
+    return json_string_value(at(v, path));
+}
+
+static long long int_at(const json_t *v, const char *path)
+{
+    return json_integer_value(at(v, path));
+}
+
+/* --- chat --------------------------------------------------------------- */
+
+static void a_message_is_whole(void **state)
+{
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    rig_open(&r, (struct plan){.kind = ENDPOINT_CHAT, .n = 2});
+    text(&r, 0, "he said \"no\"\n");
+    text(&r, 1, "b");
+    text(&r, 0, "\x01");
+    finish(&r, 0, GEN_FINISH_STOP);
+    finish(&r, 1, GEN_FINISH_LENGTH);
+    assert_int_equal(r.out.len, 0);
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = body(&r);
+    assert_string_equal(text_at(v, "object"), "chat.completion");
+    assert_string_equal(text_at(v, "model"), "m\"x");
+    assert_string_equal(text_at(v, "system_fingerprint"), "fp_0123456789ab");
+    assert_int_equal(int_at(v, "created"), 1700000000);
+    assert_int_equal(json_array_size(at(v, "choices")), 2);
+    assert_string_equal(text_at(v, "choices.0.message.content"),
+                        "he said \"no\"\n\x01");
+    assert_string_equal(text_at(v, "choices.0.finish_reason"), "stop");
+    assert_string_equal(text_at(v, "choices.1.finish_reason"), "length");
+    assert_true(json_is_null(at(v, "choices.0.message.refusal")));
+    assert_true(json_is_null(at(v, "choices.0.logprobs")));
+    assert_int_equal(int_at(v, "usage.prompt_tokens"), 3);
+    assert_int_equal(int_at(v, "usage.completion_tokens"), 2);
+    assert_int_equal(int_at(v, "usage.total_tokens"), 5);
+    assert_int_equal(int_at(v, "usage.prompt_tokens_details.cached_tokens"), 1);
+    json_decref(v);
+    rig_close(&r);
+}
+
+static void a_stream_has_role_text_end_and_usage(void **state)
+{
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    rig_open(&r, (struct plan){.kind = ENDPOINT_CHAT,
+                               .stream = true,
+                               .include_usage = true});
+    send(&r, 0, (struct gen_event){.kind = GEN_EV_START});
+    text(&r, 0, "a");
+    text(&r, 0, "b");
+    finish(&r, 0, GEN_FINISH_STOP);
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = events(&r);
+    assert_int_equal(json_array_size(v), 5);
+    assert_string_equal(text_at(v, "0.object"), "chat.completion.chunk");
+    assert_string_equal(text_at(v, "0.choices.0.delta.role"), "assistant");
+    assert_string_equal(text_at(v, "0.choices.0.delta.content"), "");
+    assert_string_equal(text_at(v, "2.choices.0.delta.content"), "b");
+    assert_true(json_is_null(at(v, "2.choices.0.finish_reason")));
+    assert_true(json_is_null(at(v, "2.usage")));
+    assert_int_equal(json_object_size(at(v, "3.choices.0.delta")), 0);
+    assert_string_equal(text_at(v, "3.choices.0.finish_reason"), "stop");
+    assert_int_equal(json_array_size(at(v, "4.choices")), 0);
+    assert_int_equal(int_at(v, "4.usage.total_tokens"), 5);
+    for (size_t i = 1; i < 5; i++)
+        assert_string_equal(
+            json_string_value(json_object_get(json_array_get(v, i), "id")),
+            text_at(v, "0.id"));
+    json_decref(v);
+    rig_close(&r);
+}
+
+/* --- log probabilities -------------------------------------------------- */
+
+static struct gen_logprob logprob(int32_t id, float p, int32_t rival)
+{
+    struct gen_logprob l = {.id = id, .logprob = p, .n_top = 1};
+
+    l.top[0].id = rival;
+    l.top[0].logprob = p / 2;
+    return l;
+}
+
+static void a_token_within_a_character_is_told_by_its_bytes(void **state)
+{
+    const struct gen_logprob l[] = {logprob(HALF_A, -1.5f, CAT),
+                                    logprob(HALF_B, -INFINITY, HALF_B)};
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    rig_open(&r, (struct plan){
+                     .kind = ENDPOINT_CHAT, .logprobs = true, .stream = true});
+    send(&r, 0,
+         (struct gen_event){
+             .kind = GEN_EV_TEXT, .n_logprobs = 1, .logprobs = &l[0]});
+    send(&r, 0,
+         (struct gen_event){.kind = GEN_EV_TEXT,
+                            .text = STR("\xC3\xA9"),
+                            .n_logprobs = 1,
+                            .logprobs = &l[1]});
+    finish(&r, 0, GEN_FINISH_LENGTH);
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = events(&r);
+    assert_int_equal(int_at(v, "1.choices.0.logprobs.content.0.bytes.0"), 0xC3);
+    assert_string_equal(text_at(v, "1.choices.0.delta.content"), "");
+    assert_string_equal(
+        text_at(v, "1.choices.0.logprobs.content.0.top_logprobs.0.token"),
+        " cat");
+    assert_string_equal(text_at(v, "2.choices.0.delta.content"), "\xC3\xA9");
+    assert_true(json_number_value(at(
+                    v, "2.choices.0.logprobs.content.0.logprob")) == -9999.0);
+    json_decref(v);
+    rig_close(&r);
+}
+
+static void an_echoed_prompt_comes_first_with_its_offsets(void **state)
+{
+    const int32_t ids[] = {BOS, THE, CAT};
+    const struct gen_logprob before[] = {logprob(THE, -1, CAT),
+                                         logprob(CAT, -2, CAT)};
+    const struct gen_logprob after[] = {logprob(QUOTE, -3, THE)};
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    rig_open(&r, (struct plan){.kind = ENDPOINT_COMPLETIONS,
+                               .logprobs = true,
+                               .echo = true});
+    r.prompts[0] = (struct plan_prompt){STR("the cat"), ids, 3};
+    send(&r, 0,
+         (struct gen_event){
+             .kind = GEN_EV_START, .n_logprobs = 2, .logprobs = before});
+    send(&r, 0,
+         (struct gen_event){.kind = GEN_EV_TEXT,
+                            .text = STR("\""),
+                            .n_logprobs = 1,
+                            .logprobs = after});
+    finish(&r, 0, GEN_FINISH_LENGTH);
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = body(&r);
+    assert_string_equal(text_at(v, "choices.0.text"), "the cat\"");
+    assert_int_equal(json_array_size(at(v, "choices.0.logprobs.tokens")), 4);
+    assert_true(json_is_null(at(v, "choices.0.logprobs.token_logprobs.0")));
+    assert_true(json_is_null(at(v, "choices.0.logprobs.top_logprobs.0")));
+    assert_int_equal(int_at(v, "choices.0.logprobs.text_offset.1"), 0);
+    assert_int_equal(int_at(v, "choices.0.logprobs.text_offset.2"), 3);
+    assert_int_equal(int_at(v, "choices.0.logprobs.text_offset.3"), 7);
+    assert_int_equal(
+        json_object_size(at(v, "choices.0.logprobs.top_logprobs.3")), 2);
+    json_decref(v);
+    rig_close(&r);
+}
+
+static void best_of_keeps_the_likeliest_by_token(void **state)
+{
+    const struct gen_logprob l[] = {
+        logprob(THE, -3, THE), logprob(CAT, -1, CAT), logprob(CAT, -1, CAT),
+        logprob(THE, -2, THE)};
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    rig_open(&r,
+             (struct plan){.kind = ENDPOINT_COMPLETIONS, .n = 2, .best_of = 3});
+    for (unsigned c = 0; c < 3; c++) {
+        static const char *const says[] = {"worst", "best", "second"};
+
+        send(&r, 0,
+             (struct gen_event){.kind = GEN_EV_TEXT,
+                                .choice = c,
+                                .text = str_from(says[c]),
+                                .n_logprobs = c == 1 ? 2 : 1,
+                                .logprobs = &l[c == 2 ? 3 : c]});
+        finish(&r, c, GEN_FINISH_LENGTH);
+    }
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = body(&r);
+    assert_int_equal(json_array_size(at(v, "choices")), 2);
+    assert_string_equal(text_at(v, "choices.0.text"), "best");
+    assert_string_equal(text_at(v, "choices.1.text"), "second");
+    assert_int_equal(int_at(v, "choices.1.index"), 1);
+    json_decref(v);
+    rig_close(&r);
+}
+
+/* --- tools -------------------------------------------------------------- */
+
+static const char call[] = "ok\n<tool_call>\n{\"name\": \"f\", \"arguments\": "
+                           "{\"a\": [1, \"x\"]}}\n</tool_call>";
+
+static void calls_are_read_out_of_the_text(void **state)
+{
+    struct rig r;
+    json_t *v, *args;
+
+    (void)state;
+    rig_open(&r, (struct plan){.kind = ENDPOINT_CHAT,
+                               .tools = true,
+                               .style = TOOLCALL_HERMES});
+    for (size_t i = 0; call[i]; i++) {
+        const char one[2] = {call[i], 0};
+
+        text(&r, 0, one);
+    }
+    finish(&r, 0, GEN_FINISH_STOP);
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = body(&r);
+    assert_string_equal(text_at(v, "choices.0.finish_reason"), "tool_calls");
+    assert_string_equal(
+        text_at(v, "choices.0.message.tool_calls.0.function.name"), "f");
+    assert_int_equal(
+        strncmp(text_at(v, "choices.0.message.tool_calls.0.id"), "call_", 5),
+        0);
+    args = json_loads(
+        text_at(v, "choices.0.message.tool_calls.0.function.arguments"), 0,
+        NULL);
+    assert_string_equal(text_at(args, "a.1"), "x");
+    assert_true(str_starts(str_from(text_at(v, "choices.0.message.content")),
+                           STR("ok")));
+    json_decref(args);
+    json_decref(v);
+    rig_close(&r);
+}
+
+static void a_streamed_call_has_name_then_arguments(void **state)
+{
+    char args[200] = "";
+    struct rig r;
+    json_t *v, *list = NULL;
+    bool named = false;
+
+    (void)state;
+    rig_open(&r, (struct plan){.kind = ENDPOINT_CHAT,
+                               .stream = true,
+                               .tools = true,
+                               .style = TOOLCALL_HERMES});
+    for (size_t i = 0; call[i]; i += 3) {
+        char some[4] = "";
+
+        memcpy(some, call + i, strnlen(call + i, 3));
+        text(&r, 0, some);
+    }
+    finish(&r, 0, GEN_FINISH_STOP);
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = events(&r);
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *d =
+            at(json_array_get(v, i), "choices.0.delta.tool_calls.0");
+
+        if (!d)
+            continue;
+        assert_int_equal(int_at(d, "index"), 0);
+        assert_true(named == (at(d, "id") == NULL));
+        if (!named)
+            assert_string_equal(text_at(d, "function.name"), "f");
+        named = true;
+        strncat(args, text_at(d, "function.arguments"),
+                sizeof(args) - strlen(args) - 1);
+    }
+    list = json_loads(args, 0, NULL);
+    assert_string_equal(text_at(list, "a.1"), "x");
+    json_decref(list);
+    json_decref(v);
+    rig_close(&r);
+}
+
+/* --- the rest ----------------------------------------------------------- */
+
+static void choices_of_prompts_are_numbered_through(void **state)
+{
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    rig_open(&r, (struct plan){.kind = ENDPOINT_COMPLETIONS,
+                               .n = 2,
+                               .n_prompts = 2,
+                               .stream = true});
+    for (unsigned p = 0; p < 2; p++)
+        for (unsigned c = 0; c < 2; c++)
+            send(&r, p,
+                 (struct gen_event){.kind = GEN_EV_FINISH,
+                                    .choice = c,
+                                    .finish = GEN_FINISH_STOP});
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = events(&r);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(int_at(json_array_get(v, i), "choices.0.index"), i);
+    json_decref(v);
+    rig_close(&r);
+}
+
+static void vectors_come_as_numbers_or_base64(void **state)
+{
+    static const float vector[] = {1.0f, -0.5f, 0.333333343f};
+    const struct gen_event ev = {.kind = GEN_EV_EMBED,
+                                 .n_vector = 3,
+                                 .vector = vector,
+                                 .counts = {.prompt_tokens = 4}};
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    for (int base64 = 0; base64 < 2; base64++) {
+        rig_open(&r, (struct plan){.kind = ENDPOINT_EMBEDDINGS,
+                                   .n_prompts = 2,
+                                   .base64 = base64 != 0});
+        send(&r, 1, ev);
+        send(&r, 0, ev);
+        assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+        v = body(&r);
+        assert_int_equal(json_array_size(at(v, "data")), 2);
+        assert_int_equal(int_at(v, "data.1.index"), 1);
+        assert_int_equal(int_at(v, "usage.prompt_tokens"), 8);
+        if (base64)
+            assert_string_equal(text_at(v, "data.0.embedding"),
+                                "AACAPwAAAL+rqqo+");
+        else
+            assert_true((float)json_real_value(at(v, "data.0.embedding.2")) ==
+                        vector[2]);
+        json_decref(v);
+        rig_close(&r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_message_is_whole),
+        cmocka_unit_test(a_stream_has_role_text_end_and_usage),
+        cmocka_unit_test(a_token_within_a_character_is_told_by_its_bytes),
+        cmocka_unit_test(an_echoed_prompt_comes_first_with_its_offsets),
+        cmocka_unit_test(best_of_keeps_the_likeliest_by_token),
+        cmocka_unit_test(calls_are_read_out_of_the_text),
+        cmocka_unit_test(a_streamed_call_has_name_then_arguments),
+        cmocka_unit_test(choices_of_prompts_are_numbered_through),
+        cmocka_unit_test(vectors_come_as_numbers_or_base64),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
