@@ -416,6 +416,7 @@ static size_t partial(struct str s, struct str marker)
 static bool run_start(struct toolcall_reader *r)
 {
     size_t n = spaces(buf_str(&r->buf));
+    struct str marker = toolcall_marker(r->style), rest;
     char open = r->style == TOOLCALL_LLAMA3    ? '{'
                 : r->style == TOOLCALL_MISTRAL ? '['
                                                : '\0';
@@ -424,10 +425,13 @@ static bool run_start(struct toolcall_reader *r)
         r->at_start = false;
         return true;
     }
-    if (n == r->buf.len)
-        return false;
+    rest = str_skip(buf_str(&r->buf), n);
+    if (rest.len < marker.len && str_starts(marker, rest))
+        return false; /* nothing yet, or what may become the marker */
     r->at_start = false;
-    if (r->buf.p[n] != open)
+    if (str_starts(rest, marker))
+        return true;
+    if (rest.p[0] != open)
         return true;
     r->at = n;
     r->phase = PHASE_OPEN;
