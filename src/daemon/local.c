@@ -51,7 +51,8 @@ static void reply_text(struct exchange *x, int status, struct str type,
 static bool is_ready(const struct daemon *d)
 {
     return atomic_load(&d->state) == DAEMON_READY &&
-           ledger_state(d->ledger) == LEDGER_OK && engine_is_ready(d->engine);
+           ledger_state(d->ledger) == LEDGER_OK &&
+           engine_stage(d->engine) == ENGINE_STAGE_READY;
 }
 
 static void answer_readyz(struct exchange *x)
@@ -64,8 +65,11 @@ static void answer_readyz(struct exchange *x)
         reply_text(x, 503, JSON, STR("{\"status\":\"draining\"}\n"));
     else if (ledger_state(d->ledger) != LEDGER_OK)
         reply_text(x, 503, JSON, STR("{\"status\":\"ledger unavailable\"}\n"));
-    else
+    else if (engine_stage(d->engine) == ENGINE_STAGE_LOADING)
         reply_text(x, 503, JSON, STR("{\"status\":\"models are loading\"}\n"));
+    else
+        reply_text(x, 503, JSON,
+                   STR("{\"status\":\"a model cannot be loaded\"}\n"));
 }
 
 static void answer_liveliness(struct exchange *x)

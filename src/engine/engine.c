@@ -315,10 +315,17 @@ bool engine_find(struct engine *e, struct str name, struct engine_view *out)
     return false;
 }
 
-bool engine_is_ready(struct engine *e)
+enum engine_stage engine_stage(struct engine *e)
 {
-    for (unsigned i = 0; e && i < e->n_models; i++)
-        if (atomic_load(&e->models[i]->state) != ENGINE_READY)
-            return false;
-    return true;
+    enum engine_stage all = ENGINE_STAGE_READY;
+
+    for (unsigned i = 0; e && i < e->n_models; i++) {
+        int state = atomic_load(&e->models[i]->state);
+
+        if (state == ENGINE_FAILED)
+            return ENGINE_STAGE_FAILED;
+        if (state == ENGINE_LOADING)
+            all = ENGINE_STAGE_LOADING;
+    }
+    return all;
 }

@@ -65,8 +65,15 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out);
 /* The same by name; false when there is none, also when <e> is NULL. */
 bool engine_find(struct engine *e, struct str name, struct engine_view *out);
 
-/* Whether all models are loaded; true without an engine. Any thread. */
-bool engine_is_ready(struct engine *e);
+/* How far loading has come. */
+enum engine_stage {
+    ENGINE_STAGE_READY = 0, /* all models are loaded, or there is none */
+    ENGINE_STAGE_LOADING,
+    ENGINE_STAGE_FAILED, /* one cannot be served; the log says why */
+};
+
+/* How far all models have come. Any thread. */
+enum engine_stage engine_stage(struct engine *e);
 
 /* --- one worker --------------------------------------------------------- */
 

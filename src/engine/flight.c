@@ -254,6 +254,8 @@ static void submit_more(struct flight *f)
         BUG_ON(!MAP_ADDED(j));
         f->open_jobs++;
         sched_submit(f->m->sched, job);
+        if (f->paused)
+            sched_pause(f->m->sched, j->id, true);
     }
 }
 
@@ -271,19 +273,6 @@ static void note_counts(struct flight *f)
     made->output_tok = c.output_tokens;
 }
 
-static void job_done(struct flight *f, struct flight_job *j)
-{
-    HASH_DEL(f->port->by_job, j);
-    j->open = false;
-    f->open_jobs--;
-    submit_more(f);
-    if (f->open_jobs > 0)
-        return;
-    f->complete = true;
-    if (answer_finish(f->answer, &f->out) != ERR_OK)
-        f->err = ERR_NOMEM;
-}
-
 /* The error of the engine as a client is told it. */
 static enum err told(enum err e)
 {
@@ -292,21 +281,43 @@ static enum err told(enum err e)
                                                         : ERR_INTERNAL;
 }
 
+/* Job <j> will say nothing more. */
+static void job_close(struct flight *f, struct flight_job *j)
+{
+    HASH_DEL(f->port->by_job, j);
+    j->open = false;
+    f->open_jobs--;
+}
+
+static void job_done(struct flight *f, struct flight_job *j)
+{
+    job_close(f, j);
+    submit_more(f);
+    if (f->open_jobs > 0)
+        return;
+    f->complete = true;
+    if (answer_finish(f->answer, &f->out) != ERR_OK)
+        f->err = ERR_NOMEM;
+}
+
 void flight_event(struct flight *f, struct flight_job *j,
                   const struct gen_event *ev)
 {
-    if (ev->kind == GEN_EV_FAIL) {
-        HASH_DEL(f->port->by_job, j);
-        j->open = false;
+    bool fails = ev->kind == GEN_EV_FAIL;
+
+    /* What fails before it began has no counts to tell. */
+    if ((!fails || ev->counts.prompt_tokens > 0) &&
+        answer_event(f->answer, j->index, ev, &f->out) != ERR_OK)
+        f->err = ERR_NOMEM;
+    note_counts(f);
+    if (fails) {
+        job_close(f, j);
         f->retry_after_ms = ev->retry_after_ms;
         flight_fail(f, told(ev->err), "", ev->why ? ev->why : "");
         return;
     }
-    if (answer_event(f->answer, j->index, ev, &f->out) != ERR_OK)
-        f->err = ERR_NOMEM;
     if (ev->kind == GEN_EV_DONE)
         job_done(f, j);
-    note_counts(f);
     if (f->err != ERR_OK)
         flight_fail(f, f->err, "", "");
     else

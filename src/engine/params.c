@@ -12,6 +12,7 @@
 
 #define BEST_OF_MAX 20
 #define SALT_MAX    256
+#define STOP_MAX    4096 /* bytes of one stop string */
 #define REPEAT_MAX  10.0
 
 enum err params_refuse(struct params_fault *why, const char *param,
@@ -286,6 +287,11 @@ static enum err add_stop(const json_t *v, struct arena *mem,
         return params_refuse(why, "stop",
                              "Invalid 'stop': a stop sequence may not be "
                              "empty.");
+    if (json_string_length(v) > STOP_MAX)
+        return params_refuse(why, "stop",
+                             "Invalid 'stop': a stop sequence may have at most "
+                             "%d bytes.",
+                             STOP_MAX);
     *out = arena_dup(mem, params_str(v));
     return out->p ? ERR_OK : ERR_NOMEM;
 }

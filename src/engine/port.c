@@ -10,9 +10,14 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "conf/conf.h"
+#include "wire/jscan.h"
 
-#define EVENTS_A_TURN    256 /* of one mailbox, so that a turn stays short */
+#define EVENTS_A_TURN    64 /* of one mailbox, so that a turn stays short */
 #define RETRY_LOADING_MS 2000
+
+/* JSON values of a body; each becomes an object while it is read. Room for
+ * every token of many prompts. */
+#define VALUES_MAX (4u << 20)
 
 /* --- messages ----------------------------------------------------------- */
 
@@ -179,6 +184,11 @@ static void flight_launch(struct flight *f)
     memcpy(prep->key, id.p ? id.p : "",
            id.len < sizeof(prep->key) ? id.len : sizeof(prep->key) - 1);
     engine_scope(f->port->e, id, x->who->team, prep->scope);
+    if (x->ask->scan && x->ask->scan->values > VALUES_MAX) {
+        flight_refuse(f, ERR_BAD_REQUEST,
+                      "The request body has more than 4194304 JSON values.");
+        return;
+    }
     if (exchange_take_body(x, &prep->body) != ERR_OK) {
         flight_refuse(f, ERR_NOMEM, NULL);
         return;

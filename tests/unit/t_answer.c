@@ -426,8 +426,8 @@ static void a_streamed_call_has_name_then_arguments(void **state)
         if (!named)
             assert_string_equal(text_at(d, "function.name"), "f");
         named = true;
-        strncat(args, text_at(d, "function.arguments"),
-                sizeof(args) - strlen(args) - 1);
+        snprintf(args + strlen(args), sizeof(args) - strlen(args), "%s",
+                 text_at(d, "function.arguments"));
     }
     list = json_loads(args, 0, NULL);
     assert_string_equal(text_at(list, "a.1"), "x");
