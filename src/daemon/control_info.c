@@ -272,6 +272,9 @@ static void add_model(struct str model, struct str owner, void *arg)
 
     snprintf(name, sizeof(name), "%.*s", STR_ARG(model));
     have = json_object_get(w->seen, name);
+    own = model_engine(w, model, &v);
+    if (own && !w->c->routes_given && str_eq(owner, STR("tollgate")))
+        owner = v.name;
     snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(owner), STR_ARG(model));
     if (have) {
         json_array_append_new(have, json_text(str_from(text)));
@@ -281,7 +284,6 @@ static void add_model(struct str model, struct str owner, void *arg)
     if (!w->c->routes_given)
         json_array_append_new(targets, json_text(str_from(text)));
     json_object_set(w->seen, name, targets);
-    own = model_engine(w, model, &v);
     json_array_append_new(
         w->list,
         json_pack("{s:o, s:o, s:o, s:o}", "id", json_text(str_from(name)),

@@ -96,6 +96,55 @@ describe('engine clients that leave', () => {
   });
 });
 
+const SOAK_S = Number(process.env.E2E_SOAK_S ?? 0);
+
+describe('engine for a long time', {
+  skip: SOAK_S === 0 && 'E2E_SOAK_S says for how many seconds',
+}, () => {
+  const words = ['the cat', 'the dog ran', 'a red sun', 'to in on'];
+  const cases = Array.from({ length: 16 }, (_, i) => ({
+    ...ask(words[i % 4].repeat(1 + i)), seed: i, temperature: i % 3,
+    max_tokens: 10 + 5 * i, ignore_eos: true }));
+
+  test('64 at once with random leaving: no leak, no wrong stream', {
+    timeout: (SOAK_S + 120) * 1000 }, async () => {
+    const texts = [];
+    for (const c of cases)
+      texts.push((await client.chat.completions.create(c))
+        .choices[0].message.content);
+    const end = Date.now() + SOAK_S * 1000;
+    const next = prng(64);
+    let done = 0, left = 0;
+    const one = async () => {
+      const i = Math.floor(next() * cases.length);
+      const leaves = next() < 0.5 ? next() * texts[i].length : Infinity;
+      const s = await client.chat.completions.create({ ...cases[i], stream: true });
+      let text = '';
+      for await (const c of s) {
+        text += c.choices[0]?.delta.content ?? '';
+        if (text.length > leaves) break;
+      }
+      assert.equal(text, texts[i].slice(0, text.length));
+      if (text.length > leaves) return left++;
+      assert.equal(text, texts[i]);
+      return done++;
+    };
+    const lane = async () => {
+      while (Date.now() < end) await one();
+    };
+    const resident = () => rig.metric('resident_bytes');
+    await Promise.all(Array.from({ length: 64 }, one));
+    const before = await resident();
+    await Promise.all(Array.from({ length: 64 }, lane));
+    await rig.idle();
+    const grown = (await resident()) - before;
+    console.log(`soak: ${done} whole, ${left} given up, grown ${grown} bytes`);
+    assert.ok(done > 0 && left > 0);
+    assert.ok(grown < 64 << 20, `${grown} bytes more`);
+    assert.equal(await rig.metric('in_flight'), 1, 'the scrape alone');
+  });
+});
+
 describe('engine in the gateway', () => {
   test('rows, metrics and tollctl tell what was done', async () => {
     const r = await chat({ max_tokens: 6, ignore_eos: true });
