@@ -33,7 +33,8 @@ enum auto_op {
     AUTO_OP_CALL,     /* <a> up to its RET, then <b> */
     AUTO_OP_LOOP,     /* <a> up to its RET, min .. max times, then <b> */
     AUTO_OP_TOKEN,    /* the token <a>, then <b> */
-    AUTO_OP_CONTROL,  /* any control token that ends nothing, then <b> */
+    AUTO_OP_CONTROL,  /* any control token that ends nothing, unless a TOKEN
+                       * beside it waits for that one, then <b> */
 };
 
 /* A node. A body of LOOP takes at least one byte each time. */

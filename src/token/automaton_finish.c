@@ -240,6 +240,21 @@ static void set_put(struct auto_set *set, unsigned lo, unsigned hi)
         set->bits[c / 64] |= (uint64_t)1 << c % 64;
 }
 
+/* Give each of <single> that shares its class with others one of its own. */
+static void part_single(struct automaton *a, const bool *single)
+{
+    unsigned members[256] = {0};
+
+    for (unsigned c = 0; c < 256; c++)
+        members[a->class_of[c]]++;
+    for (unsigned c = 0; c < 256; c++) {
+        if (!single[c] || members[a->class_of[c]] == 1)
+            continue;
+        members[a->class_of[c]]--;
+        a->class_of[c] = (uint8_t)a->n_classes++;
+    }
+}
+
 static void find_classes(struct automaton *a)
 {
     bool single[256] = {false};
@@ -253,17 +268,17 @@ static void find_classes(struct automaton *a)
         single[a->edges[i].byte] = true;
     for (uint32_t i = 0; i < a->n_nodes; i++) {
         uint32_t r = a->nodes[i].a;
-        if (a->nodes[i].op != AUTO_OP_RANGE || known[r / 8] >> r % 8 & 1)
+        if (a->nodes[i].op != AUTO_OP_RANGE)
             continue;
-        known[r / 8] |= (uint8_t)(1u << r % 8);
-        set_put(&set, r & 255, r >> 8);
-        classes_split(a, &set);
-    }
-    for (unsigned c = 0; c < 256; c++) {
-        set_put(&set, c, c);
-        if (single[c])
+        if ((r & 255) == r >> 8) {
+            single[r & 255] = true;
+        } else if (!(known[r / 8] >> r % 8 & 1)) {
+            known[r / 8] |= (uint8_t)(1u << r % 8);
+            set_put(&set, r & 255, r >> 8);
             classes_split(a, &set);
+        }
     }
+    part_single(a, single);
 }
 
 enum err auto_finish(struct automaton *a, uint32_t start)

@@ -7,9 +7,10 @@
 
 #include "token/automaton_store.h"
 
-#define SEEN_SLOTS 16384
-#define SEEN_MAX   8192
-#define TODO_MAX   (2 * SEEN_MAX + 2 * RUN_WIDTH_MAX)
+/* Slots for what one step has met, by the size of the program; half of them
+ * are used. */
+#define SLOTS_MIN 1024
+#define SLOTS_MAX 16384
 
 /* A node to go to, with the turns of a LOOP and the stack. */
 struct run_item {
@@ -23,9 +24,13 @@ bool run_init(struct run *r, const struct automaton *a, uint32_t longest)
     memset(r, 0, sizeof(*r));
     r->a = a;
     r->longest = longest;
-    w->todo = malloc(TODO_MAX * sizeof(*w->todo));
-    w->seen = malloc(SEEN_SLOTS * sizeof(*w->seen));
-    w->stamps = calloc(SEEN_SLOTS, sizeof(*w->stamps));
+    w->slots = SLOTS_MIN;
+    while (w->slots < SLOTS_MAX && w->slots < 8 * a->n_nodes)
+        w->slots *= 2;
+    w->todo_max = w->slots + 2 * RUN_WIDTH_MAX;
+    w->todo = malloc(w->todo_max * sizeof(*w->todo));
+    w->seen = malloc(w->slots * sizeof(*w->seen));
+    w->stamps = calloc(w->slots, sizeof(*w->stamps));
     w->threads = malloc(RUN_WIDTH_MAX * sizeof(*w->threads));
     return w->todo && w->seen && w->stamps && w->threads &&
            store_init(&r->store, a->n_classes);
@@ -47,23 +52,23 @@ static void work_begin(struct run_work *w)
     w->n_todo = w->n_seen = w->n_threads = 0;
     w->accepts = false;
     if (++w->stamp == 0) {
-        memset(w->stamps, 0, SEEN_SLOTS * sizeof(*w->stamps));
+        memset(w->stamps, 0, w->slots * sizeof(*w->stamps));
         w->stamp = 1;
     }
 }
 
-/* Whether <it> is met for the first time in this step. Beyond SEEN_MAX all
- * count as met: ways are cut off, those that are kept are whole. */
+/* Whether <it> is met for the first time in this step. Beyond half of the slots
+ * all count as met: ways are cut off, those that are kept are whole. */
 static bool is_new(struct run_work *w, struct run_item it)
 {
     uint32_t h =
         it.node * 2654435761u ^ it.stack * 2246822519u ^ it.count * 3266489917u;
 
-    if (w->n_seen >= SEEN_MAX)
+    if (w->n_seen >= w->slots / 2)
         return false;
     h ^= h >> 15;
-    for (h &= SEEN_SLOTS - 1; w->stamps[h] == w->stamp;
-         h = (h + 1) & (SEEN_SLOTS - 1))
+    for (h &= w->slots - 1; w->stamps[h] == w->stamp;
+         h = (h + 1) & (w->slots - 1))
         if (w->seen[h].node == it.node && w->seen[h].stack == it.stack &&
             w->seen[h].count == it.count)
             return false;
@@ -78,7 +83,7 @@ static void go(struct run *r, uint32_t node, uint32_t count, uint32_t stack)
 {
     unsigned need = r->a->need[node];
 
-    if (need == AUTO_NEVER || r->work.n_todo >= TODO_MAX ||
+    if (need == AUTO_NEVER || r->work.n_todo >= r->work.todo_max ||
         r->store.stacks[stack].depth + need > AUTO_DEPTH_MAX)
         return;
     r->work.todo[r->work.n_todo++] = (struct run_item){node, count, stack};
@@ -234,13 +239,19 @@ uint32_t run_token(struct run *r, uint32_t place, int32_t id, bool control)
 {
     struct run_store *s = &r->store;
     uint32_t first = s->places[place].first;
+    bool named = false;
 
     work_begin(&r->work);
+    for (uint32_t i = 0; i < s->places[place].n; i++) {
+        const struct auto_node *n = &r->a->nodes[s->threads[first + i].node];
+        named |= n->op == AUTO_OP_TOKEN && n->a == (uint32_t)id;
+    }
     for (uint32_t i = s->places[place].n; i-- > 0;) {
         struct run_thread t = s->threads[first + i];
         const struct auto_node *n = &r->a->nodes[t.node];
-        if ((n->op == AUTO_OP_TOKEN && n->a == (uint32_t)id) ||
-            (n->op == AUTO_OP_CONTROL && control))
+        if (n->op == AUTO_OP_TOKEN
+                ? n->a == (uint32_t)id
+                : n->op == AUTO_OP_CONTROL && control && !named)
             go(r, n->b, 0, t.stack);
     }
     work_run(r);
@@ -307,21 +318,36 @@ uint32_t run_canon(struct run *r, uint32_t place)
     return canon;
 }
 
-bool run_in_string(const struct run *r, uint32_t place)
+/* Whether thread <t> begins no character of a string other than those of a
+ * loop with frame <stack>. */
+static bool is_beside(const struct run *r, struct run_thread t, uint32_t stack)
+{
+    const struct auto_node *n = &r->a->nodes[t.node];
+
+    return t.stack == stack || n->op == AUTO_OP_TOKEN ||
+           (n->op == AUTO_OP_RANGE && n->a == ('"' | '"' << 8));
+}
+
+uint32_t run_string_room(const struct run *r, uint32_t place)
 {
     const struct run_store *s = &r->store;
     const struct run_place *p = &s->places[place];
+    uint32_t room = 0, stack = 0;
 
     for (uint32_t i = 0; i < p->n; i++) {
         struct run_thread t = s->threads[p->first + i];
         const struct run_stack *top = &s->stacks[t.stack];
         const struct auto_node *loop = &r->a->nodes[top->node];
-        if (!r->a->nodes[t.node].plain || !t.stack || loop->op != AUTO_OP_LOOP)
+        if (!r->a->nodes[t.node].plain || !t.stack ||
+            loop->op != AUTO_OP_LOOP || loop->max - top->count + 1 <= room)
             continue;
-        if (loop->max - top->count >= r->longest)
-            return true;
+        room = loop->max - top->count + 1;
+        stack = t.stack;
     }
-    return false;
+    for (uint32_t i = 0; i < p->n && room < r->longest; i++)
+        if (!is_beside(r, s->threads[p->first + i], stack))
+            room = 0;
+    return room;
 }
 
 /* --- memory ------------------------------------------------------------- */

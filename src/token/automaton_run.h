@@ -57,8 +57,9 @@ struct run_store {
 /* A step under way. */
 struct run_work {
     struct run_item *todo;
-    uint32_t n_todo;
-    struct run_item *seen; /* hash set */
+    uint32_t n_todo, todo_max;
+    struct run_item *seen; /* hash set of <slots>, a power of two */
+    uint32_t slots;
     uint32_t *stamps;
     uint32_t stamp, n_seen;
     struct run_thread *threads; /* (RUN_WIDTH_MAX) */
@@ -96,9 +97,10 @@ uint32_t run_token(struct run *r, uint32_t place, int32_t id, bool control);
  * memory. */
 uint32_t run_canon(struct run *r, uint32_t place);
 
-/* Whether a string is being read at <place> of which no one token can exceed
- * the length. */
-bool run_in_string(const struct run *r, uint32_t place);
+/* When nothing but a string is being read at <place>, between two characters:
+ * how many may still follow (longest or more: no token can exceed it). 0 in
+ * all other places, and where other ways might take more. */
+uint32_t run_string_room(const struct run *r, uint32_t place);
 
 /* Whether it is time to forget. */
 bool run_is_full(const struct run *r);

@@ -241,6 +241,17 @@ static void walk_bytes(struct walk *w, const struct trie *t)
             put_token(w->g->ix, w->mask, t->nodes[i].token);
 }
 
+/* The plain tokens of at most <room> characters, and no others. */
+static void put_plain(const struct vocab_index *ix, uint32_t room,
+                      uint64_t *mask)
+{
+    uint32_t n = ix->plain_upto[ix->longest];
+
+    memcpy(mask, ix->plain_set, ix->n_words * sizeof(*mask));
+    for (uint32_t i = room < ix->longest ? ix->plain_upto[room] : n; i < n; i++)
+        mask[ix->plain_ids[i] / 64] &= ~((uint64_t)1 << ix->plain_ids[i] % 64);
+}
+
 /* What is allowed at <place> beside tokens by their bytes. */
 static void put_special(const struct grammar *g, uint32_t place, uint64_t *mask)
 {
@@ -262,16 +273,17 @@ static void put_special(const struct grammar *g, uint32_t place, uint64_t *mask)
 static uint32_t find_mask(struct grammar *g, uint32_t place, uint64_t *mask)
 {
     struct walk w = {.g = g, .path = {place}, .mask = mask};
-    bool whole;
+    uint32_t room = run_string_room(&g->run, place);
+    bool whole = true;
 
-    memset(mask, 0, g->ix->n_words * sizeof(*mask));
-    put_special(g, place, mask);
-    whole = walk_tree(&w, &g->ix->other);
-    if (run_in_string(&g->run, w.path[0]))
-        for (size_t i = 0; i < g->ix->n_words; i++)
-            mask[i] |= g->ix->plain_set[i];
+    if (room)
+        put_plain(g->ix, room, mask);
     else
-        whole = whole && walk_tree(&w, &g->ix->plain);
+        memset(mask, 0, g->ix->n_words * sizeof(*mask));
+    put_special(g, place, mask);
+    if (!room)
+        whole = walk_tree(&w, &g->ix->plain);
+    whole = whole && walk_tree(&w, &g->ix->other);
     if (!whole) {
         walk_bytes(&w, &g->ix->other);
         walk_bytes(&w, &g->ix->plain);

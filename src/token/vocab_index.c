@@ -137,6 +137,35 @@ static void sort_out(struct vocab_index *ix, struct entry *e, size_t n[2])
     n[1] = ix->n_vocab - back;
 }
 
+/* Characters of <s>, an unfinished one counts. */
+static uint32_t count_chars(struct str s)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < s.len; i++)
+        n += ((uint8_t)s.p[i] & 0xC0) != 0x80;
+    return n;
+}
+
+/* Order the plain tokens (n) by their characters. */
+static bool plain_order(struct vocab_index *ix, const struct entry *e, size_t n)
+{
+    uint32_t *upto = calloc(ix->longest + 2, sizeof(*upto));
+
+    ix->plain_upto = upto;
+    ix->plain_ids = malloc((n + 1) * sizeof(*ix->plain_ids));
+    if (!upto || !ix->plain_ids)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        upto[count_chars(e[i].bytes) + 1]++;
+    for (uint32_t k = 0; k <= ix->longest; k++)
+        upto[k + 1] += upto[k];
+    /* upto[k] is where those of k characters begin, then where they end. */
+    for (size_t i = 0; i < n; i++)
+        ix->plain_ids[upto[count_chars(e[i].bytes)]++] = e[i].id;
+    return true;
+}
+
 struct vocab_index *vocab_index_new(const struct vocab *v)
 {
     struct vocab_index *ix = calloc(1, sizeof(*ix));
@@ -161,7 +190,8 @@ struct vocab_index *vocab_index_new(const struct vocab *v)
         qsort(e, n[0], sizeof(*e), by_bytes);
         qsort(e + ix->n_vocab - n[1], n[1], sizeof(*e), by_bytes);
         ok = trie_make(ix, &ix->plain, e, n[0]) &&
-             trie_make(ix, &ix->other, e + ix->n_vocab - n[1], n[1]);
+             trie_make(ix, &ix->other, e + ix->n_vocab - n[1], n[1]) &&
+             plain_order(ix, e, n[0]);
     }
     free(e);
     if (ok)
@@ -177,6 +207,8 @@ void vocab_index_free(struct vocab_index *ix)
     free(ix->plain.nodes);
     free(ix->other.nodes);
     free(ix->twin);
+    free(ix->plain_ids);
+    free(ix->plain_upto);
     free(ix->plain_set);
     free(ix->control);
     free(ix->eog);

@@ -31,10 +31,12 @@ struct vocab_index {
     struct trie plain; /* whole UTF-8 without quotes, backslashes, controls;
                         * the last character may be unfinished */
     struct trie other;
-    int32_t *twin;       /* (n_vocab) next token of the same bytes, or -1 */
-    uint64_t *plain_set; /* masks: the tokens of <plain>, */
-    uint64_t *control;   /* control tokens that do not end a generation, */
-    uint64_t *eog;       /* tokens that do */
+    int32_t *twin;        /* (n_vocab) next token of the same bytes, or -1 */
+    int32_t *plain_ids;   /* tokens of <plain>, those of few characters first */
+    uint32_t *plain_upto; /* (longest + 1) how many have at most so many */
+    uint64_t *plain_set;  /* masks: the tokens of <plain>, */
+    uint64_t *control;    /* control tokens that do not end a generation, */
+    uint64_t *eog;        /* tokens that do */
 };
 
 /* Tokens longer than this are never chosen. */

@@ -14,6 +14,7 @@ EXTRA_DIST += \
     tests/fuzz/jsplice.dict \
     tests/fuzz/multipart.dict \
     tests/fuzz/safetensors.dict \
+    tests/fuzz/schema.dict \
     tests/fuzz/sse.dict \
     tests/fuzz/usage.dict
 

@@ -2,17 +2,17 @@
 #ifndef TG_TESTS_GRAMMAR_KIT_H
 #define TG_TESTS_GRAMMAR_KIT_H
 
+#include "lib/bytevocab.h"
 #include "token/grammar.h"
 
-/* Ids of every kit: bytes are 0 .. 255, then the end, then two markers that
- * are control tokens, then tokens of several bytes. */
+/* Ids of every kit, see bytevocab.h. */
 enum {
-    KIT_EOS = 256,
-    KIT_TOOL_CALLS, /* [TOOL_CALLS] */
-    KIT_PYTHON,     /* <|python_tag|> */
-    KIT_WORDS,
+    KIT_EOS = BYTEVOCAB_EOS,
+    KIT_TOOL_CALLS = BYTEVOCAB_TOOL_CALLS,
+    KIT_PYTHON = BYTEVOCAB_PYTHON,
 };
 
+/* A vocabulary and its index. */
 struct kit {
     struct vocab *v;
     struct vocab_index *ix;
