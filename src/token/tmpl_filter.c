@@ -107,6 +107,13 @@ static enum err named(struct tmpl_run *run, const struct tmpl_args *args,
     return ERR_OK;
 }
 
+/* What map() and the selections walk through: nothing for none. */
+static enum err mapped_elements(struct tmpl_run *run, struct tmpl_val v,
+                                struct tmpl_list **out)
+{
+    return tmpl_elements(run, v.type == TMPL_NONE ? tmpl_undef(NULL) : v, out);
+}
+
 static enum err map_attribute(struct tmpl_run *run, const struct tmpl_list *l,
                               struct tmpl_val path, const struct tmpl_val *def,
                               struct tmpl_val *out)
@@ -132,7 +139,7 @@ static enum err filter_map(struct tmpl_run *run, struct tmpl_val v,
     struct tmpl_val w;
     int id;
 
-    ERR_TRY(tmpl_elements(run, v, &l));
+    ERR_TRY(mapped_elements(run, v, &l));
     if (args->n == 0 && path)
         return map_attribute(run, l, *path, keyword(args, "default"), out);
     ERR_TRY(named(run, args, false, &rest, &id));
@@ -163,7 +170,7 @@ static enum err select_by(struct tmpl_run *run, struct tmpl_val v,
     struct tmpl_val w;
     bool is;
 
-    ERR_TRY(tmpl_elements(run, v, &l));
+    ERR_TRY(mapped_elements(run, v, &l));
     ERR_TRY(tmpl_make_list(run, out));
     for (size_t i = 0; i < l->n; i++) {
         w = l->at[i];
