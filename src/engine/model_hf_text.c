@@ -73,7 +73,7 @@ enum err model_hf_templates(struct model *m, struct str text,
                             struct model_fault *why)
 {
     json_t *root;
-    enum err e = mjson_parse(text, TEXT_MAX, why, &root);
+    enum err e = mjson_parse_texts(text, TEXT_MAX, why, &root);
 
     if (e != ERR_OK)
         return e;
@@ -159,7 +159,7 @@ enum err model_hf_shards(struct model *m, struct str text,
                          size_t *n_out)
 {
     json_t *root;
-    enum err e = mjson_parse(text, INDEX_MAX, why, &root);
+    enum err e = mjson_parse_texts(text, INDEX_MAX, why, &root);
 
     if (e != ERR_OK)
         return e;

@@ -6,16 +6,16 @@
 
 #include "engine/model_fault.h"
 
-enum err mjson_parse(struct str text, size_t max, struct model_fault *why,
-                     struct json_t **out)
+static enum err parse(struct str text, size_t max, size_t flags,
+                      struct model_fault *why, struct json_t **out)
 {
     json_error_t err;
     json_t *v;
 
     if (text.len > max)
         return model_fail(why, ERR_SYNTAX, "%zu bytes are too long", text.len);
-    v = json_loadb(text.p ? text.p : "", text.len, JSON_REJECT_DUPLICATES,
-                   &err);
+    v = json_loadb(text.p ? text.p : "", text.len,
+                   flags | JSON_REJECT_DUPLICATES, &err);
     if (!json_is_object(v)) {
         json_decref(v);
         return model_fail(why, ERR_SYNTAX, "this is not a JSON object: %s",
@@ -24,6 +24,18 @@ enum err mjson_parse(struct str text, size_t max, struct model_fault *why,
     }
     *out = v;
     return ERR_OK;
+}
+
+enum err mjson_parse(struct str text, size_t max, struct model_fault *why,
+                     struct json_t **out)
+{
+    return parse(text, max, 0, why, out);
+}
+
+enum err mjson_parse_texts(struct str text, size_t max, struct model_fault *why,
+                           struct json_t **out)
+{
+    return parse(text, max, JSON_DECODE_INT_AS_REAL, why, out);
 }
 
 const struct json_t *mjson_get(const struct mjson *j, const char *key)

@@ -17,9 +17,15 @@ struct mjson {
 };
 
 /* Parse <text>, which must be an object of at most <max> bytes. The caller
- * drops <out> with json_decref(). ERR_SYNTAX. */
+ * drops <out> with json_decref(). ERR_SYNTAX, also for integers beyond 64
+ * bits. */
 enum err mjson_parse(struct str text, size_t max, struct model_fault *why,
                      struct json_t **out) MUST_CHECK;
+
+/* The same where only strings matter: integers of any size pass, all as
+ * reals. Tokenizers like to call 10^30 their longest input. */
+enum err mjson_parse_texts(struct str text, size_t max, struct model_fault *why,
+                           struct json_t **out) MUST_CHECK;
 
 /* Member <key>; NULL when absent. */
 const struct json_t *mjson_get(const struct mjson *j, const char *key);

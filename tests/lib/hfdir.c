@@ -237,6 +237,7 @@ void hfdir_make(const char *dir, const struct ggufm_shape *s, unsigned shards)
     hfdir_put(dir, "tokenizer.json", str_from(tokenizer));
     hfdir_put(dir, "tokenizer_config.json",
               STR("{\"tokenizer_class\":\"PreTrainedTokenizerFast\","
+                  "\"model_max_length\":1000000000000000019884624838656,"
                   "\"bos_token\":\"<|im_start|>\",\"eos_token\":"
                   "\"<|im_end|>\",\"chat_template\":\"{{ 'from config' }}\"}"));
     hfdir_put(dir, "generation_config.json",
