@@ -10,20 +10,26 @@
 
 #include "kernels/cpu/cpu.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
-/* Under a sanitizer each unrolled access brings its checks along, and a file
- * takes minutes to compile: there the loops stay loops. */
-#ifdef __clang__
+/* Functions that must be inlined, and loops that must become straight code, so
+ * that arrays become registers. Where a sanitizer checks each access, that
+ * would be megabytes, and minutes of the compiler's time. */
+#ifdef __has_feature
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||     \
     __has_feature(undefined_behavior_sanitizer)
-#define UNROLL
-#else
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define CPU_SANITIZED
 #endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CPU_SANITIZED
+#endif
+#if defined(CPU_SANITIZED)
+#define INLINE static inline __attribute__((noinline, unused))
 #define UNROLL
+#elif defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
+#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
