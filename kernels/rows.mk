@@ -13,4 +13,8 @@ rows_avx2_sources = \
     kernels/cpu/rows_avx2.c \
     kernels/cpu/rows_tmpl.h \
     kernels/cpu/v16_avx2.h
-rows_avx512_sources =
+rows_avx512_sources = \
+    kernels/cpu/attend_tmpl.h \
+    kernels/cpu/rows_avx512.c \
+    kernels/cpu/rows_tmpl.h \
+    kernels/cpu/v16_avx512.h

@@ -12,7 +12,9 @@
 const struct cpu_row_fns *cpu_row_fns_of(enum krn_isa isa)
 {
 #if defined(__x86_64__)
-    if (isa >= KRN_ISA_AVX2)
+    if (isa == KRN_ISA_AVX512)
+        return &cpu_row_fns_avx512;
+    if (isa == KRN_ISA_AVX2)
         return &cpu_row_fns_avx2;
 #endif
     (void)isa; /* scalar code only */
