@@ -136,7 +136,8 @@ struct krn_out {
 /* For each of <n> outs: y = x * w^T + bias, all from one x (m, n_in) with rows
  * <ldx> floats apart. All w have the same n_in. y may not overlap x.
  * Float weights: n_in is cut every 256; in a cut one chain of fused multiply
- * and add in ascending k from +0; cuts are added in ascending order.
+ * and add in ascending k from +0, for F32 eight chains by k mod 8; cuts are
+ * added in ascending order.
  * Q8_0, Q4_0: x is rounded per row and 32-block to int8 with an fp32 scale
  * amax/127; the dot of a block is an exact integer; y = fmaf((float)dot * dw,
  * dx, y) over ascending blocks from +0. K types: see kernels/ref/ref_linear.c.

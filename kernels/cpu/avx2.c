@@ -33,12 +33,12 @@
 const struct cpu_set cpu_set_avx2 = {
     .max_rows = AVX2_ROWS,
     .xpack = {avx2_xpack_float, avx2_xpack_bytes, avx2_xpack_pairs},
+    .widened = avx2_widened_tile,
     .kind =
         {
             [KRN_F32] = {.tile = avx2_f32_tile,
                          .wide = avx2_f32_wide,
-                         .wide_panels = avx2_float_panels,
-                         .direct_max = 8},
+                         .wide_panels = avx2_float_panels},
             [KRN_F16] = {.tile = avx2_f16_tile,
                          .wide = avx2_f16_wide,
                          .wide_panels = avx2_float_panels,

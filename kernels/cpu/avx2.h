@@ -53,6 +53,7 @@
 enum { AVX2_ROWS = 6 };
 
 /* Tiles by type; the wide ones take more than one panel. */
+extern cpu_tile_fn *const avx2_widened_tile[AVX2_ROWS + 1];
 extern cpu_tile_fn *const avx2_f32_tile[AVX2_ROWS + 1];
 extern cpu_tile_fn *const avx2_f16_tile[AVX2_ROWS + 1];
 extern cpu_tile_fn *const avx2_bf16_tile[AVX2_ROWS + 1];

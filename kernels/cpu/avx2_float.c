@@ -76,9 +76,46 @@ INLINE void float_tile(const struct cpu_tile *t, enum krn_dtype type,
     }
 }
 
-INLINE void f32_tile(const struct cpu_tile *t, unsigned mr)
+/* A cut of F32 weights, in eight chains one after the other: the lanes of a
+ * vector are rows of weights here, too. */
+INLINE void woven_tile(const struct cpu_tile *t, const unsigned mr,
+                       const unsigned nv)
+{
+    const size_t step = CPU_LANES * 4;
+
+    for (size_t k0 = 0; k0 < t->n; k0 += CPU_CUT) {
+        size_t kc = t->n - k0 < CPU_CUT ? t->n - k0 : CPU_CUT;
+        const float *x = (const float *)t->x + k0 * mr;
+        const uint8_t *w = t->w + k0 * step;
+        __m256 s[CPU_CHAINS][2 * AVX2_ROWS];
+
+        for (unsigned j = 0; j < CPU_CHAINS; j++) {
+            __m256 a[2 * AVX2_ROWS];
+
+            UNROLL for (unsigned i = 0; i < mr * nv; i++) a[i] =
+                _mm256_setzero_ps();
+            for (size_t k = j; k < kc; k += CPU_CHAINS)
+                element_add(t, KRN_F32, mr, nv, w + k * step, x + k * mr, a);
+            UNROLL for (unsigned i = 0; i < mr * nv; i++) s[j][i] = a[i];
+        }
+        for (unsigned h = CPU_CHAINS / 2; h > 0; h /= 2)
+            for (unsigned j = 0; j < h; j++)
+                for (unsigned i = 0; i < mr * nv; i++)
+                    s[j][i] = _mm256_add_ps(s[j][i], s[j + h][i]);
+        for (unsigned i = 0; i < mr * nv; i++)
+            cut_add(t->y + i / nv * t->ldy + i % nv * 8, s[0][i],
+                    t->first && k0 == 0);
+    }
+}
+
+INLINE void widened_tile(const struct cpu_tile *t, unsigned mr)
 {
     float_tile(t, KRN_F32, mr, 2);
+}
+
+INLINE void f32_tile(const struct cpu_tile *t, unsigned mr)
+{
+    woven_tile(t, mr, 2);
 }
 
 INLINE void f16_tile(const struct cpu_tile *t, unsigned mr)
@@ -91,6 +128,7 @@ INLINE void bf16_tile(const struct cpu_tile *t, unsigned mr)
     float_tile(t, KRN_BF16, mr, 2);
 }
 
+TILES_TO_6(widened_tile)
 TILES_TO_6(f32_tile)
 TILES_TO_6(f16_tile)
 TILES_TO_6(bf16_tile)
@@ -100,7 +138,7 @@ const uint8_t avx2_float_panels[AVX2_ROWS + 1] = {0, 4, 2, 2, 0, 0, 0};
 
 INLINE void f32_wide(const struct cpu_tile *t, unsigned mr)
 {
-    float_tile(t, KRN_F32, mr, mr == 1 ? 8 : 4);
+    woven_tile(t, mr, mr == 1 ? 8 : 4);
 }
 
 INLINE void f16_wide(const struct cpu_tile *t, unsigned mr)

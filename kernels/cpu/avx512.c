@@ -34,12 +34,12 @@ const struct cpu_set cpu_set_avx512 = {
     .max_rows = AVX512_ROWS,
     .xpack = {[CPU_X_FLOAT] = avx2_xpack_float,
               [CPU_X_OFFSETS] = avx512_xpack_offsets},
+    .widened = avx512_widened_tile,
     .kind =
         {
             [KRN_F32] = {.tile = avx512_f32_tile,
                          .wide = avx512_f32_wide,
-                         .wide_panels = avx512_float_panels,
-                         .direct_max = 12},
+                         .wide_panels = avx512_float_panels},
             [KRN_F16] = {.tile = avx512_f16_tile,
                          .wide = avx512_f16_wide,
                          .wide_panels = avx512_float_panels,

@@ -33,6 +33,7 @@ enum { AVX512_ROWS = 12 };
                                                          name##_12};
 
 /* Tiles by type; the wide ones take more than one panel. */
+extern cpu_tile_fn *const avx512_widened_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_f32_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_f16_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_bf16_tile[AVX512_ROWS + 1];

@@ -18,6 +18,7 @@
 enum {
     CPU_LANES = 16,     /* rows of a panel */
     CPU_CUT = 256,      /* elements after which a chain of floats ends */
+    CPU_CHAINS = 8,     /* of a cut of F32 weights */
     CPU_TILE_MAX = 12,  /* rows of x of the highest tile */
     CPU_WIDE_MAX = 4,   /* panels of the widest tile */
     CPU_PREFETCH = 1024 /* bytes that reading weights looks ahead */
@@ -96,8 +97,8 @@ struct cpu_kind {
     cpu_tile_fn *const *wide;     /* by rows: wide_panels[] panels; entries or
                                    * all may be NULL */
     const uint8_t *wide_panels;
-    cpu_widen_fn *widen; /* float types but F32 */
-    unsigned direct_max; /* float types: the most rows for which tiles read
+    cpu_widen_fn *widen; /* float types but F32, whose sums are others */
+    unsigned direct_max; /* types with widen: the most rows for which tiles read
                           * the type itself; above, widened cuts */
 };
 
@@ -105,6 +106,7 @@ struct cpu_kind {
 struct cpu_set {
     unsigned max_rows; /* of a tile */
     cpu_xpack_fn *xpack[CPU_X_COUNT];
+    cpu_tile_fn *const *widened; /* tiles for cuts widened to f32 */
     struct cpu_kind kind[KRN_DTYPE_COUNT];
 };
 

@@ -170,7 +170,7 @@ static void part_direct(const struct job *j, const struct part *a)
 static void part_widened(const struct job *j, const struct part *a)
 {
     const struct krn_weight *w = a->out->w;
-    cpu_tile_fn *const *fn = j->set->kind[KRN_F32].tile;
+    cpu_tile_fn *const *fn = j->set->widened;
     _Alignas(64) float widened[CPU_CUT * CPU_LANES];
 
     for (size_t k = 0; k < j->n_in; k += CPU_CUT) {
@@ -179,10 +179,8 @@ static void part_widened(const struct job *j, const struct part *a)
         t.n = j->n_in - k < CPU_CUT ? j->n_in - k : CPU_CUT;
         for (size_t p = a->p0; p < a->p1; p++) {
             t.w = w->data + p * w->unit_bytes + cpu_panel_bytes(w->dtype, k);
-            if (a->kind->widen) {
-                a->kind->widen(t.w, t.n, widened);
-                t.w = (const uint8_t *)widened;
-            }
+            a->kind->widen(t.w, t.n, widened);
+            t.w = (const uint8_t *)widened;
             tiles_run(j, a, p, fn, &t, k);
         }
     }
@@ -250,7 +248,7 @@ static void part_item(void *arg, unsigned item, unsigned worker)
     a.p1 = a.p0 + j->group < a.panels ? a.p0 + j->group : a.panels;
     a.r0 = tile_row(j, a.t0);
     rows = tile_row(j, a.t1) - a.r0;
-    if (j->xform != CPU_X_FLOAT || j->m <= a.kind->direct_max)
+    if (!a.kind->widen || j->m <= a.kind->direct_max)
         part_direct(j, &a);
     else
         part_widened(j, &a);

@@ -13,6 +13,7 @@
 extern const struct krn_mat_ops ref_mat_ops;
 
 enum {
+    REF_CHAINS = 8,  /* of a cut of F32 weights */
     REF_CUT = 256,   /* elements after which a chain of floats ends; also the
                       * block of the K types */
     REF_BLOCK = 32,  /* elements of x rounded with one scale */

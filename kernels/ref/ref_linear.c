@@ -1,9 +1,15 @@
 /* ref_linear.c - The contract of krn_linear() in scalar C. One output y of a
  * row x and a row of weights is:
  *
- *   F32, F16, BF16: the row is cut every 256. In a cut
+ *   F16, BF16: the row is cut every 256. In a cut
  *       a = +0; a = fma(x[k], w[k], a) for ascending k
  *     and y is the first cut's a, to which the others' are added in order.
+ *
+ *   F32: the same cuts, but in each one eight chains
+ *       s[j] = +0; s[j] = fma(x[k], w[k], s[j]) for ascending k = j mod 8
+ *       s[j] += s[j + h] for h = 4, 2, 1
+ *     and a = s[0]. Vectors of eight lanes along k add so: what other engines
+ *     compute from such files comes out the same, nearly always to the bit.
  *
  *   All other types: x is rounded to integers xq and a scale dx for each 32
  *   elements (ref_xblock_round()). Sums of integers are exact. From y = +0,
@@ -71,6 +77,20 @@ static int total(const int8_t *a, unsigned n)
     for (unsigned i = 0; i < n; i++)
         sum += a[i];
     return sum;
+}
+
+/* A cut of F32 weights, in eight chains. */
+static float woven_step(const struct ref_piece *p, const float *x, float y,
+                        bool first)
+{
+    float s[REF_CHAINS] = {0};
+
+    for (unsigned i = 0; i < p->n; i++)
+        s[i % REF_CHAINS] = fmaf(x[i], p->f[i], s[i % REF_CHAINS]);
+    for (unsigned h = REF_CHAINS / 2; h > 0; h /= 2)
+        for (unsigned j = 0; j < h; j++)
+            s[j] += s[j + h];
+    return first ? s[0] : y + s[0];
 }
 
 static float floats_step(const struct ref_piece *p, const float *x, float y,
@@ -149,7 +169,9 @@ static void column_run(const struct job *j, const struct krn_out *o, size_t row)
                 j->blocks + r * per_row + at / REF_BLOCK;
             float *to = &y[r * o->ldy];
 
-            if (krn_dtype_block(w->dtype) == 1)
+            if (w->dtype == KRN_F32)
+                *to = woven_step(&p, j->x + r * j->ldx + at, *to, at == 0);
+            else if (krn_dtype_block(w->dtype) == 1)
                 *to = floats_step(&p, j->x + r * j->ldx + at, *to, at == 0);
             else if (krn_dtype_block(w->dtype) == REF_BLOCK)
                 *to = q32_step(&p, b, *to);

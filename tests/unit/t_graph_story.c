@@ -174,7 +174,7 @@ static void stories_check(const char *device, enum krn_dtype kv_dtype,
 static void stories_in_halves(void **state)
 {
     (void)state;
-    stories_check("cpu", KRN_F16, 1000, 1.1e-3);
+    stories_check("cpu", KRN_F16, 1000, 1e-3);
 }
 
 /* The other engine kept halves: its roundings are what is seen here. */
