@@ -11,6 +11,7 @@
 
 #include "unit/cmocka_all.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,27 +217,109 @@ static void a_qwen3_model_of_floats(void **state)
     try_shape(&shape);
 }
 
-static void a_trained_model(void **state)
+/* The path of a file of the data; false when it is not there. */
+static bool data_path(const char *name, char *room, size_t size)
 {
     const char *dir = getenv("TOLLGATE_TEST_DATA");
     const char *src = getenv("srcdir");
+    FILE *f;
+
+    if (dir)
+        snprintf(room, size, "%s/models/%s", dir, name);
+    else
+        snprintf(room, size, "%s/../shared/data/models/%s", src ? src : ".",
+                 name);
+    f = fopen(room, "rb");
+    if (f)
+        fclose(f);
+    return f != NULL;
+}
+
+/* The trained model; skips the test when it is absent. */
+static struct model *trained(void)
+{
     struct model_fault why = {""};
-    struct model *m;
+    struct model *m = NULL;
     char path[512];
+
+    if (!data_path("stories260K.gguf", path, sizeof(path)))
+        skip();
+    assert_int_equal(model_open(path, &why, &m), ERR_OK);
+    return m;
+}
+
+static void a_trained_model(void **state)
+{
+    struct model *m = trained();
+
+    (void)state;
+    try_model(m);
+    model_close(m);
+}
+
+/* Submit what <row> asks, as job <id>. */
+static void ask_row(struct rig *r, uint64_t id, const json_t *row)
+{
+    const json_t *list = json_object_get(row, "prompt_tokens");
+    struct rig_ask a = {.logprobs = true};
+    int32_t tokens[512];
+    const json_t *v;
+    size_t i;
+
+    assert_true(json_array_size(list) < COUNT_OF(tokens));
+    json_array_foreach(list, i, v) tokens[i] = (int32_t)json_integer_value(v);
+    a.tokens = tokens;
+    a.n_tokens = i;
+    a.max_tokens = (unsigned)json_array_size(json_object_get(row, "tokens"));
+    rig_submit(r, id, &a);
+}
+
+/* Text and tokens of <c> are those of <row>. */
+static void check_row(const struct rig_choice *c, const json_t *row)
+{
+    const json_t *list = json_object_get(row, "tokens");
+    const char *text = json_string_value(json_object_get(row, "text"));
+    const json_t *v;
+    size_t i;
+
+    assert_int_equal(c->n_lps, json_array_size(list));
+    json_array_foreach(list, i, v)
+        assert_int_equal(c->lps[i].id, json_integer_value(v));
+    assert_int_equal(c->text.len, strlen(text));
+    assert_memory_equal(c->text.p, text, c->text.len);
+}
+
+static void stories_are_told_as_others_tell_them(void **state)
+{
+    struct model *m = trained();
+    struct loaded l = run_on(m, 2);
+    struct sched_opts o = {.n_pages = PAGES, .step_tokens = MOST_ROWS};
+    struct rig *r = rig_open(l.g, m, &o, false);
+    json_t *rows[RIG_JOBS];
+    char path[512];
+    char line[16384];
+    uint64_t n = 0;
     FILE *f;
 
     (void)state;
-    if (dir)
-        snprintf(path, sizeof(path), "%s/models/stories260K.gguf", dir);
-    else
-        snprintf(path, sizeof(path),
-                 "%s/../shared/data/models/stories260K.gguf", src ? src : ".");
-    f = fopen(path, "rb");
-    if (!f)
-        skip();
+    assert_true(data_path("stories260K.greedy.jsonl", path, sizeof(path)));
+    f = fopen(path, "r");
+    assert_non_null(f);
+    while (n < RIG_JOBS && fgets(line, sizeof(line), f)) {
+        rows[n] = json_loads(line, 0, NULL);
+        assert_non_null(rows[n]);
+        ask_row(r, n, rows[n]);
+        n++;
+    }
     fclose(f);
-    assert_int_equal(model_open(path, &why, &m), ERR_OK);
-    try_model(m);
+    assert_true(n > 0);
+    rig_finish(r, 1000);
+    for (uint64_t i = 0; i < n; i++) {
+        check_row(&r->replies[i].choices[0], rows[i]);
+        json_decref(rows[i]);
+    }
+    rig_close(r);
+    unload(&l);
     model_close(m);
 }
 
@@ -246,6 +329,7 @@ int main(void)
         cmocka_unit_test(a_llama_model_of_quantised_weights),
         cmocka_unit_test(a_qwen3_model_of_floats),
         cmocka_unit_test(a_trained_model),
+        cmocka_unit_test(stories_are_told_as_others_tell_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
