@@ -16,6 +16,7 @@
 
 #define SLOTS       16
 #define STEP_TOKENS 512
+#define STEP_MS     250
 #define QUEUE       256
 
 /* Logits of prompts that are read one by one: most bytes of a step. */
@@ -201,6 +202,8 @@ static void settle_opts(struct sched *s)
         o->slots = SLOTS;
     if (o->step_tokens == 0)
         o->step_tokens = STEP_TOKENS;
+    if (o->step_ms == 0)
+        o->step_ms = STEP_MS;
     if (o->queue == 0)
         o->queue = QUEUE;
     if (o->slots > o->step_tokens)

@@ -23,6 +23,10 @@ struct sched_opts {
     unsigned n_pages;     /* pages of the graph's pool, >= 1 */
     unsigned step_tokens; /* most rows of a step, 512; at most the graph's
                            * max_rows */
+    unsigned step_ms;     /* what a step should take at most while sequences
+                           * decode, 250: fewer rows of prompts are read on a
+                           * slow device. Four times that while none does;
+                           * UINT32_MAX = as long as it takes */
     unsigned queue;       /* most jobs that wait, 256 */
 };
 

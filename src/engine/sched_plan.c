@@ -9,6 +9,10 @@
 #include "base/panic.h"
 #include "engine/sched_priv.h"
 
+/* Rows of a step before it is known how long they take, and always. */
+#define FIRST_ROWS 128
+#define LEAST_ROWS 32
+
 /* --- slots -------------------------------------------------------------- */
 
 /* The youngest sequence of <k> that runs. */
@@ -268,6 +272,28 @@ static void plan_reads(struct sched *s)
         fair_first(&s->fair, r->first);
 }
 
+/* How many rows the next step may have, so that it takes no longer than it
+ * should: those that decode wait for it, and so does a cancel. */
+static size_t paced_rows(const struct sched *s)
+{
+    uint64_t most_ms = (uint64_t)s->o.step_ms * 4;
+    uint64_t rows = FIRST_ROWS;
+    const struct seq *q;
+
+    TAILQ_FOREACH(q, &s->running, run)
+    if (q->state == SEQ_DECODE)
+        most_ms = s->o.step_ms;
+    if (s->o.step_ms == UINT32_MAX)
+        return s->o.step_tokens;
+    if (s->read_rate > 0)
+        rows = s->read_rate * most_ms / 1000;
+    if (rows < LEAST_ROWS)
+        rows = LEAST_ROWS;
+    if (rows < s->o.slots)
+        rows = s->o.slots;
+    return rows < s->o.step_tokens ? rows : s->o.step_tokens;
+}
+
 /* Choose rows for jobs of <kind>. */
 static void plan_kind(struct sched *s, enum gen_kind kind)
 {
@@ -275,7 +301,7 @@ static void plan_kind(struct sched *s, enum gen_kind kind)
 
     r->kind = kind;
     r->n_placed = 0;
-    r->budget = s->o.step_tokens;
+    r->budget = paced_rows(s);
     r->read_budget = s->read_rows;
     r->closed = false;
     r->first = NULL;

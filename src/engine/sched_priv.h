@@ -133,6 +133,7 @@ struct sched {
     int64_t next_deadline_ms; /* INT64_MAX = none */
     uint64_t step_no;
     uint64_t late_rows, late_us; /* of late, for per_second */
+    uint64_t read_rate; /* rows of prompts a second, of late; 0 = not known */
     struct sched_counts n;
 };
 

@@ -67,6 +67,16 @@ static void learn_rate(struct sched *s, uint64_t rows, uint64_t us)
                               memory_order_relaxed);
 }
 
+/* Remember how fast prompts are read, of steps that do little else. */
+static void learn_pace(struct sched *s, uint64_t rows, uint64_t us)
+{
+    uint64_t rate = rows * 1000000 / (us + 1) + 1;
+
+    if (rows < 16 || rows < (uint64_t)s->n_slots * 2)
+        return;
+    s->read_rate = s->read_rate > 0 ? (s->read_rate * 3 + rate) / 4 : rate;
+}
+
 /* Run the rows. */
 static enum err run(struct sched *s)
 {
@@ -84,6 +94,7 @@ static enum err run(struct sched *s)
     e = graph_step_run(s->g, &step, r->out);
     s->now_us = clock_now_us();
     learn_rate(s, r->m, s->now_us - begin);
+    learn_pace(s, r->m, s->now_us - begin);
     atomic_fetch_add_explicit(&s->n.busy_us, s->now_us - begin,
                               memory_order_relaxed);
     atomic_fetch_add_explicit(&s->n.steps, 1, memory_order_relaxed);

@@ -20,13 +20,18 @@ struct rig *rig_open(struct graph *g, struct model *m,
                      const struct sched_opts *o, bool has_thread)
 {
     struct rig *r = calloc(1, sizeof(*r));
+    struct sched_opts own = *o;
     enum err e;
+
+    if (own.step_ms == 0)
+        own.step_ms = UINT32_MAX; /* nothing depends on the time */
 
     assert_non_null(r);
     r->g = g;
     r->m = m;
     assert_int_equal(mbox_init(&r->answer), ERR_OK);
-    e = has_thread ? sched_new(g, m, o, &r->s) : sched_make(g, m, o, &r->s);
+    e = has_thread ? sched_new(g, m, &own, &r->s)
+                   : sched_make(g, m, &own, &r->s);
     assert_int_equal(e, ERR_OK);
     return r;
 }

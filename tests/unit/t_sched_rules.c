@@ -164,6 +164,31 @@ static void decodes_run_while_a_prompt_is_read(void **state)
     rig_free(r);
 }
 
+static void a_slow_device_reads_in_short_steps(void **state)
+{
+    struct sched_opts o = {.n_pages = 64, .step_tokens = 512, .step_ms = 500};
+    struct rig *r = rig_new(&o, CONTEXT);
+    struct rig_ask a = ask_of(250, 3);
+
+    (void)state;
+    r->g->row_ms = 10; /* 100 rows a second: 50 in a step beside decodes */
+    rig_submit(r, 0, &a);
+    rig_turn(r);
+    assert_int_equal(r->g->most_rows, 128); /* not known yet */
+    rig_finish(r, 20);
+    a.max_tokens = 200;
+    a.n_tokens = 8;
+    rig_submit(r, 1, &a);
+    rig_turn(r);
+    r->g->most_rows = 0;
+    a.n_tokens = 250;
+    a.scope = 1;
+    rig_submit(r, 2, &a);
+    rig_finish(r, 300);
+    assert_in_range(r->g->most_rows, 33, 52);
+    rig_free(r);
+}
+
 /* --- the end of jobs ---------------------------------------------------- */
 
 /* Cancel job 0 and expect all pages back by the next turn. */
@@ -357,6 +382,7 @@ int main(void)
         cmocka_unit_test(keys_share_the_reading_of_prompts),
         cmocka_unit_test(jobs_of_one_key_come_first_in_first_out),
         cmocka_unit_test(decodes_run_while_a_prompt_is_read),
+        cmocka_unit_test(a_slow_device_reads_in_short_steps),
         cmocka_unit_test(a_cancel_works_in_every_state),
         cmocka_unit_test(a_cancel_works_while_preempted),
         cmocka_unit_test(a_deadline_ends_a_job_wherever_it_is),
