@@ -113,7 +113,7 @@ enum gen_finish { GEN_FINISH_STOP = 0, GEN_FINISH_LENGTH, GEN_FINISH_ABORT };
 
 /* Counts and times of a job so far. */
 struct gen_counts {
-    unsigned prompt_tokens;
+    unsigned prompt_tokens; /* 0 before the first step */
     unsigned cached_tokens; /* of the prompt, found in the prefix index */
     unsigned output_tokens; /* over all choices */
     int64_t queue_us;       /* from submit to first step */

@@ -154,6 +154,7 @@ static bool fits(struct sched *s, const struct seq *q)
 static void count_start(struct sched *s, struct task *t, size_t cached)
 {
     t->first_us = s->now_us;
+    t->counts.prompt_tokens = (unsigned)t->job->n_tokens;
     t->counts.cached_tokens = (unsigned)cached;
     atomic_fetch_add_explicit(&s->n.cached_tokens, cached,
                               memory_order_relaxed);

@@ -27,7 +27,6 @@ void job_refuse(struct gen_job *j, enum err e, const char *why,
     ev->err = e;
     ev->why = why;
     ev->retry_after_ms = retry_after_ms;
-    ev->counts.prompt_tokens = (unsigned)j->n_tokens;
     mbox_push(j->answer, &ev->link);
     gen_job_free(j);
 }
@@ -273,7 +272,6 @@ void task_accept(struct sched *s, struct gen_job *j)
     t->left = j->cost;
     t->root = prefix_root(j->scope);
     t->rules = rules_of(s, t);
-    t->counts.prompt_tokens = (unsigned)j->n_tokens;
     if (!is_read(s, j))
         t->n_read = j->n_tokens;
     for (unsigned i = 0; i < j->n; i++) {

@@ -15,6 +15,7 @@ static void refuse(struct rig *r, uint64_t id, const struct rig_ask *a,
     rig_collect(r);
     assert_true(r->replies[id].over);
     assert_int_equal(r->replies[id].err, e);
+    assert_int_equal(r->replies[id].counts.prompt_tokens, 0);
     assert_int_equal(r->g->n_steps, steps);
 }
 
@@ -212,6 +213,7 @@ static void a_cancel_works_in_every_state(void **state)
     (void)state;
     rig_submit(r, 0, &a); /* not even seen yet */
     cancel_now(r, SEQ_WAITING);
+    assert_int_equal(r->replies[0].counts.prompt_tokens, 0);
     rig_finish(r, 1);
     rig_free(r);
     for (int turns = 1; turns < 8; turns++) {
