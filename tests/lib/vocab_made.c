@@ -139,8 +139,7 @@ struct vocab *vocab_made_bpe(const char *pre)
         "the",
         "\xc4\xa0the",
         "in",
-        "\xc4\xa0"
-        "\xc4\xa0",
+        "\xc4\xa0\xc4\xa0",
         "\xc3\x83\xc2\xa9",
         "hello",
         "ing",
