@@ -77,6 +77,8 @@ static enum err check_vocab(struct model *m, struct model_fault *why)
         if ((unsigned)ids[i] < n)
             ids[kept++] = ids[i];
     m->n_end_ids = kept;
+    for (size_t i = 0; i < kept; i++)
+        vocab_mark_eog(m->vocab, ids[i]);
     return ERR_OK;
 }
 

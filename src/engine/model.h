@@ -108,8 +108,8 @@ struct model {
     size_t n_templates;
     struct str name; /* from the file, NUL-terminated; may be empty */
     struct model_sampling sampling;
-    const int32_t *end_ids; /* (n_end_ids) tokens that end a generation beside
-                             * those of vocab_is_eog(); within the vocabulary */
+    const int32_t *end_ids; /* (n_end_ids) tokens that end a generation by what
+                             * stands beside the vocabulary: marked so in it */
     size_t n_end_ids;
     uint64_t file_bytes; /* of all weights files */
     char digest[65];     /* SHA-256 of the weights' bytes in hex, filled by

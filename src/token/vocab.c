@@ -50,6 +50,12 @@ bool vocab_is_eog(const struct vocab *v, int32_t id)
     return is_id(v, id) && v->flags[id] & VOCAB_EOG;
 }
 
+void vocab_mark_eog(struct vocab *v, int32_t id)
+{
+    if (is_id(v, id))
+        v->flags[id] |= VOCAB_EOG;
+}
+
 bool vocab_is_control(const struct vocab *v, int32_t id)
 {
     return is_id(v, id) && v->type[id] == VOCAB_CONTROL;

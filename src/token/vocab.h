@@ -81,6 +81,10 @@ int32_t vocab_eos(const struct vocab *v);
  * (<|im_end|>, <|eot_id|>, <|end|>, ...). */
 bool vocab_is_eog(const struct vocab *v, int32_t id);
 
+/* Let <id>, one of <v>, end generations too: some files say so elsewhere. Only
+ * before <v> is shared. */
+void vocab_mark_eog(struct vocab *v, int32_t id);
+
 /* Whether <id> is a control token. False for ids that are none. */
 bool vocab_is_control(const struct vocab *v, int32_t id);
 

@@ -187,6 +187,31 @@ static void takes_advice_and_templates(void **state)
     state_dir_drop(dir);
 }
 
+static void ends_at_the_tokens_told(void **state)
+{
+    char *dir = state_dir_make();
+    struct model *m;
+
+    (void)state;
+    hfdir_make(dir, &small, 1);
+    hfdir_put(dir, "generation_config.json",
+              STR("{\"eos_token_id\":[2,300,99999]}"));
+    m = must_open(dir);
+    assert_int_equal(m->n_end_ids, 2);
+    assert_true(vocab_is_eog(m->vocab, 2));
+    assert_true(vocab_is_eog(m->vocab, 300));
+    assert_false(vocab_is_eog(m->vocab, 301));
+    model_close(m);
+    hfdir_put(dir, "generation_config.json", STR("{\"eos_token_id\":301}"));
+    m = must_open(dir);
+    assert_true(vocab_is_eog(m->vocab, 301));
+    assert_false(vocab_is_eog(m->vocab, 300));
+    model_close(m);
+    hfdir_put(dir, "generation_config.json", STR("{\"eos_token_id\":\"x\"}"));
+    must_refuse(dir, ERR_SYNTAX, "'eos_token_id' is no id nor a list of ids");
+    state_dir_drop(dir);
+}
+
 static void pools_as_told(void **state)
 {
     char *dir = state_dir_make();
@@ -446,6 +471,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_same_as_from_gguf),
         cmocka_unit_test(takes_advice_and_templates),
+        cmocka_unit_test(ends_at_the_tokens_told),
         cmocka_unit_test(pools_as_told),
         cmocka_unit_test(reads_both_spellings_of_scaling),
         cmocka_unit_test(reads_yarn),
