@@ -17,6 +17,7 @@ src_token_libtoken_a_SOURCES += \
     src/token/tmpl_lex.h \
     src/token/tmpl_method.c \
     src/token/tmpl_op.c \
+    src/token/tmpl_pad.c \
     src/token/tmpl_parse.c \
     src/token/tmpl_parse.h \
     src/token/tmpl_parse_atom.c \
@@ -33,4 +34,5 @@ src_token_libtoken_a_SOURCES += \
     src/token/tmpl_val.h \
     src/token/toolcall.c \
     src/token/toolcall.h \
+    src/token/toolcall_object.c \
     src/token/toolcall_priv.h

@@ -130,6 +130,16 @@ size_t tmpl_str_chars(const struct tmpl_str *s)
     uint32_t cp;
 
     while (at < s->len) {
+        uint64_t eight;
+
+        if (s->len - at >= sizeof(eight)) {
+            memcpy(&eight, s->p + at, sizeof(eight));
+            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
+                at += sizeof(eight);
+                n += sizeof(eight);
+                continue;
+            }
+        }
         at += tmpl_uni_next(str_of(s->p + at, s->len - at), &cp);
         n++;
     }

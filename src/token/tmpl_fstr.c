@@ -131,27 +131,6 @@ enum err tmpl_f_indent(struct tmpl_run *run, struct tmpl_val v,
     return tmpl_room_str(run, r, out);
 }
 
-enum err tmpl_f_center(struct tmpl_run *run, struct tmpl_val v,
-                       const struct tmpl_val *a, struct tmpl_val *out)
-{
-    struct tmpl_room *r;
-    int64_t width, left, pad;
-
-    ERR_TRY(tmpl_want_int(run, "width", a[0], 80, &width));
-    ERR_TRY(tmpl_to_str(run, v, &v));
-    ERR_TRY(tmpl_alloc(run, sizeof(*r), &r));
-    pad = width - (int64_t)tmpl_str_chars(v.u.s);
-    left = pad / 2 + (pad & width & 1);
-    for (int64_t i = 0; i < pad; i++) {
-        if (i == left)
-            ERR_TRY(tmpl_room_add(run, r, v.u.s));
-        ERR_TRY(tmpl_room_put(run, r, STR(" "), false));
-    }
-    if (pad <= left)
-        ERR_TRY(tmpl_room_add(run, r, v.u.s));
-    return tmpl_room_str(run, r, out);
-}
-
 /* The first <n> characters of <v>. */
 static enum err head(struct tmpl_run *run, struct tmpl_val v, int64_t n,
                      struct tmpl_val *out)

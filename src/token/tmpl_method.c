@@ -6,39 +6,34 @@
 typedef enum err method_fn(struct tmpl_run *run, struct tmpl_val self,
                            const struct tmpl_val *a, struct tmpl_val *out);
 
-static const struct tmpl_str *text(struct tmpl_val v)
-{
-    return v.u.s;
-}
-
 /* --- case and ends ------------------------------------------------------ */
 
 static enum err m_upper(struct tmpl_run *run, struct tmpl_val self,
                         const struct tmpl_val *a, struct tmpl_val *out)
 {
     (void)a;
-    return tmpl_recase(run, text(self), TMPL_UPPER, false, out);
+    return tmpl_recase(run, self.u.s, TMPL_UPPER, false, out);
 }
 
 static enum err m_lower(struct tmpl_run *run, struct tmpl_val self,
                         const struct tmpl_val *a, struct tmpl_val *out)
 {
     (void)a;
-    return tmpl_recase(run, text(self), TMPL_LOWER, false, out);
+    return tmpl_recase(run, self.u.s, TMPL_LOWER, false, out);
 }
 
 static enum err m_capitalize(struct tmpl_run *run, struct tmpl_val self,
                              const struct tmpl_val *a, struct tmpl_val *out)
 {
     (void)a;
-    return tmpl_recase(run, text(self), TMPL_CAPITAL, false, out);
+    return tmpl_recase(run, self.u.s, TMPL_CAPITAL, false, out);
 }
 
 static enum err m_title(struct tmpl_run *run, struct tmpl_val self,
                         const struct tmpl_val *a, struct tmpl_val *out)
 {
     (void)a;
-    return tmpl_recase(run, text(self), TMPL_TITLE, false, out);
+    return tmpl_recase(run, self.u.s, TMPL_TITLE, false, out);
 }
 
 /* The characters to strip; NULL for white space. */
@@ -57,7 +52,7 @@ static enum err m_strip(struct tmpl_run *run, struct tmpl_val self,
     const struct tmpl_str *set;
 
     ERR_TRY(strip_set(run, a[0], &set));
-    return tmpl_strip(run, text(self), set, true, true, out);
+    return tmpl_strip(run, self.u.s, set, true, true, out);
 }
 
 static enum err m_lstrip(struct tmpl_run *run, struct tmpl_val self,
@@ -66,7 +61,7 @@ static enum err m_lstrip(struct tmpl_run *run, struct tmpl_val self,
     const struct tmpl_str *set;
 
     ERR_TRY(strip_set(run, a[0], &set));
-    return tmpl_strip(run, text(self), set, true, false, out);
+    return tmpl_strip(run, self.u.s, set, true, false, out);
 }
 
 static enum err m_rstrip(struct tmpl_run *run, struct tmpl_val self,
@@ -75,7 +70,7 @@ static enum err m_rstrip(struct tmpl_run *run, struct tmpl_val self,
     const struct tmpl_str *set;
 
     ERR_TRY(strip_set(run, a[0], &set));
-    return tmpl_strip(run, text(self), set, false, true, out);
+    return tmpl_strip(run, self.u.s, set, false, true, out);
 }
 
 /* Whether <s> begins or ends with <v>, or with one of a tuple. */
@@ -141,7 +136,7 @@ static enum err remove_end(struct tmpl_run *run, struct tmpl_val self,
                            bool start, struct tmpl_val arg,
                            struct tmpl_val *out)
 {
-    const struct tmpl_str *s = text(self), *part;
+    const struct tmpl_str *s = self.u.s, *part;
     bool is;
 
     ERR_TRY(tmpl_want_str(run, "the argument", arg, NULL, &part));
@@ -174,7 +169,7 @@ static enum err split(struct tmpl_run *run, struct tmpl_val self,
     if (a[0].type != TMPL_MISSING && a[0].type != TMPL_NONE)
         ERR_TRY(tmpl_want_str(run, "sep", a[0], NULL, &sep));
     ERR_TRY(tmpl_want_int(run, "maxsplit", a[1], -1, &max));
-    return tmpl_split(run, text(self), sep, max < 0 ? -1 : max, right, out);
+    return tmpl_split(run, self.u.s, sep, max < 0 ? -1 : max, right, out);
 }
 
 static enum err m_split(struct tmpl_run *run, struct tmpl_val self,
@@ -192,7 +187,7 @@ static enum err m_rsplit(struct tmpl_run *run, struct tmpl_val self,
 static enum err m_splitlines(struct tmpl_run *run, struct tmpl_val self,
                              const struct tmpl_val *a, struct tmpl_val *out)
 {
-    return tmpl_splitlines(run, text(self), tmpl_truth(a[0]), out);
+    return tmpl_splitlines(run, self.u.s, tmpl_truth(a[0]), out);
 }
 
 /* Three parts: before, the separator, behind. */
@@ -200,7 +195,7 @@ static enum err partition(struct tmpl_run *run, struct tmpl_val self,
                           const struct tmpl_val *a, bool right,
                           struct tmpl_val *out)
 {
-    const struct tmpl_str *sep, *s = text(self);
+    const struct tmpl_str *sep, *s = self.u.s;
     struct tmpl_val parts, three[3];
     size_t at;
 
@@ -236,7 +231,7 @@ static enum err m_rpartition(struct tmpl_run *run, struct tmpl_val self,
 static enum err find(struct tmpl_run *run, struct tmpl_val self,
                      struct tmpl_val arg, bool right, int64_t *out)
 {
-    const struct tmpl_str *part, *s = text(self);
+    const struct tmpl_str *part, *s = self.u.s;
     struct tmpl_str before = *s;
     struct tmpl_val parts;
 
@@ -294,7 +289,7 @@ static enum err m_count(struct tmpl_run *run, struct tmpl_val self,
     ERR_TRY(tmpl_want_str(run, "the argument", a[0], NULL, &part));
     ERR_TRY(tmpl_charge(run, rest.len));
     if (part->len == 0) {
-        *out = tmpl_int((int64_t)tmpl_str_chars(text(self)) + 1);
+        *out = tmpl_int((int64_t)tmpl_str_chars(self.u.s) + 1);
         return ERR_OK;
     }
     for (;;) {
@@ -317,7 +312,7 @@ static enum err m_replace(struct tmpl_run *run, struct tmpl_val self,
     if (a[0].type != TMPL_STR || a[1].type != TMPL_STR)
         return tmpl_fail(run, "replace takes two strings");
     ERR_TRY(tmpl_want_int(run, "count", a[2], -1, &count));
-    return tmpl_replace(run, text(self), a, count < 0 ? -1 : count, out);
+    return tmpl_replace(run, self.u.s, a, count < 0 ? -1 : count, out);
 }
 
 static enum err m_join(struct tmpl_run *run, struct tmpl_val self,
@@ -326,7 +321,33 @@ static enum err m_join(struct tmpl_run *run, struct tmpl_val self,
     struct tmpl_list *l;
 
     ERR_TRY(tmpl_elements(run, a[0], &l));
-    return tmpl_join(run, l, text(self), out);
+    return tmpl_join(run, l, self.u.s, out);
+}
+
+/* --- padding ------------------------------------------------------------ */
+
+static enum err m_ljust(struct tmpl_run *run, struct tmpl_val self,
+                        const struct tmpl_val *a, struct tmpl_val *out)
+{
+    return tmpl_pad(run, self.u.s, a, TMPL_PAD_RIGHT, out);
+}
+
+static enum err m_rjust(struct tmpl_run *run, struct tmpl_val self,
+                        const struct tmpl_val *a, struct tmpl_val *out)
+{
+    return tmpl_pad(run, self.u.s, a, TMPL_PAD_LEFT, out);
+}
+
+static enum err m_center(struct tmpl_run *run, struct tmpl_val self,
+                         const struct tmpl_val *a, struct tmpl_val *out)
+{
+    return tmpl_pad(run, self.u.s, a, TMPL_PAD_BOTH, out);
+}
+
+static enum err m_zfill(struct tmpl_run *run, struct tmpl_val self,
+                        const struct tmpl_val *a, struct tmpl_val *out)
+{
+    return tmpl_zfill(run, self.u.s, a[0], out);
 }
 
 /* --- what a string is made of ------------------------------------------- */
@@ -518,6 +539,10 @@ static const struct {
     {TMPL_STR, "count", "sub", 1, m_count},
     {TMPL_STR, "replace", "old new count", 2, m_replace},
     {TMPL_STR, "join", "iterable", 1, m_join},
+    {TMPL_STR, "ljust", "width fillchar", 1, m_ljust},
+    {TMPL_STR, "rjust", "width fillchar", 1, m_rjust},
+    {TMPL_STR, "center", "width fillchar", 1, m_center},
+    {TMPL_STR, "zfill", "width", 1, m_zfill},
     {TMPL_STR, "isdigit", "", 0, m_isdigit},
     {TMPL_STR, "isdecimal", "", 0, m_isdigit},
     {TMPL_STR, "isnumeric", "", 0, m_isdigit},

@@ -209,6 +209,21 @@ enum err tmpl_arith(struct tmpl_run *run, enum tmpl_op op, struct tmpl_val a,
     return ERR_OK;
 }
 
+/* What comparing <v> with another of its kind may touch, in bytes. */
+static size_t size_of(struct tmpl_val v)
+{
+    switch (v.type) {
+    case TMPL_STR:
+        return v.u.s->len;
+    case TMPL_LIST:
+        return v.u.list->n * 64;
+    case TMPL_DICT:
+        return v.u.dict->n * 256;
+    default:
+        return 0;
+    }
+}
+
 /* --- comparison --------------------------------------------------------- */
 
 static enum err contains(struct tmpl_run *run, struct tmpl_val item,
@@ -234,7 +249,7 @@ static enum err contains(struct tmpl_run *run, struct tmpl_val item,
     if (in.type != TMPL_LIST)
         return tmpl_fail(run, "nothing can be in %s", tmpl_type_name(in));
     for (size_t i = 0; i < in.u.list->n && !*out; i++) {
-        ERR_TRY(tmpl_charge(run, item.type == TMPL_STR ? item.u.s->len : 0));
+        ERR_TRY(tmpl_charge(run, size_of(item)));
         *out = tmpl_same(item, in.u.list->at[i]);
     }
     return ERR_OK;
@@ -251,7 +266,7 @@ enum err tmpl_relate(struct tmpl_run *run, enum tmpl_op op, struct tmpl_val a,
         return ERR_OK;
     }
     if (op == TMPL_O_EQ || op == TMPL_O_NE) {
-        ERR_TRY(tmpl_charge(run, a.type == TMPL_STR ? a.u.s->len : 0));
+        ERR_TRY(tmpl_charge(run, size_of(a)));
         *out = tmpl_equal(a, b) == (op == TMPL_O_EQ);
         return ERR_OK;
     }

@@ -216,6 +216,19 @@ enum err tmpl_split(struct tmpl_run *run, const struct tmpl_str *s,
 enum err tmpl_splitlines(struct tmpl_run *run, const struct tmpl_str *s,
                          bool keep, struct tmpl_val *out) MUST_CHECK;
 
+/* Where a string is padded. */
+enum tmpl_side { TMPL_PAD_LEFT = 0, TMPL_PAD_RIGHT, TMPL_PAD_BOTH };
+
+/* <s> padded: a[0] is the width, 80 when MISSING, a[1] the character, a space
+ * when MISSING. */
+enum err tmpl_pad(struct tmpl_run *run, const struct tmpl_str *s,
+                  const struct tmpl_val *a, enum tmpl_side side,
+                  struct tmpl_val *out) MUST_CHECK;
+
+/* <s> with zeros behind its sign up to <width>. */
+enum err tmpl_zfill(struct tmpl_run *run, const struct tmpl_str *s,
+                    struct tmpl_val width, struct tmpl_val *out) MUST_CHECK;
+
 /* The elements of <l> as text with <sep> between them. */
 enum err tmpl_join(struct tmpl_run *run, const struct tmpl_list *l,
                    const struct tmpl_str *sep, struct tmpl_val *out) MUST_CHECK;

@@ -326,6 +326,8 @@ enum err tmpl_split(struct tmpl_run *run, const struct tmpl_str *s,
                      : split_words(run, s, max, l);
     if (sep->len == 0)
         return tmpl_fail(run, "empty separator");
+    if (right) /* may compare the separator at every byte */
+        ERR_TRY(tmpl_charge(run, s->len * (sep->len / 8)));
     return right ? split_at_right(run, s, bytes(sep), max, l)
                  : split_at(run, s, bytes(sep), max, l);
 }

@@ -190,13 +190,11 @@ static enum err room_from(struct tmpl_run *run, struct tmpl_room *r, size_t at,
     struct tmpl_str *t;
 
     ERR_TRY(tmpl_alloc(run, sizeof(*t), &t));
-    t->p = r->p + at;
+    t->p = r->p ? r->p + at : "";
     t->len = r->used - at;
     t->tag = r->tag ? r->tag + at : NULL;
     t->taint = r->taint;
     t->room = r;
-    if (!r->p)
-        t->p = "";
     *out = (struct tmpl_val){.type = TMPL_STR, .u.s = t};
     return ERR_OK;
 }

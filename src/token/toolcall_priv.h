@@ -57,6 +57,7 @@ struct toolcall_obj {
     bool kinds[TOOLCALL_DEPTH_MAX]; /* of open brackets; true = brace */
 };
 
+/* The reader. */
 struct toolcall_reader {
     enum toolcall_style style;
     struct buf buf; /* not told yet */
@@ -75,5 +76,35 @@ struct toolcall_out {
     toolcall_fn *fn;
     void *arg;
 };
+
+/* White space of JSON. */
+static inline bool toolcall_is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Drop the first <n> bytes of the buffer. */
+void toolcall_consume(struct toolcall_reader *r, size_t n);
+
+/* Tell the first <n> bytes as text, and drop them. */
+void toolcall_tell_text(struct toolcall_reader *r, const struct toolcall_out *o,
+                        size_t n);
+
+/* Go on outside of calls, at the beginning of the buffer. */
+void toolcall_to_text(struct toolcall_reader *r);
+
+/* What is held is no call: its beginning is text, the rest is looked at anew.
+ */
+void toolcall_give_up(struct toolcall_reader *r, const struct toolcall_out *o);
+
+/* Tell that a call begins; false when its name is none. */
+bool toolcall_begin(struct toolcall_reader *r, const struct toolcall_out *o);
+
+/* Tell that the call is whole. */
+void toolcall_end(struct toolcall_reader *r, const struct toolcall_out *o);
+
+/* Read on within the object of a call. */
+void toolcall_run_object(struct toolcall_reader *r,
+                         const struct toolcall_out *o);
 
 #endif

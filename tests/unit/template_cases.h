@@ -56,6 +56,9 @@ static const struct row plain_rows[] = {
      NULL, "Foo bar Foo-Bar (Baz) &lt;a&gt;"},
     {"{{ 'a b c d' | truncate(5, true, '..', 0) }} {{ 'one two' | wordcount }}",
      NULL, "a b.. 2"},
+    {"[{{ 'a'.ljust(3) }}|{{ 'a'.rjust(3, '.') }}|{{ 'ab'.center(5) }}|"
+     "{{ '-7'.zfill(4) }}|{{ 'abc' | center(6) }}|{{ 'abcd'.center(2) }}]",
+     NULL, "[a  |..a|  ab |-007| abc  |abcd]"},
     /* logic */
     {"{{ 1 < 2 < 3 }} {{ 1 < 3 < 2 }} {{ not 1 == 2 }} {{ 1 in [1] }} "
      "{{ 'a' not in 'abc' }}",
@@ -99,6 +102,8 @@ static const struct row plain_rows[] = {
      "{{ {'a1':1,'a2':2,'a3':3,'a4':4,'a5':5,'a6':6,'a7':7,'a8':8,'a9':9,"
      "'a10':10, 'a9':11}['a9'] }}",
      NULL, "11"},
+    {"{{ none | selectattr('x') | list }}{{ none | map('upper') | list }}",
+     NULL, "[][]"},
     /* JSON */
     {"{{ x | tojson }}",
      "{\"x\":{\"b\":[1,1.0,null,true],\"a\":\"\xC3\xA9<'\\u0001\"}}",
