@@ -14,6 +14,7 @@ EXTRA_DIST += \
     doc/decisions/0009-forms-are-held.md \
     doc/hacking.md \
     doc/http-api.md \
+    doc/kernels.md \
     doc/perf \
     doc/principles.md \
     doc/threat-model.md

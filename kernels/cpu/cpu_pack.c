@@ -1,6 +1,7 @@
 /* cpu_pack.c - Rows of a file into panels, and one row out again. A block
  * keeps its bits: they only change places, in units of two or four bytes that
  * go to 16 lanes in turn. */
+#include <emmintrin.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -32,6 +33,83 @@ static void units32(const uint8_t *src, size_t stride, unsigned rows,
     }
 }
 
+static __m128i line(const uint8_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)p);
+}
+
+/* Eight units of two bytes of eight rows, turned. */
+static void turn16(const uint8_t *src, size_t stride, uint8_t *dst)
+{
+    __m128i a[8];
+    __m128i b[8];
+
+    for (size_t i = 0; i < 8; i += 2) {
+        a[i] = _mm_unpacklo_epi16(line(src + i * stride),
+                                  line(src + (i + 1) * stride));
+        a[i + 1] = _mm_unpackhi_epi16(line(src + i * stride),
+                                      line(src + (i + 1) * stride));
+    }
+    for (size_t i = 0; i < 8; i += 4) {
+        b[i] = _mm_unpacklo_epi32(a[i], a[i + 2]);
+        b[i + 1] = _mm_unpackhi_epi32(a[i], a[i + 2]);
+        b[i + 2] = _mm_unpacklo_epi32(a[i + 1], a[i + 3]);
+        b[i + 3] = _mm_unpackhi_epi32(a[i + 1], a[i + 3]);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        __m128i *to = (__m128i *)(dst + i * 4 * CPU_LANES);
+
+        _mm_storeu_si128(to, _mm_unpacklo_epi64(b[i], b[i + 4]));
+        _mm_storeu_si128(to + 2, _mm_unpackhi_epi64(b[i], b[i + 4]));
+    }
+}
+
+/* Four units of four bytes of four rows, turned. */
+static void turn32(const uint8_t *src, size_t stride, uint8_t *dst)
+{
+    __m128i a[4];
+
+    for (size_t i = 0; i < 2; i++) {
+        __m128i even = line(src + 2 * i * stride);
+        __m128i odd = line(src + (2 * i + 1) * stride);
+
+        a[i] = _mm_unpacklo_epi32(even, odd);
+        a[i + 2] = _mm_unpackhi_epi32(even, odd);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        __m128i *to = (__m128i *)(dst + i * 8 * CPU_LANES);
+
+        _mm_storeu_si128(to, _mm_unpacklo_epi64(a[2 * i], a[2 * i + 1]));
+        _mm_storeu_si128(to + 4, _mm_unpackhi_epi64(a[2 * i], a[2 * i + 1]));
+    }
+}
+
+/* <count> units of 16 rows: as many as can be in squares. */
+static void units_turn(const struct cpu_run *run, const uint8_t *src,
+                       size_t stride, uint8_t *dst)
+{
+    unsigned side = run->unit == 2 ? 8 : 4;
+    unsigned i = 0;
+
+    for (; i + side <= run->count; i += side) {
+        const uint8_t *from = src + i * run->unit;
+        uint8_t *to = dst + (size_t)i * run->unit * CPU_LANES;
+
+        for (unsigned n = 0; n < CPU_LANES; n += side, to += 16) {
+            if (run->unit == 2)
+                turn16(from + n * stride, stride, to);
+            else
+                turn32(from + n * stride, stride, to);
+        }
+    }
+    src += i * run->unit;
+    dst += (size_t)i * run->unit * CPU_LANES;
+    if (run->unit == 2)
+        units16(src, stride, CPU_LANES, run->count - i, dst);
+    else
+        units32(src, stride, CPU_LANES, run->count - i, dst);
+}
+
 /* Interleave <count> units from <rows> rows <stride> bytes apart. */
 static void units_put(const struct cpu_run *run, const uint8_t *src,
                       size_t stride, unsigned rows, uint8_t *dst)
@@ -42,10 +120,8 @@ static void units_put(const struct cpu_run *run, const uint8_t *src,
             units16(src, stride, rows, run->count, dst);
         else
             units32(src, stride, rows, run->count, dst);
-    } else if (run->unit == 2) {
-        units16(src, stride, CPU_LANES, run->count, dst);
     } else {
-        units32(src, stride, CPU_LANES, run->count, dst);
+        units_turn(run, src, stride, dst);
     }
 }
 
