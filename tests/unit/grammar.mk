@@ -26,8 +26,10 @@ tests_unit_t_grammar_tools_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_grammar_tools_CFLAGS = $(unit_cflags)
 tests_unit_t_grammar_tools_LDADD = tests/unit/libgrammarkit.a $(unit_libs)
 
-tests_unit_t_grammar_walk_SOURCES = tests/unit/t_grammar_walk.c
-tests_unit_t_grammar_walk_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_grammar_walk_SOURCES = tests/unit/t_grammar_walk.c \
+    tests/unit/vocab_files.c tests/unit/vocab_files.h
+tests_unit_t_grammar_walk_CPPFLAGS = $(unit_cppflags) \
+    -DTG_SRCDIR='"$(abs_top_srcdir)"'
 tests_unit_t_grammar_walk_CFLAGS = $(unit_cflags)
 tests_unit_t_grammar_walk_LDADD = tests/unit/libgrammarkit.a $(unit_libs)
 

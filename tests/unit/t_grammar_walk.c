@@ -12,6 +12,7 @@
 
 #include "unit/grammar_kit.h"
 #include "unit/schema_check.h"
+#include "unit/vocab_files.h"
 
 static const char *const schemas[] = {
     "{}",
@@ -322,12 +323,89 @@ static void test_forgetting(void **state)
     kit_fini(&k);
 }
 
+/* --- real vocabularies ---------------------------------------------------- */
+
+/* Read <text> byte by byte and, before some of the bytes, compare every 41st
+ * token's mask bit with its bytes. Byte tokens are found by <bytes>. */
+static void compare_real(const struct kit *k, const int32_t *bytes,
+                         struct grammar *g, const char *text)
+{
+    int32_t n = (int32_t)vocab_size(k->v);
+    uint64_t *mask = calloc((size_t)n / 64 + 1, sizeof(*mask));
+    struct grammar_state *s = grammar_start(g);
+
+    assert_true(mask && s);
+    for (size_t at = 0; text[at]; at++) {
+        grammar_mask(s, mask);
+        for (int32_t id = (int32_t)at % 41; id < n && at % 3 == 0; id += 41) {
+            struct str t = vocab_bytes(k->v, id);
+            struct grammar_state *c = grammar_state_copy(s);
+            bool ok = t.len > 0 && !vocab_is_control(k->v, id) &&
+                      !vocab_is_eog(k->v, id);
+            for (size_t i = 0; i < t.len && ok; i++)
+                ok = grammar_accept(c, bytes[(uint8_t)t.p[i]]);
+            if (ok != (mask[id / 64] >> id % 64 & 1))
+                fail_msg("after %.*s: token %d '%.*s': %d", (int)at, text, id,
+                         STR_ARG(t), ok);
+            grammar_state_free(c);
+        }
+        assert_true(grammar_accept(s, bytes[(uint8_t)text[at]]));
+    }
+    assert_true(grammar_may_end(s));
+    grammar_state_free(s);
+    free(mask);
+}
+
+static void real_round(struct vocab *v)
+{
+    static const char schema[] =
+        "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":"
+        "\"string\",\"maxLength\":9},\"when\":{\"type\":\"string\","
+        "\"format\":\"date\"},\"n\":{\"type\":\"integer\",\"maximum\":"
+        "250}},\"additionalProperties\":{\"type\":\"string\"}}";
+    struct kit k = {v, vocab_index_new(v)};
+    struct grammar *g = grammar_of(&k, schema);
+    int32_t bytes[256];
+
+    for (int32_t id = (int32_t)vocab_size(v) - 1; id >= 0; id--) {
+        struct str t = vocab_bytes(v, id);
+        if (t.len == 1 && !vocab_is_control(v, id))
+            bytes[(uint8_t)t.p[0]] = id;
+    }
+    compare_real(&k, bytes, g,
+                 "{\"name\": \"Zo\xc3\xab \\n\",\n \"when\":\"2024-02-09\", "
+                 "\"n\":-42, \"other\":\"x\"}");
+    grammar_unref(g);
+    kit_fini(&k);
+}
+
+static void test_real(void **state)
+{
+    const char *dir = vocab_files_dir();
+    char a[500], b[500];
+    struct vocab_fault why;
+    struct vocab *v;
+
+    (void)state;
+    snprintf(a, sizeof(a), "%s/tokenizers/qwen2.vocab.txt", dir);
+    snprintf(b, sizeof(b), "%s/tokenizers/qwen2.merges.txt", dir);
+    v = vocab_files_lists(a, b, "qwen2", &why);
+    if (!v)
+        skip();
+    real_round(v);
+    snprintf(a, sizeof(a), "%s/models/llama-2-tiny-random.gguf", dir);
+    v = vocab_files_gguf(a, &why);
+    if (!v)
+        skip();
+    real_round(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks),      cmocka_unit_test(test_written),
         cmocka_unit_test(test_numbers),    cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_forgetting),
+        cmocka_unit_test(test_forgetting), cmocka_unit_test(test_real),
     };
 
     return cmocka_run_group_tests_name("grammar_walk", tests, NULL, NULL);
