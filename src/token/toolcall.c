@@ -148,17 +148,27 @@ static size_t name_len(struct str s)
     return n;
 }
 
-/* Step over <mark> at *<at> and the name behind it. False: more is needed. */
+/* Step over <mark> at *<at>, when it is there. False: more is needed. */
 static bool step_mark(struct str s, struct str mark, size_t *at)
 {
     struct str rest = str_skip(s, *at);
 
     if (str_starts(rest, mark)) {
         *at += mark.len;
-        *at += name_len(str_skip(s, *at));
-        return *at < s.len || *at > NAMES_MAX;
+        return *at < s.len;
     }
     return rest.len >= mark.len || !str_starts(mark, rest);
+}
+
+/* Step over a name at *<at>. False: more is needed, or it is too long, which
+ * <long_out> tells. */
+static bool step_name(struct str s, size_t *at, bool *long_out)
+{
+    size_t n = name_len(str_skip(s, *at));
+
+    *long_out = n > NAMES_MAX;
+    *at += n;
+    return !*long_out && *at < s.len;
 }
 
 /* "name[ARGS]{" or "name[CALL_ID]id[ARGS]{" from <at> on: where the brace is,
@@ -167,16 +177,22 @@ static size_t named_args(const struct toolcall_reader *r, size_t at,
                          size_t *name_end_out)
 {
     struct str s = str_skip(buf_str(&r->buf), at);
-    size_t n = name_len(s);
+    size_t n = 0, named;
+    bool too_long;
 
+    if (!step_name(s, &n, &too_long))
+        return too_long ? 0 : SIZE_MAX;
     *name_end_out = at + n;
-    if (n == 0 || n > NAMES_MAX)
+    named = n;
+    if (n == 0)
         return 0;
-    if (n == s.len || !step_mark(s, STR("[CALL_ID]"), &n) || n > NAMES_MAX)
-        return n > NAMES_MAX ? 0 : SIZE_MAX;
+    if (!step_mark(s, STR("[CALL_ID]"), &n))
+        return SIZE_MAX;
+    if (n > named && !step_name(s, &n, &too_long))
+        return too_long ? 0 : SIZE_MAX;
     if (!step_mark(s, STR("[ARGS]"), &n))
         return SIZE_MAX;
-    return n < s.len && s.p[n] == '{' ? at + n : 0;
+    return s.p[n] == '{' ? at + n : 0;
 }
 
 /* A call that is named outside of its arguments. False: more is needed. */

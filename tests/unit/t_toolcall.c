@@ -166,6 +166,7 @@ static const struct row rows[] = {
     {M, "[1, 2]", "T([1, 2])"},
     {M, "[TOOL_CALLS] []", "T([TOOL_CALLS] [])"},
     {M, "[TOOL_CALLS]f[ARG]{}", "T([TOOL_CALLS]f[ARG]{})"},
+    {M, "[TOOL_CALLS]f[ARGS]x{}", "T([TOOL_CALLS]f[ARGS]x{})"},
     {M, "[TOOL_CALLS]f[ARGS]x", "T([TOOL_CALLS]f[ARGS]x)"},
     {M, "[TOOL_CALLS]f[AR", "T([TOOL_CALLS]f[AR)"},
     {TOOLCALL_NONE, "<tool_call>{\"name\":\"f\",\"arguments\":{}}",
