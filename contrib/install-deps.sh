@@ -20,11 +20,10 @@ check="git libcmocka-dev clang-14 clang libclang-rt-14-dev llvm-14 \
     libhttp-parser-dev node-llhttp"
 # Those that `make bench` puts tollgate beside.
 bench="nginx-light haproxy"
-# A client and a scripted provider. Node comes from elsewhere on many machines:
-# taken as it is.
+# A client.
 quickstart=
-command -v curl >/dev/null || quickstart="$quickstart curl"
-command -v node >/dev/null || quickstart="$quickstart nodejs"
+command -v curl >/dev/null || quickstart=curl
+# Node comes from elsewhere on many machines: taken as it is.
 command -v node >/dev/null && command -v npm >/dev/null ||
     check="$check nodejs npm"
 

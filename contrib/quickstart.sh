@@ -1,10 +1,11 @@
 #!/bin/sh
 # usage: quickstart.sh [--once] [--no-install]
 # From a fresh checkout to a streamed answer: installs the packages, builds,
-# starts a scripted provider and tollgate in front of it, makes a key and asks
-# a question. Then both run on until Ctrl-C, so that you can go on asking;
-# with --once they stop after the first answer. BUILD is the folder to build in
-# (build; the tree itself when it was configured in place), ADDRESS where to listen (127.0.0.1:4141).
+# starts tollgate as it is without any configuration (its own demo model, no
+# provider), makes a key and asks a question. Then it runs on until Ctrl-C, so
+# that you can go on asking; with --once it stops after the first answer. BUILD
+# is the folder to build in (build; the tree itself when it was configured in
+# place), ADDRESS where to listen (127.0.0.1:4141, the default).
 set -eu
 
 top=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -57,45 +58,40 @@ mkdir -p "$build"
 make -C "$build" -s -j"$(nproc)" tollgate tollctl
 
 dir=$(mktemp -d)
-upstream= gate=
+gate=
 finish() {
     trap - EXIT INT TERM
-    for p in $gate $upstream; do
-        kill "$p" 2>/dev/null || true
-        wait "$p" 2>/dev/null || true
-    done
+    [ -z "$gate" ] || {
+        kill "$gate" 2>/dev/null || true
+        wait "$gate" 2>/dev/null || true
+    }
     rm -rf "$dir"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-say "a scripted provider that talks like api.openai.com"
-node "$top/tests/e2e/lib/upstream.mjs" --port 0 --print-port \
-    --key sk-provider --models demo-model >"$dir/port.log" 2>&1 &
-upstream=$!
-await "$upstream" grep -qx '[0-9][0-9]*' "$dir/port.log"
-port=$(cat "$dir/port.log")
-
-cat >"$dir/tollgate.yaml" <<EOF
+# State and control socket go below XDG_STATE_HOME. Another address is the one
+# thing that needs a file.
+export XDG_STATE_HOME="$dir"
+set --
+[ "$address" = 127.0.0.1:4141 ] || {
+    cat >"$dir/tollgate.yaml" <<EOF
 listen:
   - address: $address
-state_dir: $dir/state
-upstreams:
-  - name: demo
-    base_url: http://127.0.0.1:$port/v1
-    api_key: file:$dir/provider.key
-    models: [demo-model]
-log: {access: "off"}
+state_dir: $dir/tollgate
+engine:
+  models:
+    - name: demo
+      path: $top/etc/demo.gguf
 EOF
-(umask 077 && echo sk-provider >"$dir/provider.key" && mkdir "$dir/state")
-cat "$dir/tollgate.yaml"
-
-say "tollgate on http://$address"
-"$build/tollgate" -c "$dir/tollgate.yaml" 2>"$dir/tollgate.log" &
+    set -- -c "$dir/tollgate.yaml"
+}
+say "tollgate $* on http://$address"
+env -u TOLLGATE_CONFIG "$build/tollgate" "$@" 2>"$dir/tollgate.log" &
 gate=$!
 await "$gate" curl -fsS "http://$address/readyz"
 
-tollctl="$build/tollctl --socket $dir/state/control.sock"
+tollctl="$build/tollctl --socket $dir/tollgate/control.sock"
 say "tollctl key create --name quickstart --json"
 $tollctl key create --name quickstart --json | tee "$dir/key.json"
 key=$(sed -n 's/.*"key": *"\(sk-tg-[^"]*\)".*/\1/p' "$dir/key.json")
@@ -107,8 +103,8 @@ key=$(sed -n 's/.*"key": *"\(sk-tg-[^"]*\)".*/\1/p' "$dir/key.json")
 ask() {
     curl -sS -N --fail-with-body "http://$address/v1/chat/completions" \
         -H "Authorization: Bearer $key" -H 'Content-Type: application/json' \
-        -d '{"model":"demo-model","stream":true,"messages":
-             [{"role":"user","content":"Say hello."}]}'
+        -d '{"model":"demo","stream":true,"temperature":0,
+             "messages":[{"role":"user","content":"Who are you?"}]}'
 }
 say "curl -N http://$address/v1/chat/completions"
 ask | tee "$dir/answer"
@@ -125,7 +121,7 @@ say "running; ask yourself, stop with Ctrl-C:"
 cat <<EOF
 curl -N http://$address/v1/chat/completions \\
     -H 'Authorization: Bearer $key' \\
-    -d '{"model":"demo-model","stream":true,"messages":[{"role":"user","content":"Hi"}]}'
+    -d '{"model":"demo","stream":true,"messages":[{"role":"user","content":"What is a river?"}]}'
 $tollctl top
 EOF
 wait "$gate"

@@ -12,6 +12,9 @@ EXTRA_DIST += \
     doc/decisions/0007-unnamed-models-pass-through.md \
     doc/decisions/0008-throttle-failures-only.md \
     doc/decisions/0009-forms-are-held.md \
+    doc/decisions/0010-one-order-of-sums.md \
+    doc/decisions/0011-requests-are-prepared-off-the-loop.md \
+    doc/decisions/0012-demo-model.md \
     doc/hacking.md \
     doc/http-api.md \
     doc/kernels.md \

@@ -55,3 +55,10 @@ PHONY_TARGETS += bench-kernels
 bench-kernels: tests/bench/b_kernels$(EXEEXT)
 	tests/bench/b_kernels > \
 	    $(top_srcdir)/doc/perf/kernels-`date -u +%Y-%m-%d`.md
+
+# The engine's graph over model files: make bench-engine MODELS="a.gguf ...".
+EXTRA_PROGRAMS += tests/bench/b_engine
+tests_bench_b_engine_SOURCES = tests/bench/b_engine.c tests/bench/machine.c \
+    tests/bench/machine.h
+tests_bench_b_engine_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/bench
+tests_bench_b_engine_LDADD = $(TG_LIBS) $(LDADD_DEPS)
