@@ -56,9 +56,15 @@ bench-kernels: tests/bench/b_kernels$(EXEEXT)
 	tests/bench/b_kernels > \
 	    $(top_srcdir)/doc/perf/kernels-`date -u +%Y-%m-%d`.md
 
-# The engine's graph over model files: make bench-engine MODELS="a.gguf ...".
+# The engine's graph on models of random weights, into a page of its own.
 EXTRA_PROGRAMS += tests/bench/b_engine
 tests_bench_b_engine_SOURCES = tests/bench/b_engine.c tests/bench/machine.c \
     tests/bench/machine.h
 tests_bench_b_engine_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/bench
 tests_bench_b_engine_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+EXTRA_DIST += tests/bench/engine.sh
+PHONY_TARGETS += bench-engine
+bench-engine: tests/bench/b_engine$(EXEEXT) tests/bench/mkgguf$(EXEEXT)
+	$(top_srcdir)/tests/bench/engine.sh . \
+	    $(top_srcdir)/doc/perf/engine-`date -u +%Y-%m-%d`.md
+bench: bench-engine
