@@ -338,10 +338,11 @@ uint32_t run_string_room(const struct run *r, uint32_t place)
         struct run_thread t = s->threads[p->first + i];
         const struct run_stack *top = &s->stacks[t.stack];
         const struct auto_node *loop = &r->a->nodes[top->node];
+        uint32_t left = loop->max - top->count; /* behind this one */
         if (!r->a->nodes[t.node].plain || !t.stack ||
-            loop->op != AUTO_OP_LOOP || loop->max - top->count + 1 <= room)
+            loop->op != AUTO_OP_LOOP || left < room)
             continue;
-        room = loop->max - top->count + 1;
+        room = left < r->longest ? left + 1 : r->longest;
         stack = t.stack;
     }
     for (uint32_t i = 0; i < p->n && room < r->longest; i++)

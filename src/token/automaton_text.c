@@ -60,38 +60,50 @@ static uint32_t utf8_run(struct automaton *a, uint32_t lo, uint32_t hi,
     return out;
 }
 
-/* One ASCII character that a JSON string must escape. */
-static uint32_t escaped(struct automaton *a, uint32_t cp, uint32_t next)
+/* How ASCII <cp>, which a JSON string must escape, is written in <out>; its
+ * length. */
+static size_t escape_text(uint32_t cp, char out[6])
 {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
     static const char hex[] = "0123456789abcdef";
     const char *at = memchr(from, (int)cp, sizeof(from) - 1);
-    char text[7] = {'\\', 'u', '0', '0', 0, 0, 0};
 
+    memcpy(out, "\\u00", 4);
     if (at) {
-        text[1] = to[at - from];
-        return auto_text(a, str_of(text, 2), next);
+        out[1] = to[at - from];
+        return 2;
     }
-    text[4] = hex[cp >> 4];
-    text[5] = hex[cp & 15];
-    return auto_text(a, str_of(text, 6), next);
+    out[4] = hex[cp >> 4];
+    out[5] = hex[cp & 15];
+    return 6;
 }
 
-/* The part lo .. hi of a run, by what JSON wants of it. */
+/* One of the ASCII characters of <set> that a JSON string must escape, behind
+ * one common backslash. */
+static uint32_t escaped_any(struct automaton *a, const struct auto_set *set,
+                            uint32_t next)
+{
+    struct auto_word words[40];
+    char text[40][6];
+    size_t n = 0;
+
+    for (uint32_t cp = 1; cp < 0x60; cp++) {
+        if (!(set->bits[cp / 64] >> cp % 64 & 1))
+            continue;
+        words[n].text = str_of(text[n], escape_text(cp, text[n]));
+        words[n++].next = next;
+    }
+    return auto_words(a, words, n);
+}
+
+/* The part lo .. hi of a run beyond ASCII. */
 static uint32_t run_part(struct automaton *a, uint32_t lo, uint32_t hi,
-                         struct auto_set *ascii, uint32_t next)
+                         uint32_t next)
 {
     uint32_t out = AUTO_FAIL;
 
-    for (; lo <= hi && lo < 0x80; lo++) {
-        if (lo < 0x20 || lo == '"' || lo == '\\')
-            out = auto_split(a, out, escaped(a, lo ? lo : 1, next));
-        else
-            ascii->bits[lo / 64] |= (uint64_t)1 << lo % 64;
-    }
     if (lo <= hi && lo < 0xD800)
-        out = auto_split(a, out,
-                         utf8_run(a, lo, hi < 0xD800 ? hi : 0xD7FF, next));
+        out = utf8_run(a, lo, hi < 0xD800 ? hi : 0xD7FF, next);
     if (hi > 0xDFFF)
         out = auto_split(a, out,
                          utf8_run(a, lo > 0xDFFF ? lo : 0xE000, hi, next));
@@ -101,25 +113,34 @@ static uint32_t run_part(struct automaton *a, uint32_t lo, uint32_t hi,
 uint32_t auto_char_of(struct automaton *a, const struct auto_run *runs,
                       size_t n, uint32_t next)
 {
-    struct auto_set ascii = {{0}};
+    struct auto_set raw = {{0}}, hidden = {{0}};
     uint32_t out = AUTO_FAIL;
 
     for (size_t i = 0; i < n; i++) {
         uint32_t lo = runs[i].lo ? runs[i].lo : 1; /* no NUL */
+        for (; lo <= runs[i].hi && lo < 0x80; lo++) {
+            bool must = lo < 0x20 || lo == '"' || lo == '\\';
+            struct auto_set *set = must ? &hidden : &raw;
+            set->bits[lo / 64] |= (uint64_t)1 << lo % 64;
+        }
         if (lo <= runs[i].hi)
-            out = auto_split(a, out, run_part(a, lo, runs[i].hi, &ascii, next));
+            out = auto_split(a, out, run_part(a, lo, runs[i].hi, next));
     }
-    return auto_split(a, auto_set_of(a, &ascii, next), out);
+    out = auto_split(a, auto_set_of(a, &raw, next), out);
+    if (next == AUTO_FAIL)
+        return AUTO_FAIL;
+    return auto_split(a, out, escaped_any(a, &hidden, next));
 }
 
 uint32_t auto_string_text(struct automaton *a, struct str text, uint32_t next)
 {
     for (size_t i = text.len; i > 0; i--) {
         uint8_t c = (uint8_t)text.p[i - 1];
+        char escape[6];
         if (c == 0)
             return AUTO_FAIL;
         if (c < 0x20 || c == '"' || c == '\\')
-            next = escaped(a, c, next);
+            next = auto_text(a, str_of(escape, escape_text(c, escape)), next);
         else
             next = auto_range(a, c, c, next);
     }

@@ -13,7 +13,7 @@
 #include "token/vocab_index.h"
 
 #define MASKS_MAX 48
-#define WORK_MAX  16000000u /* threads looked at for one mask */
+#define WORK_MAX  48000000u /* threads looked at for one mask */
 
 /* A mask that was found. */
 struct kept_mask {
@@ -281,9 +281,9 @@ static uint32_t find_mask(struct grammar *g, uint32_t place, uint64_t *mask)
     else
         memset(mask, 0, g->ix->n_words * sizeof(*mask));
     put_special(g, place, mask);
-    if (!room)
+    whole = walk_tree(&w, &g->ix->other);
+    if (whole && !room)
         whole = walk_tree(&w, &g->ix->plain);
-    whole = whole && walk_tree(&w, &g->ix->other);
     if (!whole) {
         walk_bytes(&w, &g->ix->other);
         walk_bytes(&w, &g->ix->plain);
