@@ -226,40 +226,43 @@ INLINE __m512i six_bits(const uint8_t *q, const uint8_t *h, unsigned quarter)
     return _mm512_or_si512(v, nibbles(q, quarter / 2));
 }
 
+/* The dots of half of 32 elements of Q6_K, less their offset. */
+INLINE void q6_k_half(const unsigned mr, const uint8_t *q, const uint8_t *h,
+                      unsigned quarter, const uint32_t *x, const uint32_t *less,
+                      __m512i *dot)
+{
+    UNROLL for (unsigned m = 0; m < mr; m++) dot[m] = wide_all(less + m);
+    UNROLL for (unsigned g = 0; g < 4; g++) bytes_add(
+        mr, six_bits(q + g * 64, h + g * 64, quarter), x + g * mr, dot);
+}
+
 /* 32 elements of Q6_K: the halves' products with their scales are integers,
- * and so is their sum, which is below 2^24. */
+ * and so is their sum, which is below 2^24. The first half's wait in <one>. */
 INLINE void q6_k_sub(const unsigned mr, const uint8_t *q, const uint8_t *h,
                      unsigned quarter, const __m512 *scale, const uint32_t *x,
                      float *part)
 {
-    __m512 both[AVX512_ROWS];
+    _Alignas(64) float one[SUMS];
     const uint32_t *less = x + CPU_XO_LESS32 * mr;
     const uint32_t *dx = x + CPU_XO_SCALE * mr;
+    float *first = hidden(one);
+    __m512i dot[AVX512_ROWS];
 
-    UNROLL for (unsigned half = 0; half < 2; half++)
-    {
-        __m512i dot[AVX512_ROWS];
-
-        UNROLL for (unsigned m = 0; m < mr; m++) dot[m] =
-            wide_all(less + half * mr + m);
-        UNROLL for (unsigned g = half * 4; g < half * 4 + 4; g++) bytes_add(
-            mr, six_bits(q + g * 64, h + g * 64, quarter), x + g * mr, dot);
-        UNROLL for (unsigned m = 0; m < mr; m++)
-        {
-            __m512 v = _mm512_cvtepi32_ps(dot[m]);
-
-            both[m] = half == 0 ? _mm512_mul_ps(v, scale[0])
-                                : _mm512_fmadd_ps(v, scale[1], both[m]);
-            SETTLE_WIDE(both[m]);
-        }
-    }
+    q6_k_half(mr, q, h, quarter, x, less, dot);
+    UNROLL for (unsigned m = 0; m < mr; m++)
+        _mm512_store_ps(first + m * CPU_LANES,
+                        _mm512_mul_ps(_mm512_cvtepi32_ps(dot[m]), scale[0]));
+    first = hidden(first);
+    q6_k_half(mr, q + 256, h + 256, quarter, x + 4 * mr, less + mr, dot);
     part = hidden(part);
     UNROLL for (unsigned m = 0; m < mr; m++)
     {
         float *p = part + m * CPU_LANES;
+        __m512 v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[m]), scale[1],
+                                   _mm512_load_ps(first + m * CPU_LANES));
 
         _mm512_store_ps(
-            p, _mm512_fmadd_ps(both[m], wide_float(dx + m), _mm512_load_ps(p)));
+            p, _mm512_fmadd_ps(v, wide_float(dx + m), _mm512_load_ps(p)));
     }
 }
 
