@@ -57,6 +57,12 @@ enum err tmpl_probe_caps(struct template *t)
                   "{" TOKENS "\"messages\":[{\"role\":\"user\","
                   "\"content\":" PARTS "}]}",
                   "qlarb", &c.content_parts));
+    /* one that prints the list itself cannot do it */
+    ERR_TRY(probe(t,
+                  "{" TOKENS "\"messages\":[{\"role\":\"user\","
+                  "\"content\":" PARTS "}]}",
+                  "\"qlarb\"", &text));
+    c.content_parts = c.content_parts && !text;
     ERR_TRY(probe(t,
                   "{" TOKENS "\"messages\":[{\"role\":\"system\","
                   "\"content\":\"qlars\"}," USER "]}",

@@ -331,6 +331,7 @@ static void test_caps(void **state)
     c = caps_of("{% for m in messages %}{{ m.role }}: {{ m.content }}\n"
                 "{% endfor %}");
     assert_true(c.content_string && c.system && !c.tools && !c.tool_calls);
+    assert_false(c.content_parts);
     c = caps_of("{% if messages[0].role == 'system' %}"
                 "{{ raise_exception('no system') }}{% endif %}"
                 "{% for m in messages %}{{ '<' + m.content + '>' }}"
