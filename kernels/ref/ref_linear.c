@@ -166,7 +166,7 @@ static void column_run(const struct job *j, const struct krn_out *o, size_t row)
                        &p);
         for (unsigned r = 0; r < j->m; r++) {
             const struct ref_xblock *b =
-                j->blocks + r * per_row + at / REF_BLOCK;
+                j->blocks ? j->blocks + r * per_row + at / REF_BLOCK : NULL;
             float *to = &y[r * o->ldy];
 
             if (w->dtype == KRN_F32)
