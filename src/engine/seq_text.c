@@ -80,6 +80,8 @@ static void judge(struct seq_text *t, const struct seq_rules *r, size_t was)
     struct stop_hit hit;
 
     t->made = t->sent + t->held.len;
+    if (t->held.len == was)
+        return; /* nothing new; there may be no buffer yet */
     if (r->stops && stop_feed(r->stops, t->stop_at,
                               str_of(t->held.p + was, t->held.len - was), &hit))
         cut(t, was, &hit);
