@@ -197,7 +197,7 @@ static enum err parse_level(struct tmpl_parser *p, size_t at,
     }
     ERR_TRY(tmpl_kids_add(p, &k, n, 0));
     while (op_here(p, &levels[at], &op)) {
-        k.ops[k.n - 1] = op;
+        k.ops[k.n - 1] = (unsigned char)op;
         ERR_TRY(tmpl_parse_step(p));
         ERR_TRY(parse_level(p, at + 1, &n));
         ERR_TRY(tmpl_kids_add(p, &k, n, 0));
@@ -247,7 +247,7 @@ static enum err parse_compare(struct tmpl_parser *p, struct tmpl_node **out)
         ERR_TRY(skip_compare(p, &op, &was));
         if (!was)
             break;
-        k.ops[k.n - 1] = op;
+        k.ops[k.n - 1] = (unsigned char)op;
         ERR_TRY(parse_level(p, 0, &n));
         ERR_TRY(tmpl_kids_add(p, &k, n, 0));
     }
