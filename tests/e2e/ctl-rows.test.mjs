@@ -169,7 +169,7 @@ describe('tollctl shows', GATE_ONLY, () => {
     assert.match(r.stdout, /^requests +\d+\.\d \/s .* connections +\d+\n/);
     assert.match(r.stdout, /\ntokens +\d+\.\d \/s in /);
     assert.match(r.stdout, /\nlatency +p50 .* p99 .* memory \d+\.\d MiB\n/);
-    assert.match(r.stdout, /\nup +up +0 +[\d,]+ /);
+    assert.match(r.stdout, /\nup +upstream +up +0 +[\d,]+ /);
     assert.doesNotMatch(r.stdout, /\u001b/);
   });
 
