@@ -253,19 +253,23 @@ static void text_add(struct put *w, const struct answer *a,
         text_chunk(w, a, c, text, false);
 }
 
-/* The prompt comes first where it is echoed. */
+/* The prompt comes first where it is echoed. Its log probabilities may come in
+ * more than one event, the text with the first. */
 static void text_begin(struct put *w, const struct answer *a, unsigned prompt,
                        struct answer_choice *c, const struct gen_event *ev)
 {
     const struct plan_prompt *from = &a->p->prompts[prompt];
+    bool more = c->begun;
 
-    if (c->begun || !a->p->echo)
+    if (!a->p->echo)
         return;
     c->begun = true;
-    c->unspaced = !str_starts(from->text, STR(" "));
-    if (a->p->logprobs && ev->kind == GEN_EV_START)
-        logprobs_text(w, a, c, ev, from->n_ids > 0 ? from->ids[0] : -1);
-    text_add(w, a, c, from->text);
+    if (!more)
+        c->unspaced = !str_starts(from->text, STR(" "));
+    if (a->p->logprobs)
+        logprobs_text(w, a, c, ev,
+                      more || from->n_ids == 0 ? -1 : from->ids[0]);
+    text_add(w, a, c, more ? STR("") : from->text);
 }
 
 static void text_take(struct put *w, const struct answer *a,

@@ -56,8 +56,9 @@ struct answer *answer_new(const struct plan *p, const struct answer_who *who);
 /* Free; NULL is fine. */
 void answer_free(struct answer *a);
 
-/* Take <ev> of prompt <prompt>. A stream's chunks are appended to <out>, which
- * stays as it is otherwise. ERR_NOMEM. */
+/* Take <ev> of prompt <prompt>; a START with many log probabilities may be
+ * given in parts, one START each. A stream's chunks are appended to <out>,
+ * which stays as it is otherwise. ERR_NOMEM. */
 enum err answer_event(struct answer *a, unsigned prompt,
                       const struct gen_event *ev, struct buf *out) MUST_CHECK;
 

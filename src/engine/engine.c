@@ -228,6 +228,8 @@ void engine_close(struct engine *e)
     if (!e)
         return;
     atomic_store(&e->closing, true);
+    for (unsigned i = 0; i < e->n_models; i++)
+        model_digest_stop(e->models[i]->model);
     thr_join(&e->loader);
     prep_pool_free(e->preps);
     for (unsigned i = 0; i < e->n_models; i++)

@@ -12,6 +12,9 @@
 
 #define JOBS_AT_ONCE 8 /* of one request, with the scheduler */
 
+/* Tokens with their probabilities that one turn may write as JSON. */
+#define SLICE 4096
+
 /* --- life --------------------------------------------------------------- */
 
 void flight_later(struct flight *f)
@@ -52,6 +55,12 @@ void flight_free(struct flight *f)
 {
     if (!f->away)
         prep_free(f->prep);
+    while (f->held) {
+        struct gen_event *ev = MBOX_ENTRY(f->held, struct gen_event, link);
+
+        f->held = ev->link.next;
+        gen_event_free(ev);
+    }
     answer_free(f->answer);
     buf_fini(&f->out);
     free(f->jobs);
@@ -231,14 +240,6 @@ void flight_flush(struct flight *f)
         flight_end(f, ERR_OK, NULL);
 }
 
-void flight_go_on(struct flight *f)
-{
-    if (f->paused)
-        pause_jobs(f, false);
-    f->paused = false;
-    flight_flush(f);
-}
-
 /* --- jobs --------------------------------------------------------------- */
 
 static void submit_more(struct flight *f)
@@ -300,8 +301,9 @@ static void job_done(struct flight *f, struct flight_job *j)
         f->err = ERR_NOMEM;
 }
 
-void flight_event(struct flight *f, struct flight_job *j,
-                  const struct gen_event *ev)
+/* Take <ev> of <j>. May free <f>. */
+static void flight_event(struct flight *f, struct flight_job *j,
+                         const struct gen_event *ev)
 {
     bool fails = ev->kind == GEN_EV_FAIL;
 
@@ -322,6 +324,89 @@ void flight_event(struct flight *f, struct flight_job *j,
         flight_fail(f, f->err, "", "");
     else
         flight_flush(f);
+}
+
+/* --- large events ------------------------------------------------------- */
+
+/* Log probabilities that one turn of the loop may write. */
+static unsigned slice_of(const struct flight *f)
+{
+    unsigned n =
+        SLICE / (f->prep->plan.best_of * (1 + f->prep->plan.top_logprobs));
+
+    return n > 0 ? n : 1;
+}
+
+static bool is_large(const struct flight *f, const struct gen_event *ev)
+{
+    return ev->kind == GEN_EV_START && ev->n_logprobs > slice_of(f);
+}
+
+void flight_take(struct flight *f, struct gen_event *ev)
+{
+    struct flight_job *j = NULL;
+
+    if (f->held || is_large(f, ev)) {
+        ev->link.next = NULL;
+        *f->held_last = &ev->link;
+        f->held_last = &ev->link.next;
+        flight_later(f);
+        return;
+    }
+    HASH_FIND(hh, f->port->by_job, &ev->job, sizeof(ev->job), j);
+    if (j)
+        flight_event(f, j, ev);
+    gen_event_free(ev);
+}
+
+/* Take the first of the events that wait, or a part of it. May free <f>. */
+static void take_held(struct flight *f)
+{
+    struct gen_event *ev = MBOX_ENTRY(f->held, struct gen_event, link);
+    struct gen_event part = *ev;
+    struct flight_job *j = NULL;
+    bool whole = !is_large(f, ev);
+
+    if (!whole) {
+        unsigned n = ev->n_logprobs - f->held_at;
+
+        part.n_logprobs = n < slice_of(f) ? n : slice_of(f);
+        part.logprobs += f->held_at;
+        f->held_at += part.n_logprobs;
+    }
+    whole = whole || f->held_at == ev->n_logprobs;
+    if (whole) {
+        f->held_at = 0;
+        f->held = ev->link.next;
+        if (!f->held)
+            f->held_last = &f->held;
+    }
+    if (f->held)
+        flight_later(f);
+    HASH_FIND(hh, f->port->by_job, &part.job, sizeof(part.job), j);
+    if (j)
+        flight_event(f, j, &part);
+    if (whole)
+        gen_event_free(ev);
+}
+
+void flight_work(struct flight *f)
+{
+    if (f->err != ERR_OK) {
+        flight_fail(f, f->err, "", f->err_text ? f->err_text : "");
+        return;
+    }
+    if (f->drained) {
+        f->drained = false;
+        f->paused = false;
+        pause_jobs(f, false);
+        if (!f->held) {
+            flight_flush(f);
+            return;
+        }
+    }
+    if (f->held)
+        take_held(f);
 }
 
 /* --- from the prep threads ---------------------------------------------- */

@@ -29,8 +29,9 @@ static void on_event_msg(struct mbox_msg *link, void *arg)
 
     HASH_FIND(hh, p->by_job, &ev->job, sizeof(ev->job), j);
     if (j)
-        flight_event(j->f, j, ev);
-    gen_event_free(ev);
+        flight_take(j->f, ev);
+    else
+        gen_event_free(ev);
 }
 
 static void on_done_msg(struct mbox_msg *link, void *arg)
@@ -80,11 +81,7 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
     while (n-- > 0 && (f = TAILQ_FIRST(&p->todo)) != NULL) {
         TAILQ_REMOVE(&p->todo, f, later_link);
         f->later = false;
-        if (f->err != ERR_OK) {
-            flight_fail(f, f->err, "", f->err_text ? f->err_text : "");
-            continue;
-        }
-        flight_go_on(f);
+        flight_work(f);
     }
 }
 
@@ -94,8 +91,10 @@ static void flight_resume(struct producer *pr)
 {
     struct flight *f = (struct flight *)(void *)pr;
 
-    if (f->paused)
-        flight_later(f);
+    if (!f->paused)
+        return;
+    f->drained = true;
+    flight_later(f);
 }
 
 static void flight_body_ready(struct producer *pr)
@@ -145,6 +144,7 @@ static struct flight *flight_new(struct engine_port *p, struct exchange *x,
     f->x = x;
     f->sink = s;
     f->retry_after_ms = -1;
+    f->held_last = &f->held;
     buf_init(&f->out, SIZE_MAX / 2);
     f->id = atomic_fetch_add(&p->e->next_id, 1) + 1;
     HASH_ADD(hh, p->by_id, id, sizeof(f->id), f);

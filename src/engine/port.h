@@ -48,18 +48,22 @@ struct flight {
     unsigned n_jobs;
     unsigned next_job; /* the first that is not with the scheduler yet */
     unsigned open_jobs;
-    struct buf out;         /* owned: bytes the sink has not taken */
-    struct event timer;     /* keepalive before the head */
-    enum err err;           /* it fails in a later turn */
-    const char *err_text;   /* static; goes with <err> */
-    int64_t retry_after_ms; /* likewise, or -1 */
-    unsigned in_sink;       /* depth of sink calls */
-    bool away;              /* <prep> is with a prep thread */
+    struct buf out;              /* owned: bytes the sink has not taken */
+    struct event timer;          /* keepalive before the head */
+    enum err err;                /* it fails in a later turn */
+    const char *err_text;        /* static; goes with <err> */
+    int64_t retry_after_ms;      /* likewise, or -1 */
+    struct mbox_msg *held;       /* owned: events that wait, oldest first */
+    struct mbox_msg **held_last; /* where the next one goes */
+    unsigned held_at;            /* log probabilities of the first one taken */
+    unsigned in_sink;            /* depth of sink calls */
+    bool away;                   /* <prep> is with a prep thread */
     bool timer_on;
     bool head_sent;
     bool paused;   /* the sink has enough */
     bool complete; /* <out> is all there will be */
     bool later;    /* on the list of those with work put off */
+    bool drained;  /* the sink takes bytes again */
     bool dead;     /* cancelled within a sink call */
 };
 
@@ -96,14 +100,13 @@ void flight_fail(struct flight *f, enum err e, const char *param,
 /* Give the sink what it may have by now. May free <f>. */
 void flight_flush(struct flight *f);
 
-/* The sink takes bytes again. May free <f>. */
-void flight_go_on(struct flight *f);
+/* Do what was put off. May free <f>. */
+void flight_work(struct flight *f);
 
 /* A prep thread is done with <f>. May free <f>. */
 void flight_prepared(struct flight *f);
 
-/* An event came for <j> of <f>; it stays the caller's. May free <f>. */
-void flight_event(struct flight *f, struct flight_job *j,
-                  const struct gen_event *ev);
+/* An event came for a job of <f>, which takes it over. May free <f>. */
+void flight_take(struct flight *f, struct gen_event *ev);
 
 #endif

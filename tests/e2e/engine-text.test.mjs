@@ -102,6 +102,23 @@ describe('engine completions', () => {
     assert.equal(r.choices[0].logprobs.tokens.length, r.usage.prompt_tokens);
   });
 
+  test('a long prompt is echoed with all its logprobs, streamed or not', async () => {
+    const more = { prompt: 'the dog ran 1234 '.repeat(100), echo: true, logprobs: 20,
+      max_tokens: 2 };
+    const whole = (await complete(more));
+    const { tokens, token_logprobs } = whole.choices[0].logprobs;
+    assert.ok(whole.usage.prompt_tokens > 400);
+    assert.equal(tokens.length, whole.usage.prompt_tokens + 2);
+    const chunks = await collect(await complete({ ...more, stream: true }));
+    const all = chunks.flatMap((c) => c.choices[0]?.logprobs ?? []);
+    assert.ok(all.length > 3, 'in parts');
+    assert.deepEqual(all.flatMap((l) => l.tokens), tokens);
+    assert.deepEqual(all.flatMap((l) => l.token_logprobs), token_logprobs);
+    assert.equal(chunks.map((c) => c.choices[0].text).join(''),
+      whole.choices[0].text);
+    assert.ok(whole.choices[0].text.startsWith(more.prompt));
+  });
+
   test('best_of keeps the likeliest', async () => {
     const all = await complete({ n: 4, best_of: 4, logprobs: 0, temperature: 2 });
     const best = await complete({ n: 1, best_of: 4, logprobs: 0, temperature: 2 });
