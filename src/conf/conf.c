@@ -204,8 +204,13 @@ static enum err add_demo(struct conf_own *o, const struct say *say)
     struct conf_engine_model *m;
     char why[CONF_MODEL_WHY];
 
-    if (!path)
+    if (!path) {
+        say_warning(say, NULL,
+                    "there is no " TG_DATADIR "/" DEMO_FILE
+                    ": no model is served; install it, name a file in "
+                    "TOLLGATE_DEMO_MODEL, or write a configuration");
         return ERR_OK;
+    }
     m = arena_alloc(o->mem, sizeof(*m));
     if (!m)
         return ERR_NOMEM;

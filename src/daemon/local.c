@@ -61,6 +61,8 @@ static void answer_readyz(struct exchange *x)
 
     if (is_ready(d))
         reply_text(x, 200, JSON, STR("{\"status\":\"ok\"}\n"));
+    else if (atomic_load(&d->state) == DAEMON_STARTING)
+        reply_text(x, 503, JSON, STR("{\"status\":\"starting\"}\n"));
     else if (atomic_load(&d->state) != DAEMON_READY)
         reply_text(x, 503, JSON, STR("{\"status\":\"draining\"}\n"));
     else if (ledger_state(d->ledger) != LEDGER_OK)

@@ -36,6 +36,7 @@ struct plan {
     unsigned top_logprobs;
     bool echo;
     bool tools;                /* text is read for calls */
+    bool must_call;            /* and holds nothing but calls */
     enum toolcall_style style; /* of them */
     bool base64;               /* embeddings */
     unsigned n_prompts;

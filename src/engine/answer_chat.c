@@ -179,13 +179,26 @@ void chat_text(struct put *w, const struct answer *a, struct answer_choice *c,
         add_text(&at, ev->text);
 }
 
+/* What waits in the reader at the end is the beginning of a marker. It is text
+ * only where it may be: not behind a call, nor where a call had to come. */
+static void on_last_piece(enum toolcall_kind kind, unsigned index,
+                          struct str text, void *arg)
+{
+    const struct piece *at = arg;
+
+    if (kind == TOOLCALL_TEXT &&
+        (at->a->p->must_call || toolcall_count(at->c->reader) > 0))
+        return;
+    on_piece(kind, index, text, arg);
+}
+
 void chat_finish(struct put *w, const struct answer *a, struct answer_choice *c)
 {
     struct piece at = {w, a, c};
 
     if (a->p->stream)
         chat_begin(w, a, c);
-    if (c->reader && toolcall_finish(c->reader, on_piece, &at) != ERR_OK)
+    if (c->reader && toolcall_finish(c->reader, on_last_piece, &at) != ERR_OK)
         w->err = ERR_NOMEM;
     if (!a->p->stream)
         return;

@@ -88,27 +88,9 @@ void engine_scope(const struct engine *e, struct str key_id, struct str team,
 
 /* --- loading ------------------------------------------------------------ */
 
-static void load_one(struct engine *e, struct engine_model *m)
-{
-    struct engine_fault why = {.text = ""};
-    uint64_t from_ms = clock_now_us() / 1000;
-    enum err err =
-        engine_model_load(m, (unsigned)e->conf->engine.threads, &why);
-
-    if (err == ERR_OK) {
-        atomic_store(&m->state, ENGINE_READY);
-        log_note(LOG_ENGINE,
-                 "model ready: name=%.*s device=\"%s\" context=%u slots=%u "
-                 "ms=%llu",
-                 STR_ARG(m->name), m->device, m->context, m->slots,
-                 (unsigned long long)(clock_now_us() / 1000 - from_ms));
-        return;
-    }
-    atomic_store(&m->state, ENGINE_FAILED);
-    log_err(LOG_ENGINE, "model cannot be loaded: name=%.*s file=%.*s: %s",
-            STR_ARG(m->name), STR_ARG(m->conf->path),
-            why.text[0] ? why.text : err_row(err)->message);
-}
+/* Weights of up to so many bytes are digested before they are served; larger
+ * ones meanwhile, and have no fingerprint until then. */
+#define DIGEST_FIRST ((uint64_t)256 << 20)
 
 /* Name the weights and the arithmetic: what a reply's system_fingerprint and
  * the key of a stored prefix depend on. */
@@ -117,8 +99,7 @@ static void digest_one(struct engine_model *m)
     struct digest_ctx *c;
     struct digest d;
 
-    if (atomic_load(&m->state) != ENGINE_READY ||
-        atomic_load(&m->fingerprinted))
+    if (atomic_load(&m->fingerprinted))
         return;
     c = digest_new();
     if (!c || model_digest(m->model) != ERR_OK) {
@@ -135,6 +116,30 @@ static void digest_one(struct engine_model *m)
     atomic_store(&m->fingerprinted, true);
 }
 
+static void load_one(struct engine *e, struct engine_model *m)
+{
+    struct engine_fault why = {.text = ""};
+    uint64_t from_ms = clock_now_us() / 1000;
+    enum err err =
+        engine_model_load(m, (unsigned)e->conf->engine.threads, &why);
+
+    if (err == ERR_OK) {
+        if (m->model->file_bytes <= DIGEST_FIRST)
+            digest_one(m);
+        atomic_store(&m->state, ENGINE_READY);
+        log_note(LOG_ENGINE,
+                 "model ready: name=%.*s device=\"%s\" context=%u slots=%u "
+                 "ms=%llu",
+                 STR_ARG(m->name), m->device, m->context, m->slots,
+                 (unsigned long long)(clock_now_us() / 1000 - from_ms));
+        return;
+    }
+    atomic_store(&m->state, ENGINE_FAILED);
+    log_err(LOG_ENGINE, "model cannot be loaded: name=%.*s file=%.*s: %s",
+            STR_ARG(m->name), STR_ARG(m->conf->path),
+            why.text[0] ? why.text : err_row(err)->message);
+}
+
 static void loader_main(void *arg)
 {
     struct engine *e = arg;
@@ -145,7 +150,8 @@ static void loader_main(void *arg)
     for (unsigned i = 0; i < e->n_models && !atomic_load(&e->closing); i++)
         load_one(e, e->models[i]);
     for (unsigned i = 0; i < e->n_models && !atomic_load(&e->closing); i++)
-        digest_one(e->models[i]);
+        if (atomic_load(&e->models[i]->state) == ENGINE_READY)
+            digest_one(e->models[i]);
 }
 
 /* --- open and close ----------------------------------------------------- */

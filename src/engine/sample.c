@@ -161,16 +161,25 @@ static bool is_banned(const struct sampler *s, size_t id)
     return false;
 }
 
-/* The lowest allowed id, when no logit can be ranked; -1 when there is none. */
+/* The lowest allowed id, when no logit can be ranked; -1 when there is none.
+ * Where a bias bans all that a mask allows, the mask goes before. */
 static int32_t first_allowed(const struct sampler *s, const uint64_t *mask)
 {
+    int32_t banned = -1;
+
     for (size_t id = 0; id < s->n_vocab; id++) {
-        if (mask && mask[id / 64] == 0)
+        if (mask && mask[id / 64] == 0) {
             id |= 63;
-        else if ((!mask || mask[id / 64] >> id % 64 & 1) && !is_banned(s, id))
+            continue;
+        }
+        if (mask && !(mask[id / 64] >> id % 64 & 1))
+            continue;
+        if (!is_banned(s, id))
             return (int32_t)id;
+        if (mask && banned == -1)
+            banned = (int32_t)id;
     }
-    return -1;
+    return banned;
 }
 
 /* --- candidates --------------------------------------------------------- */

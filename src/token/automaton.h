@@ -153,7 +153,7 @@ uint32_t auto_string_but(struct automaton *a, const struct str *keys, size_t n,
                          uint32_t next);
 
 /* White space where there may be some: nothing, a space, or a line break with
- * at most 32 blanks. After a colon: nothing or a space. */
+ * at most 16 blanks. After a colon: nothing or a space. */
 uint32_t auto_space(struct automaton *a, uint32_t next);
 uint32_t auto_colon(struct automaton *a, uint32_t next);
 

@@ -8,7 +8,7 @@
 
 #include "base/utf8.h"
 
-#define INDENT_MAX 32
+#define INDENT_MAX 16
 
 /* --- code points as UTF-8 ----------------------------------------------- */
 

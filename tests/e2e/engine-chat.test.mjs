@@ -276,6 +276,13 @@ describe('engine tools', () => {
     assert.equal(textOf(chunks).trim(), '');
   });
 
+  test('the beginning of a marker is never content of a call', async () => {
+    for (let max_tokens = 1; max_tokens < 60; max_tokens += 7) {
+      const r = await call({ tool_choice: 'required', max_tokens });
+      assert.equal(r.choices[0].message.content ?? '', '', `max_tokens ${max_tokens}`);
+    }
+  });
+
   test('the client\'s helpers run a tool', async () => {
     const tool = zodFunction({ name: 'count', parameters: z.object({
       n: z.union([z.literal(1), z.literal(2)]) }) });

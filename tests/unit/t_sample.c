@@ -240,6 +240,9 @@ static void test_bias(void **state)
     for (uint64_t i = 0; i < 2000; i++)
         assert_int_not_equal(pick(&p, x, 4, NULL, i), 0);
     assert_int_equal(pick(&p, x, 1, NULL, 0), -1);
+    /* What a grammar must have goes before a ban, but only if nothing else. */
+    assert_int_equal(pick(&p, x, 4, &(uint64_t){1}, 0), 0);
+    assert_int_equal(pick(&p, x, 4, &(uint64_t){1 | 4}, 0), 2);
 }
 
 /* Penalties move the logits as documented: seen by what it takes to win. */
