@@ -406,7 +406,7 @@ static void a_streamed_call_has_name_then_arguments(void **state)
                                .stream = true,
                                .tools = true,
                                .style = TOOLCALL_HERMES});
-    for (size_t i = 0; call[i]; i += 3) {
+    for (size_t i = 0; i < strlen(call); i += 3) {
         char some[4] = "";
 
         memcpy(some, call + i, strnlen(call + i, 3));
