@@ -395,11 +395,20 @@ static long resident_pages(void)
     return here;
 }
 
+/* Under the thread sanitizer a read touches pages of its own as well. */
+#if defined(__SANITIZE_THREAD__)
+#define SHADOWED true
+#elif defined(__clang__)
+#define SHADOWED __has_feature(thread_sanitizer)
+#else
+#define SHADOWED false
+#endif
+
 static void gives_back_the_pages_of_a_tensor(void **state)
 {
     struct ggufm_shape s = small;
     struct model_fault why = {""};
-    char *dir = state_dir_make();
+    char *dir;
     char room[4096];
     volatile char sum = 0;
     long before, touched;
@@ -407,6 +416,9 @@ static void gives_back_the_pages_of_a_tensor(void **state)
     const char *p;
 
     (void)state;
+    if (SHADOWED)
+        skip();
+    dir = state_dir_make();
     s.d_model = 2048; /* the embedding takes 8 MiB */
     s.n_vocab = 2048;
     s.n_layer = 1;
