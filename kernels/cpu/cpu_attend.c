@@ -3,19 +3,15 @@
  * are a desk: scores of all its rows against a page while the page is near,
  * then the weights, then the values, cut by cut.
  *
- * Desks are the items of a run. Where there are too few of them for the
- * threads, as in the decoding of one long sequence, the items are the cuts of
- * desks: all scores, then all exponentials, then all values, which are added
- * up at the end. Either way each number is formed in the order that krn.h
- * states.
- *
+ * Desks are the items of a run. Where they are too few for the threads (one
+ * long sequence), the items are the cuts of desks, added up at the end; the
+ * order stays that of krn.h.
  *   desk     q      (u, d_head)     u = rows * heads of the group
  *            score  (u, stride)     by position; weights later on
  *            acc    (cuts, u, pad)  one cut when the desk is not split
  *            sum    (cuts, u)
  *            top    (cuts, u)       greatest score of each cut, if split
- *            seen   (u)             positions, ascending
- */
+ *            seen   (u)             positions, ascending */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
