@@ -33,7 +33,6 @@ enum { AVX512_ROWS = 12 };
                                                          name##_12};
 
 /* Tiles by type; the wide ones take more than one panel. */
-extern cpu_tile_fn *const avx512_widened_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_f32_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_f16_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_bf16_tile[AVX512_ROWS + 1];
@@ -46,10 +45,6 @@ extern cpu_tile_fn *const avx512_q4_0_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_q4_k_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_q5_k_tile[AVX512_ROWS + 1];
 extern cpu_tile_fn *const avx512_q6_k_tile[AVX512_ROWS + 1];
-
-/* Widening of a cut. */
-void avx512_f16_widen(const uint8_t *w, size_t n, float *out);
-void avx512_bf16_widen(const uint8_t *w, size_t n, float *out);
 
 /* Packing of x in the form CPU_X_OFFSETS. */
 void avx512_xpack_offsets(const float *x, size_t ldx, unsigned mr, size_t n,

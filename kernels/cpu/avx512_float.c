@@ -91,11 +91,6 @@ INLINE void woven_tile(const struct cpu_tile *t, const unsigned mr,
     }
 }
 
-INLINE void widened_tile(const struct cpu_tile *t, unsigned mr)
-{
-    float_tile(t, KRN_F32, mr, 1);
-}
-
 INLINE void f32_tile(const struct cpu_tile *t, unsigned mr)
 {
     woven_tile(t, mr, 1);
@@ -130,22 +125,9 @@ INLINE void bf16_wide(const struct cpu_tile *t, unsigned mr)
     float_tile(t, KRN_BF16, mr, mr <= 4 ? 4 : 2);
 }
 
-TILES_TO_12(widened_tile)
 TILES_TO_12(f32_tile)
 TILES_TO_12(f16_tile)
 TILES_TO_12(bf16_tile)
 TILES_TO_12(f32_wide)
 TILES_TO_12(f16_wide)
 TILES_TO_12(bf16_wide)
-
-void avx512_f16_widen(const uint8_t *w, size_t n, float *out)
-{
-    for (size_t i = 0; i < n * CPU_LANES; i += CPU_LANES)
-        _mm512_store_ps(out + i, weights_load(KRN_F16, w + 2 * i));
-}
-
-void avx512_bf16_widen(const uint8_t *w, size_t n, float *out)
-{
-    for (size_t i = 0; i < n * CPU_LANES; i += CPU_LANES)
-        _mm512_store_ps(out + i, weights_load(KRN_BF16, w + 2 * i));
-}

@@ -97,7 +97,7 @@ struct cpu_kind {
     cpu_tile_fn *const *wide;     /* by rows: wide_panels[] panels; entries or
                                    * all may be NULL */
     const uint8_t *wide_panels;
-    cpu_widen_fn *widen; /* float types but F32, whose sums are others */
+    cpu_widen_fn *widen; /* 16-bit floats, where it pays; else NULL */
     unsigned direct_max; /* types with widen: the most rows for which tiles read
                           * the type itself; above, widened cuts */
 };
@@ -106,7 +106,7 @@ struct cpu_kind {
 struct cpu_set {
     unsigned max_rows; /* of a tile */
     cpu_xpack_fn *xpack[CPU_X_COUNT];
-    cpu_tile_fn *const *widened; /* tiles for cuts widened to f32 */
+    cpu_tile_fn *const *widened; /* tiles for cuts widened to f32, or NULL */
     struct cpu_kind kind[KRN_DTYPE_COUNT];
 };
 

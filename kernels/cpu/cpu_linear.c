@@ -4,10 +4,12 @@
  * as even as can be. Then items are taken: a group of panels by a block of
  * tiles. Within an item:
  *
- *   few rows, or integer types: tiles read the weights as they are packed
- *   many rows, float types:     a cut of 256 elements of a panel is widened to
- *                               f32 in the first-level cache, and all tiles of
- *                               the block read that
+ *   few rows, integer types:  tiles read the weights as they are packed, all
+ *                             elements or as many as keep x in the cache
+ *   many rows, float types:   tiles read a cut of 256 elements, which stays in
+ *                             the first-level cache, then the next; sets whose
+ *                             tiles take one panel at a time (AVX2) widen the
+ *                             cut to f32 first
  *
  * The choice depends on the number of rows, and so does the shape of tiles:
  * neither changes the order in which an output's products are added. */
@@ -23,6 +25,7 @@ enum {
     BLOCK_ROWS_INT = 132,      /* the same for INT_CUT elements */
     INT_CUT = 1536,            /* elements between passes over y */
     INT_CUT_BYTES = 256 << 10, /* packed x up to this needs no cuts */
+    FLOAT_CUT_ROWS = 25,       /* from here on, a cut at a time */
     ITEM_BYTES = 96 << 10,     /* weights that make an item worth taking */
     ITEMS_A_THREAD = 6,        /* so many even out threads put aside */
     XPACK_ALONE = 16 << 10     /* elements of x not worth waking a thread for */
@@ -152,6 +155,8 @@ static void part_direct(const struct job *j, const struct part *a)
 
     if (j->xform != CPU_X_FLOAT && rows * j->row_bytes > INT_CUT_BYTES)
         cut = INT_CUT;
+    if (j->xform == CPU_X_FLOAT && rows >= FLOAT_CUT_ROWS)
+        cut = CPU_CUT;
     for (size_t k = 0; k < j->n_in; k += cut) {
         struct cpu_tile t = {.panel_bytes = w->unit_bytes, .first = k == 0};
         unsigned wide;

@@ -19,18 +19,13 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 #include "kernels/krn.h"
-#include "kernels/pool.h"
+#include "machine.h"
 
 enum {
     MAX_ROUNDS = 64,
     LARGE_M = 512, /* rows from which few layers are timed and scaled */
-    READ_BYTES = 256 << 20,
-    PEAK_STEPS = 1 << 22
 };
 
 struct shape {
@@ -87,142 +82,6 @@ static void must(enum krn_status st, const char *what)
         return;
     fprintf(stderr, "b_kernels: %s: status %d\n", what, (int)st);
     exit(1);
-}
-
-/* --- what the machine can do --------------------------------------------- */
-
-struct probe {
-    const uint8_t *data;
-    size_t bytes; /* of one item */
-    bool wide;    /* 512 bits */
-    float sink[64][16];
-};
-
-#ifdef __x86_64__
-__attribute__((target("avx2"))) static void read_item(void *arg, unsigned item,
-                                                      unsigned worker)
-{
-    struct probe *p = arg;
-    const __m256i *v = (const __m256i *)(p->data + item * p->bytes);
-    __m256i a = _mm256_setzero_si256();
-    __m256i b = a;
-
-    for (size_t i = 0; i < p->bytes / 32; i += 4) {
-        a = _mm256_add_epi32(a, _mm256_load_si256(v + i));
-        b = _mm256_add_epi32(b, _mm256_load_si256(v + i + 1));
-        a = _mm256_add_epi32(a, _mm256_load_si256(v + i + 2));
-        b = _mm256_add_epi32(b, _mm256_load_si256(v + i + 3));
-    }
-    _mm256_storeu_si256((__m256i *)p->sink[worker % 64],
-                        _mm256_add_epi32(a, b));
-}
-
-#define PEAK(name, isa, vec, set1, fma, store)                                 \
-    __attribute__((target(isa))) static void name(void *arg, unsigned item,    \
-                                                  unsigned worker)             \
-    {                                                                          \
-        struct probe *p = arg;                                                 \
-        vec x = set1(0.999F);                                                  \
-        vec y = set1(1.0F + (float)item);                                      \
-        vec a0 = y, a1 = x, a2 = y, a3 = x, a4 = y, a5 = x;                    \
-        vec a6 = y, a7 = x, a8 = y, a9 = x;                                    \
-                                                                               \
-        for (int i = 0; i < PEAK_STEPS; i++) {                                 \
-            a0 = fma(a0, x, y);                                                \
-            a1 = fma(a1, x, y);                                                \
-            a2 = fma(a2, x, y);                                                \
-            a3 = fma(a3, x, y);                                                \
-            a4 = fma(a4, x, y);                                                \
-            a5 = fma(a5, x, y);                                                \
-            a6 = fma(a6, x, y);                                                \
-            a7 = fma(a7, x, y);                                                \
-            a8 = fma(a8, x, y);                                                \
-            a9 = fma(a9, x, y);                                                \
-        }                                                                      \
-        a0 = fma(fma(a0, a1, a2), fma(a3, a4, a5),                             \
-                 fma(fma(a6, a7, a8), a9, y));                                 \
-        store(p->sink[worker % 64], a0);                                       \
-    }
-PEAK(fma_item, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps,
-     _mm256_storeu_ps)
-PEAK(fma_wide_item, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps,
-     _mm512_storeu_ps)
-#else
-static void read_item(void *arg, unsigned item, unsigned worker)
-{
-    struct probe *p = arg;
-    const uint64_t *v = (const uint64_t *)(p->data + item * p->bytes);
-    uint64_t a = 0;
-
-    for (size_t i = 0; i < p->bytes / 8; i++)
-        a += v[i];
-    p->sink[worker % 64][0] = (float)a;
-}
-
-static void fma_item(void *arg, unsigned item, unsigned worker)
-{
-    struct probe *p = arg;
-    float a[16];
-
-    for (int k = 0; k < 16; k++)
-        a[k] = 1.0F + (float)item;
-    for (int i = 0; i < PEAK_STEPS; i++) {
-        for (int k = 0; k < 16; k++)
-            a[k] = a[k] * 0.999F + 1.0F;
-    }
-    memcpy(p->sink[worker % 64], a, sizeof(a));
-}
-
-static void fma_wide_item(void *arg, unsigned item, unsigned worker)
-{
-    fma_item(arg, item, worker);
-}
-#endif
-
-struct machine {
-    double read_gb;   /* a second, all threads */
-    double fma_gflop; /* a second, all threads: the better width */
-};
-
-static struct machine machine_measure(unsigned threads)
-{
-    struct machine out = {0, 0};
-    struct krn_pool *pool = NULL;
-    struct probe *p = take(sizeof(*p));
-    uint8_t *data = aligned_alloc(64, READ_BYTES);
-    bool wide = false;
-
-    must(pool_open(threads, 0, false, &pool), "pool");
-    threads = pool_threads(pool);
-    if (!data)
-        exit(1);
-    memset(data, 1, READ_BYTES);
-#ifdef __x86_64__
-    wide = __builtin_cpu_supports("avx512f") != 0;
-#endif
-    *p = (struct probe){.data = data, .bytes = 1 << 20};
-    for (int i = 0; i < 12; i++) {
-        double begin = wall_s();
-        double gb;
-
-        pool_run(pool, read_item, p, READ_BYTES >> 20);
-        gb = READ_BYTES / (wall_s() - begin) * 1e-9;
-        out.read_gb = gb > out.read_gb ? gb : out.read_gb;
-    }
-    for (int i = 0; i < 10; i++) {
-        bool w = wide && i % 2 == 1;
-        double begin = wall_s();
-        double flop = 2.0 * 10 * (w ? 16 : 8) * PEAK_STEPS * threads;
-        double g;
-
-        pool_run(pool, w ? fma_wide_item : fma_item, p, threads);
-        g = flop / (wall_s() - begin) * 1e-9;
-        out.fma_gflop = g > out.fma_gflop ? g : out.fma_gflop;
-    }
-    pool_close(pool);
-    free(data);
-    free(p);
-    return out;
 }
 
 /* --- a model's matrices -------------------------------------------------- */
@@ -339,8 +198,8 @@ static void row_print(const struct mats *m, const char *type, unsigned rows,
            "%.0f %% | %.1f | %.0f %% |\n",
            m->s->name, type, rows, rows / med, med * 1e3, wall[0] * 1e3,
            wall[n - 1] * 1e3, cpu[n / 2] * 1e3, n, m->bytes / med * 1e-9,
-           m->bytes / med * 1e-7 / mac->read_gb, flop / med * 1e-9,
-           flop / med * 1e-7 / mac->fma_gflop);
+           m->bytes / med * 100 / mac->read_bytes_s, flop / med * 1e-9,
+           flop / med * 100 / mac->flops);
     fflush(stdout);
 }
 
@@ -408,21 +267,6 @@ static void type_measure(struct krn_ctx *c, const struct shape *s,
     mats_free(c, &m);
 }
 
-static void cpu_name_print(void)
-{
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    char line[256];
-
-    while (f && fgets(line, sizeof(line), f)) {
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
-            printf("- %s", strchr(line, ':') + 2);
-            break;
-        }
-    }
-    if (f)
-        fclose(f);
-}
-
 static void head_print(struct krn_ctx *c, const struct machine *mac)
 {
     double load[3] = {0, 0, 0};
@@ -436,12 +280,11 @@ static void head_print(struct krn_ctx *c, const struct machine *mac)
     uname(&u);
     (void)getloadavg(load, 3);
     printf("# Products of matrices on the CPU\n\n- %s\n", when);
-    cpu_name_print();
-    printf("- %ld processors, %s %s, %s\n", sysconf(_SC_NPROCESSORS_ONLN),
-           u.sysname, u.release, krn_describe(c));
+    printf("- %s, %s %s, %s\n", mac->name, u.sysname, u.release,
+           krn_describe(c));
     printf("- measured here: reading %.1f GB/s, fused multiply and add %.0f "
            "GFLOP/s\n- load average %.2f at the start\n\n",
-           mac->read_gb, mac->fma_gflop, load[0]);
+           mac->read_bytes_s * 1e-9, mac->flops * 1e-9, load[0]);
     printf("All products of a pass through the layers and the head, nothing "
            "else: an upper\nbound for the engine. With 512 rows some layers "
            "are timed and scaled, and the\nhead has one row.\n\n");
@@ -494,7 +337,7 @@ int main(int argc, char **argv)
     must(krn_open(&(struct krn_opts){.isa = ask.isa, .threads = ask.threads},
                   &c),
          "open");
-    mac = machine_measure(krn_threads(c));
+    machine_measure(&mac, krn_threads(c));
     head_print(c, &mac);
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         for (int t = KRN_F16;

@@ -49,7 +49,9 @@ tests_bench_mkgguf_LDADD = $(TG_LIBS) $(LDADD_DEPS)
 
 # Products of matrices beside what the machine can read and multiply.
 EXTRA_PROGRAMS += tests/bench/b_kernels
-tests_bench_b_kernels_SOURCES = tests/bench/b_kernels.c
+tests_bench_b_kernels_SOURCES = tests/bench/b_kernels.c \
+    tests/bench/machine.c tests/bench/machine.h
+tests_bench_b_kernels_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/bench
 tests_bench_b_kernels_LDADD = $(TG_LIBS) $(LDADD_DEPS)
 PHONY_TARGETS += bench-kernels
 bench-kernels: tests/bench/b_kernels$(EXEEXT)
