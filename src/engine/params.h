@@ -81,11 +81,49 @@ struct str params_str(const json_t *v);
 /* The member <name> of <body>; NULL when it is absent or null. */
 const json_t *params_get(const json_t *body, const char *name);
 
+/* Types of values, as bits. */
+enum params_type {
+    PARAMS_STRING = 1,
+    PARAMS_BOOL = 2,
+    PARAMS_NUMBER = 4,
+    PARAMS_ARRAY = 8,
+    PARAMS_OBJECT = 16,
+};
+
+/* Refuse <v>, which stands at the path <at>, unless it is of one of <types>
+ * or NULL, which is absent. ERR_BAD_PARAM with <why>. */
+enum err params_expect(const json_t *v, unsigned types, const char *at,
+                       struct params_fault *why) MUST_CHECK;
+
+/* The same, and refuse it when it is absent or null. */
+enum err params_need(const json_t *v, unsigned types, const char *at,
+                     struct params_fault *why) MUST_CHECK;
+
+/* The member <name> of <body> as a number in [lo, hi]; <out> stays when it is
+ * absent or null. ERR_BAD_PARAM with <why>. */
+enum err params_number(const json_t *body, const char *name, double lo,
+                       double hi, struct params_fault *why,
+                       float *out) MUST_CHECK;
+
+/* The same of a whole number, however it is written. */
+enum err params_integer(const json_t *body, const char *name, int64_t lo,
+                        int64_t hi, struct params_fault *why,
+                        int64_t *out) MUST_CHECK;
+
+/* The same of true and false. */
+enum err params_bool(const json_t *body, const char *name,
+                     struct params_fault *why, bool *out) MUST_CHECK;
+
 /* A list of token ids from the JSON array <v> of <param>; each below
  * <n_vocab>. ERR_BAD_PARAM, ERR_NOMEM. */
 enum err params_ids(const json_t *v, const char *param, unsigned n_vocab,
                     struct arena *mem, struct params_fault *why,
                     const int32_t **ids_out) MUST_CHECK;
+
+/* Judge the fields of any request that ask nothing of the engine, and those
+ * that it cannot honour. ERR_BAD_PARAM. */
+enum err params_judge_known(const json_t *body,
+                            struct params_fault *why) MUST_CHECK;
 
 /* Read what a text request (<kind>: ENDPOINT_CHAT or ENDPOINT_COMPLETIONS)
  * says beside its prompt. Drop what <out> holds with params_fini(), also after

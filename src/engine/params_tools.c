@@ -23,29 +23,41 @@ static bool is_name(struct str s)
 
 /* --- tools -------------------------------------------------------------- */
 
-static enum err judge_function(const json_t *fn, size_t i,
-                               struct params_fault *why)
+/* Judge the name <v>, which stands at <at>. */
+static enum err judge_name(const json_t *v, const char *at,
+                           struct params_fault *why)
 {
-    const json_t *schema = params_get(fn, "parameters");
-    char at[80];
-
-    snprintf(at, sizeof(at), "tools[%zu].function", i);
-    if (!json_is_object(fn))
-        return params_refuse(
-            why, at, "Missing required parameter: '%s', an object.", at);
-    snprintf(at, sizeof(at), "tools[%zu].function.name", i);
-    if (!is_name(params_str(json_object_get(fn, "name"))))
+    ERR_TRY(params_need(v, PARAMS_STRING, at, why));
+    if (!is_name(params_str(v)))
         return params_refuse(why, at,
                              "Invalid '%s': expected a string of 1 to %d "
                              "letters, digits, underscores, dots or dashes.",
                              at, TOOL_NAME_MAX);
-    snprintf(at, sizeof(at), "tools[%zu].function.parameters", i);
-    if (schema && !json_is_object(schema))
-        return params_refuse(why, at,
-                             "Invalid type for '%s': expected an object, but "
-                             "got %s instead.",
-                             at, params_type_name(schema));
     return ERR_OK;
+}
+
+/* Judge the member <name> of <fn>, which stands at <at>; it may be absent. */
+static enum err judge_member(const json_t *fn, const char *at, const char *name,
+                             unsigned types, struct params_fault *why)
+{
+    char path[80];
+
+    snprintf(path, sizeof(path), "%s.%s", at, name);
+    return params_expect(params_get(fn, name), types, path, why);
+}
+
+static enum err judge_function(const json_t *fn, size_t i,
+                               struct params_fault *why)
+{
+    char at[40], name[48];
+
+    snprintf(at, sizeof(at), "tools[%zu].function", i);
+    snprintf(name, sizeof(name), "%s.name", at);
+    ERR_TRY(params_need(fn, PARAMS_OBJECT, at, why));
+    ERR_TRY(judge_name(json_object_get(fn, "name"), name, why));
+    ERR_TRY(judge_member(fn, at, "description", PARAMS_STRING, why));
+    ERR_TRY(judge_member(fn, at, "strict", PARAMS_BOOL, why));
+    return judge_member(fn, at, "parameters", PARAMS_OBJECT, why);
 }
 
 static enum err judge_tool(const json_t *tool, size_t i,
@@ -55,18 +67,15 @@ static enum err judge_tool(const json_t *tool, size_t i,
     const json_t *fn = json_object_get(tool, "function");
     char at[40];
 
+    snprintf(at, sizeof(at), "tools[%zu]", i);
+    ERR_TRY(params_expect(tool, PARAMS_OBJECT, at, why));
     snprintf(at, sizeof(at), "tools[%zu].type", i);
-    if (!json_is_object(tool))
-        return params_refuse(why, "tools",
-                             "Invalid type for 'tools[%zu]': expected an "
-                             "object.",
-                             i);
+    ERR_TRY(params_need(json_object_get(tool, "type"), PARAMS_STRING, at, why));
     if (!str_eq(type, STR("function")))
         return params_refuse(why, at,
                              "Invalid value for '%s': '%.*s'. The only type "
                              "supported here is 'function'.",
-                             at, (int)(type.len > 40 ? 40 : type.len),
-                             type.p ? type.p : "");
+                             at, (int)(type.len > 40 ? 40 : type.len), type.p);
     if (json_is_true(json_object_get(fn, "strict")))
         p->strict_tools = true;
     return judge_function(fn, i, why);
@@ -91,11 +100,7 @@ static enum err judge_tools(const json_t *tools, struct params_fault *why,
 {
     size_t n = json_array_size(tools);
 
-    if (!json_is_array(tools))
-        return params_refuse(why, "tools",
-                             "Invalid type for 'tools': expected an array, "
-                             "but got %s instead.",
-                             params_type_name(tools));
+    ERR_TRY(params_expect(tools, PARAMS_ARRAY, "tools", why));
     if (n > TOOLS_MAX)
         return params_refuse(why, "tools",
                              "Invalid 'tools': array too long. Expected at "
@@ -141,12 +146,12 @@ static enum err choose_word(const json_t *v, struct params_fault *why,
 static enum err choose_function(const json_t *v, struct params_fault *why,
                                 struct params *p)
 {
+    const json_t *fn = json_object_get(v, "function");
     struct str name = tool_name(v);
 
-    if (name.len == 0)
-        return params_refuse(why, "tool_choice.function.name",
-                             "Missing required parameter: "
-                             "'tool_choice.function.name'.");
+    ERR_TRY(params_need(fn, PARAMS_OBJECT, "tool_choice.function", why));
+    ERR_TRY(params_need(json_object_get(fn, "name"), PARAMS_STRING,
+                        "tool_choice.function.name", why));
     if (!find_tool(p->tools, name))
         return params_refuse(why, "tool_choice",
                              "Invalid value for 'tool_choice': no tool is "
@@ -157,6 +162,26 @@ static enum err choose_function(const json_t *v, struct params_fault *why,
     return ERR_OK;
 }
 
+/* Those of <list> that are among the tools, into <some>. */
+static enum err pick_allowed(const json_t *list, struct params_fault *why,
+                             const struct params *p, json_t *some)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *said = json_array_get(list, i), *tool;
+        char at[64];
+
+        snprintf(at, sizeof(at), "tool_choice.allowed_tools.tools[%zu]", i);
+        ERR_TRY(params_need(said, PARAMS_OBJECT, at, why));
+        tool = find_tool(p->tools, tool_name(said));
+        if (!tool)
+            return params_refuse(why, "tool_choice.allowed_tools.tools",
+                                 "Invalid '%s': it is not among 'tools'.", at);
+        if (json_array_append_new(some, json_deep_copy(tool)) != 0)
+            return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
 /* {"type": "allowed_tools", "allowed_tools": {"mode", "tools": [...]}} */
 static enum err choose_allowed(const json_t *v, struct params_fault *why,
                                struct params *p)
@@ -164,23 +189,17 @@ static enum err choose_allowed(const json_t *v, struct params_fault *why,
     const json_t *inner = json_object_get(v, "allowed_tools");
     const json_t *list = json_object_get(inner, "tools");
     const json_t *mode = json_object_get(inner, "mode");
-    json_t *some = json_array();
-    enum err e = ERR_OK;
+    json_t *some;
+    enum err e;
 
-    if (!json_is_string(mode) || !json_is_array(list))
-        e = params_refuse(why, "tool_choice.allowed_tools",
-                          "'tool_choice.allowed_tools' needs 'mode' and "
-                          "'tools'.");
-    for (size_t i = 0; i < json_array_size(list) && e == ERR_OK; i++) {
-        const json_t *tool =
-            find_tool(p->tools, tool_name(json_array_get(list, i)));
-
-        if (!tool)
-            e = params_refuse(why, "tool_choice.allowed_tools.tools",
-                              "An allowed tool is not among 'tools'.");
-        else if (json_array_append_new(some, json_deep_copy(tool)) != 0)
-            e = ERR_NOMEM;
-    }
+    ERR_TRY(
+        params_need(inner, PARAMS_OBJECT, "tool_choice.allowed_tools", why));
+    ERR_TRY(params_need(mode, PARAMS_STRING, "tool_choice.allowed_tools.mode",
+                        why));
+    ERR_TRY(params_need(list, PARAMS_ARRAY, "tool_choice.allowed_tools.tools",
+                        why));
+    some = json_array();
+    e = pick_allowed(list, why, p, some);
     if (e == ERR_OK)
         e = choose_word(mode, why, p);
     if (e != ERR_OK) {
@@ -196,17 +215,20 @@ static enum err read_choice(const json_t *body, struct params_fault *why,
                             struct params *p)
 {
     const json_t *v = params_get(body, "tool_choice");
-    struct str type = params_str(json_object_get(v, "type"));
+    const json_t *type = json_object_get(v, "type");
 
+    ERR_TRY(
+        params_expect(v, PARAMS_STRING | PARAMS_OBJECT, "tool_choice", why));
     if (!v)
         return ERR_OK;
     if (json_is_string(v))
         return choose_word(v, why, p);
-    if (str_eq(type, STR("function")))
+    ERR_TRY(params_need(type, PARAMS_STRING, "tool_choice.type", why));
+    if (str_eq(params_str(type), STR("function")))
         return choose_function(v, why, p);
-    if (str_eq(type, STR("allowed_tools")))
+    if (str_eq(params_str(type), STR("allowed_tools")))
         return choose_allowed(v, why, p);
-    return params_refuse(why, "tool_choice",
+    return params_refuse(why, "tool_choice.type",
                          "Invalid 'tool_choice': expected 'none', 'auto', "
                          "'required', or an object of type 'function' or "
                          "'allowed_tools'.");
@@ -216,14 +238,9 @@ enum err params_read_tools(const json_t *body, struct params_fault *why,
                            struct params *out)
 {
     const json_t *tools = params_get(body, "tools");
-    const json_t *parallel = params_get(body, "parallel_tool_calls");
-    enum err e = ERR_OK;
+    enum err e = params_bool(body, "parallel_tool_calls", why, &out->parallel);
 
-    if (parallel && !json_is_boolean(parallel))
-        return params_refuse(why, "parallel_tool_calls",
-                             "'parallel_tool_calls' must be true or false.");
-    out->parallel = !json_is_false(parallel);
-    if (tools)
+    if (e == ERR_OK && tools)
         e = judge_tools(tools, why, out);
     if (e != ERR_OK)
         return e;
@@ -249,78 +266,77 @@ enum err params_read_tools(const json_t *body, struct params_fault *why,
 
 /* --- response_format ---------------------------------------------------- */
 
-static enum err take_schema(const json_t *schema, const char *at,
+/* Take the schema <v>, which stands at <at>: an object, or a boolean where
+ * <types> has it. */
+static enum err take_schema(const json_t *v, unsigned types, const char *at,
                             struct params_fault *why, struct params *p)
 {
-    if (!json_is_object(schema) && !json_is_boolean(schema))
-        return params_refuse(why, at,
-                             "Missing required parameter: '%s', a JSON "
-                             "schema.",
-                             at);
+    ERR_TRY(params_expect(v, types, at, why));
     p->format = PARAMS_JSON_SCHEMA;
-    p->schema = schema;
+    p->schema = v;
     p->schema_at = at;
     return ERR_OK;
+}
+
+static enum err read_json_schema(const json_t *v, struct params_fault *why,
+                                 struct params *p)
+{
+    static const char at[] = "response_format.json_schema";
+    const json_t *schema = params_get(v, "schema");
+
+    ERR_TRY(params_need(v, PARAMS_OBJECT, at, why));
+    ERR_TRY(judge_name(json_object_get(v, "name"),
+                       "response_format.json_schema.name", why));
+    ERR_TRY(judge_member(v, at, "description", PARAMS_STRING, why));
+    ERR_TRY(judge_member(v, at, "strict", PARAMS_BOOL, why));
+    p->format = PARAMS_JSON_OBJECT; /* any, where nothing is said */
+    if (!schema)
+        return ERR_OK;
+    return take_schema(schema, PARAMS_OBJECT | PARAMS_BOOL,
+                       "response_format.json_schema.schema", why, p);
 }
 
 static enum err read_typed(const json_t *v, struct params_fault *why,
                            struct params *p)
 {
     struct str type = params_str(json_object_get(v, "type"));
-    const json_t *inner = json_object_get(v, "json_schema");
+    const json_t *schema = params_get(v, "schema");
 
     p->response_format = v;
+    ERR_TRY(params_need(json_object_get(v, "type"), PARAMS_STRING,
+                        "response_format.type", why));
     if (str_eq(type, STR("text")))
         return ERR_OK;
-    if (str_eq(type, STR("json_object"))) {
-        p->format = PARAMS_JSON_OBJECT;
-        if (!params_get(v, "schema"))
-            return ERR_OK;
-        return take_schema(json_object_get(v, "schema"),
-                           "response_format.schema", why, p);
-    }
-    if (!str_eq(type, STR("json_schema")))
+    if (str_eq(type, STR("json_schema")))
+        return read_json_schema(json_object_get(v, "json_schema"), why, p);
+    if (!str_eq(type, STR("json_object")))
         return params_refuse(why, "response_format.type",
                              "Invalid value for 'response_format.type': "
                              "'%.*s'. Supported values are: 'text', "
                              "'json_object' and 'json_schema'.",
-                             (int)(type.len > 40 ? 40 : type.len),
-                             type.p ? type.p : "");
-    if (!json_is_object(inner))
-        return params_refuse(why, "response_format.json_schema",
-                             "Missing required parameter: "
-                             "'response_format.json_schema'.");
-    if (!is_name(params_str(json_object_get(inner, "name"))))
-        return params_refuse(why, "response_format.json_schema.name",
-                             "Invalid 'response_format.json_schema.name': "
-                             "expected a string of 1 to %d letters, digits, "
-                             "underscores, dots or dashes.",
-                             TOOL_NAME_MAX);
-    if (!params_get(inner, "schema")) {
-        p->format = PARAMS_JSON_OBJECT; /* any, as nothing is said */
+                             (int)(type.len > 40 ? 40 : type.len), type.p);
+    p->format = PARAMS_JSON_OBJECT;
+    if (!schema)
         return ERR_OK;
-    }
-    return take_schema(json_object_get(inner, "schema"),
-                       "response_format.json_schema.schema", why, p);
+    return take_schema(schema, PARAMS_OBJECT | PARAMS_BOOL,
+                       "response_format.schema", why, p);
 }
 
 enum err params_read_format(const json_t *body, struct params_fault *why,
                             struct params *out)
 {
+    static const char *const others[] = {"guided_json", "json_schema"};
     const json_t *v = params_get(body, "response_format");
 
-    if (v && !json_is_object(v))
-        return params_refuse(why, "response_format",
-                             "Invalid type for 'response_format': expected an "
-                             "object, but got %s instead.",
-                             params_type_name(v));
+    ERR_TRY(params_expect(v, PARAMS_OBJECT, "response_format", why));
     if (v)
-        return read_typed(v, why, out);
-    if (json_is_object(params_get(body, "guided_json")))
-        return take_schema(params_get(body, "guided_json"), "guided_json", why,
-                           out);
-    if (json_is_object(params_get(body, "json_schema")))
-        return take_schema(params_get(body, "json_schema"), "json_schema", why,
-                           out);
+        ERR_TRY(read_typed(v, why, out));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        const json_t *schema = params_get(body, others[i]);
+
+        ERR_TRY(params_expect(schema, PARAMS_OBJECT, others[i], why));
+        if (schema && !v && out->format == PARAMS_TEXT)
+            ERR_TRY(take_schema(schema, PARAMS_OBJECT, others[i], why, out));
+    }
     return ERR_OK;
 }

@@ -7,8 +7,11 @@ src_engine_libengine_a_SOURCES += \
     src/engine/engine.c src/engine/engine.h \
     src/engine/engine_model.c src/engine/engine_model.h \
     src/engine/engine_priv.h \
+    src/engine/jtree.c src/engine/jtree.h \
     src/engine/params.c src/engine/params.h \
+    src/engine/params_known.c \
     src/engine/params_tools.c \
+    src/engine/params_value.c \
     src/engine/flight.c \
     src/engine/port.c src/engine/port.h \
     src/engine/prep.c src/engine/prep.h \

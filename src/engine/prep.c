@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/thr.h"
 #include "engine/engine_model.h"
+#include "engine/jtree.h"
 #include "engine/model.h"
 #include "token/grammar.h"
 #include "token/vocab.h"
@@ -20,8 +21,7 @@
 #define ARENA_FIRST 4096
 #define ARENA_CAP   (512u << 20)
 #define JOB_EXTRA   (1u << 20) /* bytes of a job beside its tokens */
-#define JSON_PARSE  (JSON_ALLOW_NUL)
-#define NICE        5 /* prep threads come after the event loops */
+#define NICE        5          /* prep threads come after the event loops */
 
 struct prep *prep_new(void)
 {
@@ -359,21 +359,22 @@ static enum err run_text(struct prep *p, const json_t *body)
 static enum err read_embed(struct prep *p, const json_t *body)
 {
     const json_t *format = params_get(body, "encoding_format");
-    const json_t *dim = params_get(body, "dimensions");
     struct str how = params_str(format);
-    unsigned d_model = p->m->model->p.d_model;
+    int64_t d_model = (int64_t)p->m->model->p.d_model, dim = d_model;
 
+    ERR_TRY(params_judge_known(body, &p->why));
+    ERR_TRY(params_expect(format, PARAMS_STRING, "encoding_format", &p->why));
     p->plan.base64 = str_eq(how, STR("base64"));
     if (format && !p->plan.base64 && !str_eq(how, STR("float")))
         return params_refuse(&p->why, "encoding_format",
                              "Invalid value for 'encoding_format': expected "
                              "'float' or 'base64'.");
-    if (dim && (!json_is_integer(dim) ||
-                json_integer_value(dim) != (json_int_t)d_model))
+    ERR_TRY(params_integer(body, "dimensions", 1, INT32_MAX, &p->why, &dim));
+    if (dim != d_model)
         return params_refuse(&p->why, "dimensions",
-                             "This model's embeddings have %u dimensions; "
+                             "This model's embeddings have %lld dimensions; "
                              "they cannot be shortened.",
-                             d_model);
+                             (long long)d_model);
     return ERR_OK;
 }
 
@@ -441,22 +442,16 @@ static enum err dispatch(struct prep *p, const json_t *body)
 
 void prep_run(struct prep *p)
 {
-    json_error_t fault;
-    json_t *body;
+    json_t *body = NULL;
 
     if (atomic_load(&p->cancelled)) {
         p->err = ERR_CLIENT_GONE;
         return;
     }
-    body = json_loadb(p->body.p, p->body.len, JSON_PARSE, &fault);
-    if (!json_is_object(body)) {
-        (void)params_refuse(&p->why, NULL,
-                            "The request body is not valid JSON: %s.",
-                            body ? "it is no object" : fault.text);
-        p->err = ERR_BAD_JSON;
-    } else {
+    p->err = jtree_read(buf_str(&p->body), JTREE_TWICE_REFUSED, p->mem, &p->why,
+                        &body);
+    if (p->err == ERR_OK)
         p->err = dispatch(p, body);
-    }
     json_decref(body);
     buf_fini(&p->body);
 }

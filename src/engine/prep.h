@@ -88,8 +88,9 @@ enum err prep_chat(struct prep *p, const json_t *body,
 
 /* prep_messages.c: the messages of <body> as templates want them, a new
  * reference: roles and types judged, contents as one text, arguments of calls
- * as objects unless <raw_calls>. ERR_BAD_PARAM with <why>, ERR_NOMEM. */
-enum err prep_messages(const json_t *body, bool raw_calls,
+ * as objects unless <raw_calls>. <mem> lends room. ERR_BAD_PARAM with <why>,
+ * ERR_NOMEM. */
+enum err prep_messages(const json_t *body, bool raw_calls, struct arena *mem,
                        struct params_fault *why, json_t **out) MUST_CHECK;
 
 /* prep_text.c: the prompts of the member <name> of <body>: a string, strings,

@@ -227,7 +227,7 @@ static enum err render(struct prep *p, const json_t *body,
 {
     struct template_fault fault = {0};
     json_t *messages = NULL, *context;
-    enum err e = prep_messages(body, raw_calls, &p->why, &messages);
+    enum err e = prep_messages(body, raw_calls, p->mem, &p->why, &messages);
 
     if (e == ERR_OK)
         e = adapt(p->m, params, messages);

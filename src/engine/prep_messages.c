@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#include "engine/jtree.h"
+
 #define MESSAGES_MAX 100000
 
 /* What is being read, for the names of fields. */
@@ -14,12 +16,20 @@ struct walk {
     size_t i; /* message */
     char at[128];
     bool raw_calls;
+    struct arena *mem;
 };
 
 static const char *field(struct walk *w, const char *name)
 {
     snprintf(w->at, sizeof(w->at), "messages[%zu].%s", w->i, name);
     return w->at;
+}
+
+/* Judge the member <name> of <m>, the message at hand; it may be absent. */
+static enum err judge(struct walk *w, const json_t *m, const char *name,
+                      unsigned types)
+{
+    return params_expect(params_get(m, name), types, field(w, name), w->why);
 }
 
 /* --- content ------------------------------------------------------------ */
@@ -31,12 +41,11 @@ static enum err read_part(struct walk *w, const json_t *part, size_t k,
     const char *name = "text";
     char at[64];
 
+    snprintf(at, sizeof(at), "content[%zu]", k);
+    ERR_TRY(params_need(part, PARAMS_OBJECT, field(w, at), w->why));
     snprintf(at, sizeof(at), "content[%zu].type", k);
-    if (!json_is_object(part))
-        return params_refuse(w->why, field(w, "content"),
-                             "Invalid type for '%s': expected an object with "
-                             "'type' and 'text'.",
-                             field(w, "content"));
+    ERR_TRY(params_need(json_object_get(part, "type"), PARAMS_STRING,
+                        field(w, at), w->why));
     if (str_eq(type, STR("refusal")))
         name = "refusal";
     else if (!str_eq(type, STR("text")) && !str_eq(type, STR("input_text")) &&
@@ -44,15 +53,10 @@ static enum err read_part(struct walk *w, const json_t *part, size_t k,
         return params_refuse(w->why, field(w, at),
                              "This model takes text only: content of type "
                              "'%.*s' is not supported.",
-                             (int)(type.len > 40 ? 40 : type.len),
-                             type.p ? type.p : "");
+                             (int)(type.len > 40 ? 40 : type.len), type.p);
     snprintf(at, sizeof(at), "content[%zu].%s", k, name);
     *text_out = json_object_get(part, name);
-    if (!json_is_string(*text_out))
-        return params_refuse(w->why, field(w, at),
-                             "Invalid type for '%s': expected a string.",
-                             field(w, at));
-    return ERR_OK;
+    return params_need(*text_out, PARAMS_STRING, field(w, at), w->why);
 }
 
 /* Join the texts of <list> with newlines. */
@@ -87,22 +91,20 @@ static enum err read_content(struct walk *w, const json_t *m, bool needed,
     json_t *text = NULL;
     enum err e = ERR_OK;
 
-    if (!content && needed)
-        return params_refuse(w->why, field(w, "content"),
-                             "Missing required parameter: '%s'.",
-                             field(w, "content"));
+    if (needed)
+        e = params_need(content, PARAMS_STRING | PARAMS_ARRAY,
+                        field(w, "content"), w->why);
+    else
+        e = judge(w, m, "content", PARAMS_STRING | PARAMS_ARRAY);
+    if (e != ERR_OK)
+        return e;
     if (!content)
         text = json_string("");
     else if (json_is_string(content))
         text = json_stringn(json_string_value(content),
                             json_string_length(content));
-    else if (json_is_array(content))
-        e = join_parts(w, content, &text);
     else
-        e = params_refuse(w->why, field(w, "content"),
-                          "Invalid type for '%s': expected a string or an "
-                          "array of parts, but got %s instead.",
-                          field(w, "content"), params_type_name(content));
+        e = join_parts(w, content, &text);
     if (e != ERR_OK)
         return e;
     *out = text;
@@ -114,34 +116,64 @@ static enum err read_content(struct walk *w, const json_t *m, bool needed,
 /* The arguments of a call: an object if they are the text of one. */
 static json_t *read_arguments(const struct walk *w, json_t *args)
 {
+    struct params_fault why;
     json_t *object;
 
     if (w->raw_calls || !json_is_string(args))
         return json_incref(args);
-    object = json_loadb(json_string_value(args), json_string_length(args),
-                        JSON_ALLOW_NUL, NULL);
-    return json_is_object(object) ? object : json_incref(args);
+    if (jtree_read(params_str(args), JTREE_TWICE_LAST, w->mem, &why, &object) !=
+        ERR_OK)
+        return json_incref(args);
+    return object;
+}
+
+/* Judge the <k>th call. */
+static enum err judge_call(struct walk *w, const json_t *call, size_t k)
+{
+    static const struct {
+        const char *name;
+        unsigned types;
+        bool in_function, needed;
+    } members[] = {
+        {"", PARAMS_OBJECT, false, true},
+        {".id", PARAMS_STRING, false, false},
+        {".type", PARAMS_STRING, false, false},
+        {".function", PARAMS_OBJECT, false, true},
+        {".name", PARAMS_STRING, true, true},
+        {".arguments", PARAMS_STRING | PARAMS_OBJECT, true, true},
+    };
+    const json_t *fn = json_object_get(call, "function");
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        const char *name = members[i].name;
+        const json_t *v = members[i].in_function ? fn : call;
+        char at[64];
+
+        snprintf(at, sizeof(at), "tool_calls[%zu]%s%s", k,
+                 members[i].in_function ? ".function" : "", name);
+        if (name[0] != '\0')
+            v = params_get(v, name + 1);
+        if (v || members[i].needed)
+            ERR_TRY(params_need(v, members[i].types, field(w, at), w->why));
+    }
+    return ERR_OK;
 }
 
 static enum err read_call(struct walk *w, const json_t *call, size_t k,
                           json_t **out)
 {
     const json_t *fn = json_object_get(call, "function");
-    json_t *args = json_object_get(fn, "arguments");
     json_t *copy, *inner;
-    char at[64];
+    enum err e = judge_call(w, call, k);
 
-    snprintf(at, sizeof(at), "tool_calls[%zu].function", k);
-    if (!json_is_object(fn) || !json_is_string(json_object_get(fn, "name")) ||
-        !(json_is_string(args) || json_is_object(args)))
-        return params_refuse(w->why, field(w, at),
-                             "Invalid '%s': expected an object with the "
-                             "strings 'name' and 'arguments'.",
-                             field(w, at));
+    if (e != ERR_OK)
+        return e;
     copy = json_copy((json_t *)(uintptr_t)call);
     inner = json_copy((json_t *)(uintptr_t)fn);
     if (!copy || !inner ||
-        json_object_set_new(inner, "arguments", read_arguments(w, args)) != 0 ||
+        json_object_set_new(
+            inner, "arguments",
+            read_arguments(w, json_object_get(fn, "arguments"))) != 0 ||
         json_object_set(copy, "function", inner) != 0) {
         json_decref(copy);
         json_decref(inner);
@@ -158,14 +190,11 @@ static enum err read_calls(struct walk *w, const json_t *m, json_t *to)
     json_t *list;
     enum err e = ERR_OK;
 
-    if (!calls || (json_is_array(calls) && json_array_size(calls) == 0)) {
+    ERR_TRY(judge(w, m, "tool_calls", PARAMS_ARRAY));
+    if (json_array_size(calls) == 0) {
         json_object_del(to, "tool_calls");
         return ERR_OK;
     }
-    if (!json_is_array(calls))
-        return params_refuse(w->why, field(w, "tool_calls"),
-                             "Invalid type for '%s': expected an array.",
-                             field(w, "tool_calls"));
     list = json_array();
     for (size_t k = 0; k < json_array_size(calls) && e == ERR_OK; k++) {
         json_t *call = NULL;
@@ -200,28 +229,23 @@ static enum err judge_role(struct walk *w, const json_t *m,
     const json_t *v = json_object_get(m, "role");
     struct str role = params_str(v);
 
-    if (!json_is_object(m))
-        return params_refuse(w->why, "messages",
-                             "Invalid type for 'messages[%zu]': expected an "
-                             "object, but got %s instead.",
-                             w->i, params_type_name(m));
-    if (!json_is_string(v))
-        return params_refuse(w->why, field(w, "role"),
-                             "Missing required parameter: '%s'.",
-                             field(w, "role"));
+    snprintf(w->at, sizeof(w->at), "messages[%zu]", w->i);
+    ERR_TRY(params_expect(m, PARAMS_OBJECT, w->at, w->why));
+    ERR_TRY(params_need(v, PARAMS_STRING, field(w, "role"), w->why));
     *role_out = role_of(role);
     if (!*role_out)
         return params_refuse(w->why, field(w, "role"),
-                             "Invalid value: '%.*s'. Supported values are: "
-                             "'system', 'developer', 'user', 'assistant' and "
-                             "'tool'.",
+                             "Invalid value for '%s': '%.*s'. Supported values "
+                             "are: 'system', 'developer', 'user', 'assistant' "
+                             "and 'tool'.",
+                             field(w, "role"),
                              (int)(role.len > 40 ? 40 : role.len), role.p);
-    if (str_eq(role, STR("tool")) &&
-        !json_is_string(json_object_get(m, "tool_call_id")))
-        return params_refuse(w->why, field(w, "tool_call_id"),
-                             "Missing required parameter: '%s'.",
-                             field(w, "tool_call_id"));
-    return ERR_OK;
+    ERR_TRY(judge(w, m, "name", PARAMS_STRING));
+    ERR_TRY(judge(w, m, "refusal", PARAMS_STRING));
+    if (!str_eq(role, STR("tool")))
+        return judge(w, m, "tool_call_id", PARAMS_STRING);
+    return params_need(json_object_get(m, "tool_call_id"), PARAMS_STRING,
+                       field(w, "tool_call_id"), w->why);
 }
 
 static enum err read_message(struct walk *w, const json_t *m, json_t **out)
@@ -252,22 +276,16 @@ static enum err read_message(struct walk *w, const json_t *m, json_t **out)
     return ERR_OK;
 }
 
-enum err prep_messages(const json_t *body, bool raw_calls,
+enum err prep_messages(const json_t *body, bool raw_calls, struct arena *mem,
                        struct params_fault *why, json_t **out)
 {
     const json_t *list = params_get(body, "messages");
-    struct walk w = {.why = why, .raw_calls = raw_calls};
+    struct walk w = {.why = why, .raw_calls = raw_calls, .mem = mem};
     json_t *all;
-    enum err e = ERR_OK;
+    enum err e = params_need(list, PARAMS_ARRAY, "messages", why);
 
-    if (!list)
-        return params_refuse(why, "messages",
-                             "Missing required parameter: 'messages'.");
-    if (!json_is_array(list))
-        return params_refuse(why, "messages",
-                             "Invalid type for 'messages': expected an array, "
-                             "but got %s instead.",
-                             params_type_name(list));
+    if (e != ERR_OK)
+        return e;
     if (json_array_size(list) == 0 || json_array_size(list) > MESSAGES_MAX)
         return params_refuse(why, "messages",
                              "Invalid 'messages': expected 1 to %d messages, "

@@ -53,11 +53,9 @@ static enum err read_prompt(struct prep *p, const json_t *v, const char *at,
 
     if (json_is_string(v))
         return prep_encode(p->m, params_str(v), true, PREP_IDS_MAX, out);
-    if (!json_is_array(v))
-        return params_refuse(&p->why, at,
-                             "Invalid type for '%s': expected a string or an "
-                             "array of token ids, but got %s instead.",
-                             at, params_type_name(v));
+    e = params_need(v, PARAMS_STRING | PARAMS_ARRAY, at, &p->why);
+    if (e != ERR_OK)
+        return e;
     e = params_ids(v, at, n_vocab, p->mem, &p->why, &ids);
     if (e != ERR_OK)
         return e;

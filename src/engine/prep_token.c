@@ -12,14 +12,23 @@
 #include "token/vocab.h"
 #include "wire/jsplice.h"
 
-/* A switch that has two names; <def> when neither is there. */
-static bool flag(const json_t *body, const char *a, const char *b, bool def)
-{
-    const json_t *v = params_get(body, a);
+/* What /tokenize is asked beside the text. */
+struct wish {
+    bool special;       /* bos and eos, as a prompt has them */
+    bool parse_special; /* names of control tokens are meant */
+    bool pieces, strings;
+};
 
-    if (!v)
-        v = params_get(body, b);
-    return v ? json_is_true(v) : def;
+static enum err read_wish(const json_t *body, struct params_fault *why,
+                          struct wish *out)
+{
+    *out = (struct wish){.special = !params_get(body, "content")};
+    ERR_TRY(params_bool(body, "add_special_tokens", why, &out->special));
+    ERR_TRY(params_bool(body, "add_special", why, &out->special));
+    ERR_TRY(params_bool(body, "parse_special", why, &out->parse_special));
+    ERR_TRY(params_bool(body, "with_pieces", why, &out->pieces));
+    ERR_TRY(params_bool(body, "return_token_strs", why, &out->strings));
+    return params_judge_known(body, why);
 }
 
 /* Text that says of itself that control tokens in it are meant. */
@@ -54,25 +63,20 @@ static enum err encode_messages(struct prep *p, const json_t *body,
 }
 
 static enum err encode_text(struct prep *p, const json_t *body,
-                            struct prep_ids *out)
+                            const struct wish *wish, struct prep_ids *out)
 {
     const json_t *content = params_get(body, "content");
     const json_t *v = content ? content : params_get(body, "prompt");
-    bool special = flag(body, "add_special", "add_special_tokens", !content);
 
     if (!v)
         return params_refuse(&p->why, "content",
                              "Missing required parameter: send 'content', "
                              "'prompt' or 'messages'.");
-    if (!json_is_string(v))
-        return params_refuse(&p->why, content ? "content" : "prompt",
-                             "Invalid type for '%s': expected a string, but "
-                             "got %s instead.",
-                             content ? "content" : "prompt",
-                             params_type_name(v));
-    if (flag(body, "parse_special", "parse_special", false) && !special)
+    ERR_TRY(params_expect(v, PARAMS_STRING, content ? "content" : "prompt",
+                          &p->why));
+    if (wish->parse_special && !wish->special)
         return encode_trusted(p->m, params_str(v), out);
-    return prep_encode(p->m, params_str(v), special, PREP_IDS_MAX, out);
+    return prep_encode(p->m, params_str(v), wish->special, PREP_IDS_MAX, out);
 }
 
 /* A token's bytes: text if they are, else the list of them, as llama.cpp. */
@@ -127,15 +131,16 @@ static enum err put_strings(struct prep *p, const struct prep_ids *ids)
 
 enum err prep_tokenize(struct prep *p, const json_t *body)
 {
-    bool pieces = flag(body, "with_pieces", "with_pieces", false);
-    bool strings = flag(body, "return_token_strs", "return_token_strs", false);
     struct prep_ids ids = {0};
-    enum err e = params_get(body, "messages") ? encode_messages(p, body, &ids)
-                                              : encode_text(p, body, &ids);
+    struct wish wish;
+    enum err e = read_wish(body, &p->why, &wish);
 
     if (e == ERR_OK)
-        e = put_tokens(p, &ids, pieces);
-    if (e == ERR_OK && strings)
+        e = params_get(body, "messages") ? encode_messages(p, body, &ids)
+                                         : encode_text(p, body, &wish, &ids);
+    if (e == ERR_OK)
+        e = put_tokens(p, &ids, wish.pieces);
+    if (e == ERR_OK && wish.strings)
         e = put_strings(p, &ids);
     if (e == ERR_OK)
         e = buf_printf(&p->reply, ",\"count\":%zu,\"max_model_len\":%u}\n",
@@ -153,9 +158,8 @@ enum err prep_detokenize(struct prep *p, const json_t *body)
     struct buf text;
     enum err e;
 
-    if (!json_is_array(list))
-        return params_refuse(&p->why, "tokens",
-                             "'tokens' must be an array of token ids.");
+    ERR_TRY(params_judge_known(body, &p->why));
+    ERR_TRY(params_need(list, PARAMS_ARRAY, "tokens", &p->why));
     e = params_ids(list, "tokens", vocab_size(v), p->mem, &p->why, &ids);
     buf_init(&text, SIZE_MAX / 2);
     for (size_t i = 0; i < json_array_size(list) && e == ERR_OK; i++)

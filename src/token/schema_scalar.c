@@ -7,6 +7,9 @@
 #include "token/schema_priv.h"
 #include "token/schema_regex.h"
 
+/* The largest bound whose digits fit. */
+#define BOUND_MAX 9e21
+
 /* --- strings ------------------------------------------------------------ */
 
 /* Build a string of <pattern>; <key> is complained about. */
@@ -96,10 +99,24 @@ static bool digits_of(double d, struct auto_bound *b)
     return true;
 }
 
-/* Make <v> a bound; false when its digits do not fit. */
-static bool bound_of(const json_t *v, struct auto_bound *b)
+/* Of integers past 64 bits only the nearest double is known, which may lie
+ * outside of the bound: its inner neighbour does not. Nothing within an upper
+ * bound that has too many digits is longer than the longest that fits. */
+static double bring_in(double d, bool upper)
 {
-    double d = json_real_value(v);
+    double in = upper ? -1 : 1;
+
+    if (fabs(d) < 0x1p63)
+        return d;
+    d = nextafter(d, in * INFINITY);
+    return d * in < -BOUND_MAX ? -in * BOUND_MAX : d;
+}
+
+/* Make <v> a bound, an <upper> or a lower one; false when its digits do not
+ * fit. */
+static bool bound_of(const json_t *v, bool upper, struct auto_bound *b)
+{
+    double d = bring_in(json_real_value(v), upper);
     json_int_t i = json_integer_value(v);
 
     b->given = true;
@@ -135,25 +152,25 @@ static bool read_bound(struct schema_ctx *c, const struct schema_at *at,
     const json_t *in = json_object_get(s, keys[0]);
     const json_t *ex = json_object_get(s, keys[1]);
     struct auto_bound b = {0}, open = {0};
+    bool upper = keys[0][1] == 'a'; /* "maximum" */
     bool ok;
 
     if (in && !json_is_number(in))
         return schema_fault(c, at, keys[0], ERR_SYNTAX, "must be a number");
     if (ex && !json_is_number(ex) && !json_is_boolean(ex))
         return schema_fault(c, at, keys[1], ERR_SYNTAX, "must be a number");
-    ok = !in || bound_of(in, &b);
+    ok = !in || bound_of(in, upper, &b);
     if (!ok)
         return schema_fault(c, at, keys[0], ERR_REFUSED,
                             "has more digits than are supported");
     b.exclusive = json_is_true(ex);
     if (json_is_number(ex)) {
         open.exclusive = true;
-        if (!bound_of(ex, &open))
+        if (!bound_of(ex, upper, &open))
             return schema_fault(c, at, keys[1], ERR_REFUSED,
                                 "has more digits than are supported");
     }
-    tighten(&b, &open, json_number_value(in), json_number_value(ex),
-            keys[0][1] == 'a');
+    tighten(&b, &open, json_number_value(in), json_number_value(ex), upper);
     *out = b;
     return true;
 }

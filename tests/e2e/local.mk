@@ -15,6 +15,7 @@ EXTRA_DIST += \
     tests/e2e/engine-chat.test.mjs \
     tests/e2e/engine-life.test.mjs \
     tests/e2e/engine-text.test.mjs \
+    tests/e2e/engine-types.test.mjs \
     tests/e2e/fidelity.test.mjs \
     tests/e2e/gone.test.mjs \
     tests/e2e/hostile.test.mjs \

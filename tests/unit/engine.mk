@@ -11,3 +11,9 @@ tests_unit_t_answer_SOURCES = tests/unit/t_answer.c
 tests_unit_t_answer_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_answer_CFLAGS = $(unit_cflags)
 tests_unit_t_answer_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_jtree
+tests_unit_t_jtree_SOURCES = tests/unit/t_jtree.c
+tests_unit_t_jtree_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_jtree_CFLAGS = $(unit_cflags)
+tests_unit_t_jtree_LDADD = $(unit_libs)

@@ -69,7 +69,9 @@ static const struct refusal refusals[] = {
     {CHAT, "{\"ignore_eos\":1}", "ignore_eos"},
     {CHAT, "{\"stop\":7}", "stop"},
     {CHAT, "{\"stop\":\"\"}", "stop"},
-    {CHAT, "{\"stop\":[\"a\",3]}", "stop"},
+    {CHAT, "{\"stop\":[\"a\",3]}", "stop[1]"},
+    {CHAT, "{\"stop\":[\"\"]}", "stop[0]"},
+    {CHAT, "{\"stop\":{}}", "stop"},
     {CHAT, "{\"stop\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}", "stop"},
     {CHAT, "{\"stop_token_ids\":[1000]}", "stop_token_ids"},
     {CHAT, "{\"logit_bias\":[]}", "logit_bias"},
@@ -82,6 +84,18 @@ static const struct refusal refusals[] = {
     {CHAT, "{\"top_logprobs\":3}", "top_logprobs"},
     {CHAT, "{\"logprobs\":true,\"top_logprobs\":21}", "top_logprobs"},
     {TEXT, "{\"logprobs\":21}", "logprobs"},
+    {TEXT, "{\"logprobs\":true}", "logprobs"},
+    {TEXT, "{\"logprobs\":false}", "logprobs"},
+    {CHAT, "{\"user\":5}", "user"},
+    {CHAT, "{\"store\":\"yes\"}", "store"},
+    {CHAT, "{\"enable_thinking\":\"x\"}", "enable_thinking"},
+    {CHAT, "{\"reasoning_effort\":3}", "reasoning_effort"},
+    {CHAT, "{\"modalities\":\"audio\"}", "modalities"},
+    {CHAT, "{\"modalities\":[1]}", "modalities[0]"},
+    {CHAT, "{\"guided_json\":\"{}\"}", "guided_json"},
+    {CHAT, "{\"suffix\":false}", "suffix"},
+    {CHAT, "{\"stream_options\":{\"include_obfuscation\":1}}",
+     "stream_options.include_obfuscation"},
     {TEXT, "{\"n\":3,\"best_of\":2}", "best_of"},
     {TEXT, "{\"best_of\":21}", "best_of"},
     {TEXT, "{\"best_of\":2,\"stream\":true}", "best_of"},
@@ -106,7 +120,7 @@ static const struct refusal refusals[] = {
      "{\"name\":\"a\",\"schema\":[]}}}",
      "response_format.json_schema.schema"},
     {CHAT, "{\"tools\":{}}", "tools"},
-    {CHAT, "{\"tools\":[3]}", "tools"},
+    {CHAT, "{\"tools\":[3]}", "tools[0]"},
     {CHAT, "{\"tools\":[{\"type\":\"custom\"}]}", "tools[0].type"},
     {CHAT, "{\"tools\":[{\"type\":\"function\"}]}", "tools[0].function"},
     {CHAT, "{\"tools\":[{\"type\":\"function\",\"function\":{}}]}",
@@ -126,6 +140,8 @@ static const struct refusal refusals[] = {
     {CHAT, TOOL(",\"tool_choice\":\"must\""), "tool_choice"},
     {CHAT, TOOL(",\"tool_choice\":3"), "tool_choice"},
     {CHAT, TOOL(",\"tool_choice\":{\"type\":\"function\"}"),
+     "tool_choice.function"},
+    {CHAT, TOOL(",\"tool_choice\":{\"type\":\"function\",\"function\":{}}"),
      "tool_choice.function.name"},
     {CHAT,
      TOOL(",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":"
@@ -214,6 +230,53 @@ static void numbers_may_be_written_either_way(void **state)
     assert_int_equal(f.p.sampling.bias[0].id, 5);
     assert_true(f.p.sampling.bias[1].bias == 2.5f);
     drop(&f);
+}
+
+/* Decimals are what integers past 64 bits are read as. */
+static void a_number_too_big_is_out_of_range(void **state)
+{
+    static const char *const names[] = {"seed", "max_tokens", "top_k", "n"};
+    struct fixture f;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char body[80];
+
+        for (int sign = 0; sign < 2; sign++) {
+            snprintf(body, sizeof(body), "{\"%s\":%s1.8446744073709552e19}",
+                     names[i], sign ? "-" : "");
+            assert_int_equal(read_as(&f, CHAT, body), ERR_BAD_PARAM);
+            assert_string_equal(f.why.param, names[i]);
+            assert_non_null(strstr(f.why.text, "expected an integer from"));
+            drop(&f);
+        }
+    }
+}
+
+static void a_seed_may_be_what_the_api_allows(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t seed;
+    } rows[] = {
+        {"9223372036854775807", INT64_MAX},
+        {"-9223372036854775808", (uint64_t)INT64_MIN},
+        {"9.223372036854775807e18", UINT64_C(1) << 63},
+        {"-9.223372036854776e18", UINT64_C(1) << 63},
+        {"4e18", UINT64_C(4000000000000000000)},
+        {"12.0", 12},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fixture f;
+        char body[80];
+
+        snprintf(body, sizeof(body), "{\"seed\":%s}", rows[i].text);
+        assert_int_equal(read_as(&f, CHAT, body), ERR_OK);
+        assert_true(f.p.sampling.seed == rows[i].seed);
+        drop(&f);
+    }
 }
 
 static void stops_come_alone_or_as_a_list(void **state)
@@ -358,6 +421,8 @@ int main(void)
         cmocka_unit_test(defaults_are_those_of_the_api),
         cmocka_unit_test(a_request_without_a_seed_draws_its_own),
         cmocka_unit_test(numbers_may_be_written_either_way),
+        cmocka_unit_test(a_number_too_big_is_out_of_range),
+        cmocka_unit_test(a_seed_may_be_what_the_api_allows),
         cmocka_unit_test(stops_come_alone_or_as_a_list),
         cmocka_unit_test(logprobs_differ_by_endpoint),
         cmocka_unit_test(formats_find_their_schema),
