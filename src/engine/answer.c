@@ -8,85 +8,8 @@
 
 #include "base/digest.h"
 #include "engine/answer_put.h"
-#include "wire/jsplice.h"
 
 #define BUF_ANY (SIZE_MAX / 2)
-
-/* --- the writer --------------------------------------------------------- */
-
-void put_bytes(struct put *w, struct str s)
-{
-    if (w->err == ERR_OK)
-        w->err = buf_put_str(w->b, s);
-}
-
-void put_json(struct put *w, struct str s)
-{
-    if (w->err == ERR_OK)
-        w->err = json_put_str(w->b, s);
-}
-
-void put_int(struct put *w, int64_t v)
-{
-    if (w->err == ERR_OK)
-        w->err = buf_put_i64(w->b, v);
-}
-
-void put_float(struct put *w, float v)
-{
-    if (w->err == ERR_OK)
-        w->err = buf_printf(w->b, "%.9g", (double)v);
-}
-
-/* --- parts of a reply --------------------------------------------------- */
-
-void put_chunk_begin(struct put *w, const struct answer *a)
-{
-    PUT(w, "data: ");
-    put_bytes(w, buf_str(&a->head));
-    PUT(w, "\"choices\":[");
-}
-
-void put_chunk_end(struct put *w, const struct answer *a)
-{
-    if (a->p->include_usage)
-        PUT(w, "],\"usage\":null}\n\n");
-    else
-        PUT(w, "]}\n\n");
-}
-
-void put_usage(struct put *w, const struct answer *a)
-{
-    struct gen_counts sum = answer_counts(a);
-
-    PUT(w, "\"usage\":{\"prompt_tokens\":");
-    put_int(w, sum.prompt_tokens);
-    if (a->p->kind != ENDPOINT_EMBEDDINGS) {
-        PUT(w, ",\"completion_tokens\":");
-        put_int(w, sum.output_tokens);
-    }
-    PUT(w, ",\"total_tokens\":");
-    put_int(w, (int64_t)sum.prompt_tokens + sum.output_tokens);
-    if (a->p->kind != ENDPOINT_EMBEDDINGS) {
-        PUT(w, ",\"prompt_tokens_details\":{\"cached_tokens\":");
-        put_int(w, sum.cached_tokens);
-        PUT(w, ",\"audio_tokens\":0},\"completion_tokens_details\":{"
-               "\"reasoning_tokens\":0,\"audio_tokens\":0,"
-               "\"accepted_prediction_tokens\":0,"
-               "\"rejected_prediction_tokens\":0}");
-    }
-    PUT(w, "}");
-}
-
-void put_finish(struct put *w, const struct answer_choice *c)
-{
-    if (c->n_calls > 0 && c->finish == GEN_FINISH_STOP)
-        PUT(w, "\"tool_calls\"");
-    else if (c->finish == GEN_FINISH_LENGTH)
-        PUT(w, "\"length\"");
-    else
-        PUT(w, "\"stop\"");
-}
 
 /* --- life --------------------------------------------------------------- */
 
@@ -218,6 +141,30 @@ struct gen_counts answer_counts(const struct answer *a)
             c->decode_us > sum.decode_us ? c->decode_us : sum.decode_us;
     }
     return sum;
+}
+
+/* The member `usage`, without a comma before it. */
+static void put_usage(struct put *w, const struct answer *a)
+{
+    struct gen_counts sum = answer_counts(a);
+
+    PUT(w, "\"usage\":{\"prompt_tokens\":");
+    put_int(w, sum.prompt_tokens);
+    if (a->p->kind != ENDPOINT_EMBEDDINGS) {
+        PUT(w, ",\"completion_tokens\":");
+        put_int(w, sum.output_tokens);
+    }
+    PUT(w, ",\"total_tokens\":");
+    put_int(w, (int64_t)sum.prompt_tokens + sum.output_tokens);
+    if (a->p->kind != ENDPOINT_EMBEDDINGS) {
+        PUT(w, ",\"prompt_tokens_details\":{\"cached_tokens\":");
+        put_int(w, sum.cached_tokens);
+        PUT(w, ",\"audio_tokens\":0},\"completion_tokens_details\":{"
+               "\"reasoning_tokens\":0,\"audio_tokens\":0,"
+               "\"accepted_prediction_tokens\":0,"
+               "\"rejected_prediction_tokens\":0}");
+    }
+    PUT(w, "}");
 }
 
 /* --- completions -------------------------------------------------------- */

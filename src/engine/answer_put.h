@@ -62,9 +62,6 @@ void put_float(struct put *w, float v);
 void put_chunk_begin(struct put *w, const struct answer *a);
 void put_chunk_end(struct put *w, const struct answer *a);
 
-/* The member `usage`, without a comma before it. */
-void put_usage(struct put *w, const struct answer *a);
-
 /* The finish_reason of <c>, quoted. */
 void put_finish(struct put *w, const struct answer_choice *c);
 
