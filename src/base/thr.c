@@ -2,10 +2,14 @@
  * own in thread-local memory. */
 #include "base/thr.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/panic.h"
 
@@ -93,4 +97,34 @@ unsigned thr_index(void)
 const char *thr_name(void)
 {
     return self ? self->name : "main";
+}
+
+/* What sched_setattr() of Linux takes, in its first version. */
+struct sched_wish {
+    uint32_t size;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns; /* of an ordinary thread: its slice */
+    uint64_t deadline_ns;
+    uint64_t period_ns;
+};
+
+void thr_set_slice(uint32_t slice_us)
+{
+#ifdef SYS_sched_setattr
+    struct sched_wish wish = {
+        .size = sizeof(wish),
+        .policy = SCHED_OTHER,
+        .runtime_ns = (uint64_t)slice_us * 1000,
+    };
+
+    errno = 0;
+    wish.nice = getpriority(PRIO_PROCESS, 0); /* on Linux, the thread's */
+    if (errno == 0 && sched_getscheduler(0) == SCHED_OTHER)
+        (void)syscall(SYS_sched_setattr, 0, &wish, 0);
+#else
+    (void)slice_us;
+#endif
 }

@@ -6,6 +6,7 @@
 #include "base/err.h"
 
 #include <pthread.h>
+#include <stdint.h>
 
 /* Most threads alive at once, the main thread included; thr_index() stays
  * below it. */
@@ -50,5 +51,12 @@ unsigned thr_index(void);
 /* Name of the calling thread; "main" for those that thr_start() did not make.
  * Borrowed for the thread's life. */
 const char *thr_name(void);
+
+/* Ask the system that the calling thread, which works for moments only, gets
+ * the processor as soon as it has something to do: it then may run for
+ * <slice_us> (100 to 100000) before others of its priority. Its priority and
+ * its share stay as they are. A hint: does nothing where the system knows no
+ * such thing (Linux before 6.12). */
+void thr_set_slice(uint32_t slice_us);
 
 #endif

@@ -5,6 +5,9 @@
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "account/ledger.h"
 #include "base/chunkq.h"
@@ -20,7 +23,9 @@
 #include "upstream/upstream.h"
 
 #define TICK_MS     100
+#define TICK_US     (UINT64_C(1000) * TICK_MS)
 #define CHUNKS_KEPT 1024 /* free chunks a worker keeps: 4 MiB */
+#define SLICE_US    100  /* a loop works for moments, and should not wait */
 
 struct worker_msg {
     struct mbox_msg link;
@@ -107,23 +112,52 @@ static void on_inbox(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the tick ---------------------------------------------------------- */
 
+static uint64_t time_us(const struct timespec *t)
+{
+    return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_nsec / 1000;
+}
+
+/* A timer of the system: the moments of libevent's own are as coarse as the
+ * delays that are measured here. */
+static bool tick_open(struct daemon_worker *dw)
+{
+    struct itimerspec every = {.it_interval.tv_nsec = TICK_MS * 1000000};
+
+    dw->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (dw->tick_fd == -1)
+        return false;
+    clock_gettime(CLOCK_MONOTONIC, &every.it_value);
+    every.it_value.tv_sec++;
+    dw->tick_due_us = time_us(&every.it_value);
+    return timerfd_settime(dw->tick_fd, TFD_TIMER_ABSTIME, &every, NULL) == 0;
+}
+
+static void note_delay(struct daemon_worker *dw)
+{
+    struct timespec now;
+    uint64_t delay_us;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    delay_us = time_us(&now);
+    delay_us = delay_us > dw->tick_due_us ? delay_us - dw->tick_due_us : 0;
+
+    hist_observe(&dw->w.stats->loop_delay, delay_us);
+    if (delay_us > stat_read(&dw->w.stats->loop_lag_us))
+        atomic_store(&dw->w.stats->loop_lag_us, delay_us);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct daemon_worker *dw = arg;
-    uint64_t now_us;
+    uint64_t n;
 
-    (void)fd;
     (void)what;
+    if (read(fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
+        return;
+    note_delay(dw);
+    dw->tick_due_us += n * TICK_US;
     clock_update();
-    now_us = clock_mono_us();
-    if (now_us > dw->tick_due_us) {
-        uint64_t lag_us = now_us - dw->tick_due_us;
-
-        if (lag_us > stat_read(&dw->w.stats->loop_lag_us))
-            atomic_store(&dw->w.stats->loop_lag_us, lag_us);
-    }
-    dw->tick_due_us = now_us + TICK_MS * 1000;
-    atomic_store(&dw->beat_ms, now_us / 1000);
+    atomic_store(&dw->beat_ms, clock_mono_ms());
     atomic_store(&dw->busy, front_clients(dw->front) + dw->w.exchanges);
 }
 
@@ -146,18 +180,19 @@ static struct event_base *base_new(void)
 static bool worker_events(struct daemon_worker *dw)
 {
     struct worker *w = &dw->w;
-    struct timeval tv = {0, TICK_MS * 1000};
 
     w->inbox_ev = event_new(w->base, mbox_fd(&w->inbox), EV_READ | EV_PERSIST,
                             on_inbox, dw);
-    dw->tick = event_new(w->base, -1, EV_PERSIST, on_tick, dw);
+    if (!tick_open(dw))
+        return false;
+    dw->tick =
+        event_new(w->base, dw->tick_fd, EV_READ | EV_PERSIST, on_tick, dw);
     if (!w->inbox_ev || !dw->tick)
         return false;
     clock_update();
-    dw->tick_due_us = clock_mono_us() + TICK_MS * 1000;
     atomic_store(&dw->beat_ms, clock_mono_ms());
     event_add(w->inbox_ev, NULL);
-    event_add(dw->tick, &tv);
+    event_add(dw->tick, NULL);
     return true;
 }
 
@@ -199,6 +234,8 @@ static void worker_unparts(struct daemon_worker *dw)
     ledger_worker_close(w->ledger);
     if (dw->tick)
         event_free(dw->tick);
+    if (dw->tick_fd >= 0)
+        close(dw->tick_fd);
     if (w->inbox_ev)
         event_free(w->inbox_ev);
     if (w->chunks)
@@ -213,6 +250,7 @@ static void worker_main(void *arg)
 {
     struct daemon_worker *dw = arg;
 
+    thr_set_slice(SLICE_US);
     if (!worker_parts(dw)) {
         log_err(LOG_MAIN, "worker cannot start: index=%u", dw->w.index);
         dw->d->exit_code = 1;
@@ -239,6 +277,7 @@ enum err worker_start(struct daemon *d, unsigned index,
     dw->w.stages = stage_table;
     dw->w.svc = &d->svc;
     dw->w.inbox.fd = -1;
+    dw->tick_fd = -1;
     for (unsigned s = 0; s < STAGE_COUNT; s++)
         TAILQ_INIT(&dw->w.by_stage[s]);
     dw->w.stats = calloc(1, sizeof(*dw->w.stats));

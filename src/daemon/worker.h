@@ -26,7 +26,8 @@ struct daemon_worker {
     struct front *front; /* owned by the thread */
     struct thr thr;
     struct event *tick;       /* owned by the thread */
-    uint64_t tick_due_us;     /* when the tick should have run */
+    int tick_fd;              /* a timer; owned by the thread */
+    uint64_t tick_due_us;     /* when the next tick should run */
     _Atomic uint64_t beat_ms; /* last tick, monotonic; the watchdog reads */
     _Atomic unsigned busy;    /* connections and exchanges open; main reads */
 };

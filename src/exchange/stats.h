@@ -110,6 +110,7 @@ struct stats {
     _Atomic int64_t buffered_bytes; /* request bodies held */
     _Atomic uint64_t loop_lag_us;   /* worst lag; a reader sets it to 0 */
     struct hist inter_token;     /* between events of a stream with content */
+    struct hist loop_delay;      /* from a tick's moment until it ran */
     struct series_table *series; /* owned; per model, target, status */
 };
 

@@ -298,10 +298,31 @@ static enum err put_gauges(struct stats *const *stats, unsigned n,
     return e;
 }
 
-static enum err put_plain(struct stats *const *stats, unsigned n,
+static enum err put_loops(struct stats *const *stats, unsigned n,
                           struct buf *out)
 {
     struct hist inter = {.count = 0};
+    struct hist delay = {.count = 0};
+    enum err e;
+
+    for (unsigned i = 0; i < n; i++) {
+        hist_merge(&inter, &stats[i]->inter_token);
+        hist_merge(&delay, &stats[i]->loop_delay);
+    }
+    e = put_meta(out, "inter_token_seconds", "histogram",
+                 "Time between events of a stream");
+    if (e == ERR_OK)
+        e = put_hist(out, "inter_token_seconds", STR(""), &inter);
+    if (e == ERR_OK)
+        e = put_meta(out, "loop_delay_seconds", "histogram",
+                     "How late the event loops were, ten times a second");
+    return e == ERR_OK ? put_hist(out, "loop_delay_seconds", STR(""), &delay)
+                       : e;
+}
+
+static enum err put_plain(struct stats *const *stats, unsigned n,
+                          struct buf *out)
+{
     enum err e = ERR_OK;
 
     for (unsigned c = 0; c < STAT_COUNT && e == ERR_OK; c++) {
@@ -312,13 +333,7 @@ static enum err put_plain(struct stats *const *stats, unsigned n,
         e = metrics_put_one(out, counters[c].name, "counter", counters[c].help,
                             sum);
     }
-    for (unsigned i = 0; i < n; i++)
-        hist_merge(&inter, &stats[i]->inter_token);
-    if (e == ERR_OK)
-        e = put_meta(out, "inter_token_seconds", "histogram",
-                     "Time between events of a stream");
-    return e == ERR_OK ? put_hist(out, "inter_token_seconds", STR(""), &inter)
-                       : e;
+    return e == ERR_OK ? put_loops(stats, n, out) : e;
 }
 
 enum err metrics_put(struct stats *const *stats, unsigned n, struct buf *out)

@@ -390,9 +390,10 @@ static void report(struct load *l)
 
     qsort(l->samples, l->n_samples, sizeof(double), by_value);
     printf("{\"requests\": %ld, \"errors\": %ld, \"rate\": %.1f, "
-           "\"samples\": %zu, \"p50_us\": %.2f, \"p99_us\": %.2f}\n",
+           "\"samples\": %zu, \"p50_us\": %.2f, \"p99_us\": %.2f, "
+           "\"max_us\": %.2f}\n",
            l->completed, l->errors, (double)l->counted / s, l->n_samples,
-           quantile(l, 0.5), quantile(l, 0.99));
+           quantile(l, 0.5), quantile(l, 0.99), quantile(l, 1));
 }
 
 /** Reads the words of the command into what the run is to be. */

@@ -70,3 +70,13 @@ bench-engine: tests/bench/b_engine$(EXEEXT) tests/bench/mkgguf$(EXEEXT)
 	$(top_srcdir)/tests/bench/engine.sh . \
 	    $(top_srcdir)/doc/perf/engine-`date -u +%Y-%m-%d`.md
 bench: bench-engine
+
+# How quick the event loops stay while the engine computes.
+EXTRA_DIST += tests/bench/engine_load.py
+PHONY_TARGETS += bench-engine-load
+bench-engine-load: tollgate$(EXEEXT) tollctl$(EXEEXT) \
+    tests/bench/b_provider$(EXEEXT) tests/bench/b_load$(EXEEXT) \
+    tests/bench/mkgguf$(EXEEXT)
+	$(PYTHON) $(top_srcdir)/tests/bench/engine_load.py . \
+	    $(top_srcdir)/doc/perf/engine-load-`date -u +%Y-%m-%d`.md
+bench: bench-engine-load

@@ -66,3 +66,9 @@ tests_unit_t_utf8_SOURCES = tests/unit/t_utf8.c
 tests_unit_t_utf8_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_utf8_CFLAGS = $(unit_cflags)
 tests_unit_t_utf8_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_thr
+tests_unit_t_thr_SOURCES = tests/unit/t_thr.c
+tests_unit_t_thr_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_thr_CFLAGS = $(unit_cflags)
+tests_unit_t_thr_LDADD = $(unit_libs)
