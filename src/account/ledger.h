@@ -114,7 +114,7 @@ struct usage_query {
 
 /* Sums of one group. */
 struct usage_sum {
-    char name[ROW_NAME_MAX + ROW_MODEL_MAX + 2]; /* of the group, NUL ended */
+    char name[ROW_TARGET_MAX + ROW_MODEL_MAX + 2]; /* of the group, NUL ended */
     uint64_t requests;
     uint64_t errors; /* of those, status >= 400 or incomplete */
     uint64_t tok[ROW_TOK_COUNT];

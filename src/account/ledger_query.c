@@ -71,7 +71,7 @@ static struct str group_of(const struct ask *a, const struct tally_key *k,
 static enum err ask_add(struct ask *a, const struct tally_key *k,
                         const struct tally *sum)
 {
-    char room[ROW_NAME_MAX + ROW_MODEL_MAX + 2];
+    char room[ROW_TARGET_MAX + ROW_MODEL_MAX + 2];
 
     if (a->q->key_id.len > 0 && !str_eq(a->q->key_id, k->key_id))
         return ERR_OK;

@@ -41,7 +41,7 @@ size_t row_encode(const struct usage_row *row, void *out)
     rec_put_text(&o, row->team, ROW_NAME_MAX);
     rec_put_text(&o, row->endpoint, ROW_NAME_MAX);
     rec_put_text(&o, row->model, ROW_MODEL_MAX);
-    rec_put_text(&o, row->target, ROW_NAME_MAX);
+    rec_put_text(&o, row->target, ROW_TARGET_MAX);
     rec_put_text(&o, row->target_model, ROW_MODEL_MAX);
     rec_put_text(&o, row->reason, ROW_REASON_MAX);
     rec_put_text(&o, row->finish, ROW_FINISH_MAX);
@@ -91,7 +91,7 @@ enum err row_decode(struct str bytes, struct usage_row *row_out)
     r.audio_ms = rec_get_int(&in, 8);
     if (in.bad || r.key_id.len > ROW_NAME_MAX || r.team.len > ROW_NAME_MAX ||
         r.endpoint.len > ROW_NAME_MAX || r.model.len > ROW_MODEL_MAX ||
-        r.target.len > ROW_NAME_MAX || r.target_model.len > ROW_MODEL_MAX ||
+        r.target.len > ROW_TARGET_MAX || r.target_model.len > ROW_MODEL_MAX ||
         r.reason.len > ROW_REASON_MAX || r.finish.len > ROW_FINISH_MAX)
         return ERR_CORRUPT;
     *row_out = r;

@@ -10,7 +10,8 @@
 #define ROW_ID_LEN 26
 
 /* Longest texts a row keeps, in bytes; longer ones are cut on encoding. */
-#define ROW_NAME_MAX   64  /* key id, team, endpoint, target */
+#define ROW_NAME_MAX   64  /* key id, team, endpoint */
+#define ROW_TARGET_MAX 96  /* target: an engine model may have a long name */
 #define ROW_MODEL_MAX  128 /* model asked, model of the target */
 #define ROW_REASON_MAX 128 /* why it ended the way it did */
 #define ROW_FINISH_MAX 32  /* finish reason */

@@ -61,7 +61,7 @@ size_t tally_key_encode(const struct tally_key *k, void *out)
     at += put_name(p + at, k->key_id, ROW_NAME_MAX);
     at += put_name(p + at, k->team, ROW_NAME_MAX);
     at += put_name(p + at, k->model, KEY_MODEL_MAX);
-    at += put_name(p + at, k->target, ROW_NAME_MAX);
+    at += put_name(p + at, k->target, ROW_TARGET_MAX);
     at += put_name(p + at, k->target_model, KEY_MODEL_MAX);
     return at;
 }
@@ -87,7 +87,7 @@ enum err tally_key_decode(struct str bytes, struct tally_key *key_out)
     k.target_model = get_name(&in);
     if (in.bad || in.left != 0 || k.key_id.len > ROW_NAME_MAX ||
         k.team.len > ROW_NAME_MAX || k.model.len > KEY_MODEL_MAX ||
-        k.target.len > ROW_NAME_MAX || k.target_model.len > KEY_MODEL_MAX)
+        k.target.len > ROW_TARGET_MAX || k.target_model.len > KEY_MODEL_MAX)
         return ERR_CORRUPT;
     *key_out = k;
     return ERR_OK;

@@ -31,7 +31,7 @@ struct tally {
 };
 
 /* Bytes of the longest encoded key: day, and per text a length and bytes. */
-#define TALLY_KEY_MAX (4 + 5 + 3 * ROW_NAME_MAX + 2 * 96)
+#define TALLY_KEY_MAX (4 + 5 + 2 * ROW_NAME_MAX + ROW_TARGET_MAX + 2 * 96)
 
 /* Bytes of an encoded sum, at most. */
 #define TALLY_BYTES_MAX 160

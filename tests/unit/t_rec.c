@@ -179,6 +179,7 @@ static void longest_row_fits(void **state)
     assert_true(len <= sizeof(bytes));
     assert_int_equal(row_decode(str_of(bytes, len), &back), ERR_OK);
     assert_int_equal(back.model.len, ROW_MODEL_MAX);
+    assert_int_equal(back.target.len, ROW_TARGET_MAX);
     assert_int_equal(back.reason.len, ROW_REASON_MAX);
 }
 
