@@ -203,6 +203,12 @@ struct conf_upstream {
     struct conf_up_tls tls;
 };
 
+/* Bytes of an engine model's name: a Hugging Face id has at most so many. */
+#define CONF_MODEL_NAME_MAX 96
+
+/* Fewest tokens of a context: a short question and a word in answer. */
+#define CONF_CONTEXT_MIN 16
+
 /* One model of the built-in engine. */
 struct conf_engine_model {
     struct str name;             /* unique among engine models */

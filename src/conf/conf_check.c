@@ -164,6 +164,19 @@ static void check_listen(const struct check *k, size_t i)
     }
 }
 
+/* Neither upstreams nor engine models: where one of them is written, that is
+ * the place. */
+static void warn_of_nothing(const struct check *k)
+{
+    const struct ynode *models =
+        ynode_get(ynode_get(k->root, "engine"), "models");
+
+    say_warning(k->say, models ? models : ynode_get(k->root, "upstreams"),
+                "neither an upstream nor an engine model is configured, so no "
+                "model can be served; add one under upstreams or "
+                "engine.models");
+}
+
 static void check_basics(const struct check *k)
 {
     struct conf *c = k->c;
@@ -185,9 +198,7 @@ static void check_basics(const struct check *k)
         check_listen(k, i);
     if (c->n_upstreams == 0 && c->engine.n_models == 0 &&
         k->say->report->n_errors == 0)
-        say_warning(k->say, ynode_get(k->root, "upstreams"),
-                    "no upstream is configured, so no model can be served; "
-                    "add one under upstreams");
+        warn_of_nothing(k);
 }
 
 /* --- upstreams ---------------------------------------------------------- */
@@ -268,31 +279,58 @@ static void judge_model(const struct check *k, size_t i, const struct ynode *n)
                   conf_quote(m->name).c, why);
 }
 
-static void check_engine(const struct check *k)
+/* A target is told as TARGET/MODEL in lists and sums: what begins like an
+ * upstream and a slash would be taken for a model of that one. */
+static void check_model_name(const struct check *k, struct str name,
+                             const struct ynode *at)
+{
+    struct str first = str_of(name.p, str_find_char(name, '/'));
+
+    if (conf_upstream_find(k->c, name) >= 0)
+        say_error(k->say, at,
+                  "engine.models[].name: \"%s\" is also an upstream; "
+                  "write another name",
+                  conf_quote(name).c);
+    else if (first.len < name.len && conf_upstream_find(k->c, first) >= 0)
+        say_error(k->say, at,
+                  "engine.models[].name: \"%s\" reads like a model of the "
+                  "upstream \"%s\", since targets are told as "
+                  "TARGET/MODEL; write another name for one of them",
+                  conf_quote(name).c, conf_quote(first).c);
+}
+
+static void check_model(const struct check *k, size_t i, const struct ynode *n)
 {
     const struct conf_engine *e = &k->c->engine;
+    struct str name = e->models[i].name;
+    uint64_t context = e->models[i].context;
+
+    check_model_name(k, name, place(n, "name"));
+    for (size_t j = 0; j < i && name.len > 0; j++)
+        if (str_eq(e->models[j].name, name)) {
+            say_error(k->say, place(n, "name"),
+                      "engine.models[].name: \"%s\" is taken by an "
+                      "earlier one; write another name",
+                      conf_quote(name).c);
+            break;
+        }
+    if (context > 0 && context < CONF_CONTEXT_MIN)
+        say_error(k->say, place(n, "context"),
+                  "engine.models[].context: %llu is too little for a question "
+                  "and its answer; write %d or more, or 0 for what the model "
+                  "says",
+                  (unsigned long long)context, CONF_CONTEXT_MIN);
+    else
+        judge_model(k, i, n);
+}
+
+static void check_engine(const struct check *k)
+{
     const struct ynode *list =
         ynode_get(ynode_get(k->root, "engine"), "models");
 
-    for (size_t i = 0; i < e->n_models; i++) {
-        const struct ynode *at = place(ynode_at(list, i), "name");
-        struct str name = e->models[i].name;
-
-        if (conf_upstream_find(k->c, name) >= 0)
-            say_error(k->say, at,
-                      "engine.models[].name: \"%s\" is also an upstream; "
-                      "write another name",
-                      conf_quote(name).c);
-        for (size_t j = 0; j < i && name.len > 0; j++)
-            if (str_eq(e->models[j].name, name)) {
-                say_error(k->say, at,
-                          "engine.models[].name: \"%s\" is taken by an "
-                          "earlier one; write another name",
-                          conf_quote(name).c);
-                break;
-            }
-        judge_model(k, i, ynode_at(list, i));
-    }
+    for (size_t i = 0; i < k->c->engine.n_models; i++)
+        check_model(k, i, ynode_at(list, i));
 }
 
 /* --- references --------------------------------------------------------- */

@@ -22,6 +22,7 @@ enum opt_type {
     OPT_MODE,     /* uint32_t, octal */
     OPT_ENUM,     /* an enum of int size; <names> */
     OPT_NAME,     /* struct str: letters, digits, . _ - */
+    OPT_MODEL,    /* struct str: a model's name: those and / : @ + */
     OPT_TEXT,     /* struct str: any text a file may hold */
     OPT_GLOB,     /* struct str: model name or glob */
     OPT_HOST,     /* struct str: host name */

@@ -9,6 +9,7 @@
 #define GLOB_STARS_MAX 8
 #define TEXT_LEN_MAX   1024
 #define PATH_LEN_MAX   4000
+#define MODEL_HOW      "1 to 96 letters, digits and any of . _ - / : @ +"
 
 /* Tell that <n> is no value of the row, and how one is written. */
 static void bad(struct bind *b, const struct opt *o, const struct ynode *n,
@@ -159,6 +160,35 @@ static bool is_name(struct str s)
     return s.len > 0 && s.len <= 64;
 }
 
+/* Whether a URL's path can hold <s>: no segment is empty or made of dots. */
+static bool segments_are_plain(struct str s)
+{
+    while (s.len > 0) {
+        size_t end = str_find_char(s, '/');
+        struct str part = str_of(s.p, end);
+
+        if (end == 0 || end + 1 == s.len || str_eq(part, STR(".")) ||
+            str_eq(part, STR("..")))
+            return false;
+        s = str_skip(s, end < s.len ? end + 1 : end);
+    }
+    return true;
+}
+
+/* What is wrong with <s> as the name of an engine's model, or NULL. */
+static const char *model_fault(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_name(str_of(s.p + i, 1)) && !strchr("/:@+", s.p[i]))
+            return MODEL_HOW;
+    if (s.len == 0 || s.len > CONF_MODEL_NAME_MAX)
+        return MODEL_HOW;
+    if (!segments_are_plain(s))
+        return "one whose parts between slashes are neither empty nor dots: "
+               "/v1/models/{id} could not name it";
+    return NULL;
+}
+
 static bool is_device(struct str s)
 {
     uint64_t n;
@@ -204,6 +234,8 @@ static const char *text_fault(enum opt_type t, struct str s)
     switch (t) {
     case OPT_NAME:
         return is_name(s) ? NULL : "1 to 64 letters, digits, '.', '_' or '-'";
+    case OPT_MODEL:
+        return model_fault(s);
     case OPT_TEXT:
         return s.len > 0 && s.len <= TEXT_LEN_MAX ? NULL
                                                   : "1 to 1024 bytes of text";
@@ -430,6 +462,7 @@ static const struct {
     [OPT_MODE] = {bind_mode, true},
     [OPT_ENUM] = {bind_enum, true},
     [OPT_NAME] = {bind_text, true},
+    [OPT_MODEL] = {bind_text, true},
     [OPT_TEXT] = {bind_text, true},
     [OPT_GLOB] = {bind_text, true},
     [OPT_HOST] = {bind_text, true},

@@ -205,6 +205,24 @@ static const struct mistake mistakes[] = {
                          "upstream; write another name"},
     {EM "}, {name: a, path: /n}]}", "1:47: engine.models[].name: \"a\" is "
                                     "taken by an earlier one"},
+    {"engine: {models: [{name: 'a b', path: /m}]}",
+     "1:26: engine.models[].name: \"a b\" will not do; write 1 to 96 letters, "
+     "digits and any of . _ - / : @ +"},
+    {"engine: {models: [{name: " C50 C50 ", path: /m}]}",
+     "1:26: engine.models[].name: \"" C50},
+    {"engine: {models: [{name: a//b, path: /m}]}",
+     "1:26: engine.models[].name: \"a//b\" will not do; write one whose parts"},
+    {"engine: {models: [{name: a/../b, path: /m}]}",
+     "1:26: engine.models[].name: \"a/../b\" will not do; write one whose"},
+    {"engine: {models: [{name: /a, path: /m}]}",
+     "1:26: engine.models[].name: \"/a\" will not do; write one whose parts"},
+    {"engine: {models: [{name: a/, path: /m}]}",
+     "1:26: engine.models[].name: \"a/\" will not do; write one whose parts"},
+    {UP "}]\nengine: {models: [{name: a/b, path: /m}]}",
+     "2:26: engine.models[].name: \"a/b\" reads like a model of the upstream "
+     "\"a\""},
+    {EM ", context: 1}]}", "1:48: engine.models[].context: 1 is too little"},
+    {EM ", context: 15}]}", "1:48: engine.models[].context: 15 is too little"},
     {EM ", device: gpu}]}", "1:47: engine.models[].device: \"gpu\" will not"},
     {"listen: [{address: 127.0.0.1:80}, {address: 127.0.0.1:80}]",
      "1:45: listen[].address: \"127.0.0.1:80\" is already listened on"},
@@ -292,9 +310,19 @@ static void each_mistake_is_told_in_its_place(void **state)
 static const struct mistake warnings[] = {
     {UP "}]", NULL},
     {UP ", retries: ~, headers: {X-A: b}, proxy: 'socks5://h:1080'}]", NULL},
-    {"", "1:1: warning: no upstream is configured"},
-    {"# nothing\n", "1:1: warning: no upstream is configured"},
-    {"upstreams: []", "1:12: warning: no upstream is configured"},
+    {"", "1:1: warning: neither an upstream nor an engine"},
+    {"# nothing\n", "1:1: warning: neither an upstream nor an engine"},
+    {"engine: {models: []}",
+     "1:18: warning: neither an upstream nor an engine model is configured, so "
+     "no model can be served; add one under upstreams or engine.models"},
+    {EM ", context: 16}]}", NULL},
+    {"engine: {models: [{name: HuggingFaceTB/SmolLM2-135M-Instruct, path: /m}]"
+     "}\nroutes: [{model: m, targets: [{engine: "
+     "HuggingFaceTB/SmolLM2-135M-Instruct}]}]",
+     NULL},
+    {"engine: {models: [{name: llama3:8b, path: /m}]}", NULL},
+    {UP "}]\nengine: {models: [{name: b/a, path: /m}]}", NULL},
+    {"upstreams: []", "1:12: warning: neither an upstream nor an engine"},
     {U("api_key: sk-x"), "1:58: warning: upstreams[].api_key: a secret stands "
                          "in this file; write env:NAME or file:/path"},
     {U("headers: {X-Api-Key: b}"), "1:70: warning: upstreams[].headers: a "
