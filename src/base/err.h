@@ -65,6 +65,7 @@ enum err {
     ERR_UP_TIMEOUT,        /* 504 upstream_timeout */
     ERR_OVERLOADED,        /* 503 overloaded */
     ERR_DRAINING,          /* 503 overloaded, shutting down */
+    ERR_MODEL_DOWN,        /* 503 model_unavailable: ours cannot be served */
     ERR_LEDGER,            /* 503 ledger_unavailable */
     ERR_COUNT
 };

@@ -24,7 +24,8 @@
 struct conf_own {
     struct conf c; /* first: a struct conf * is a struct conf_own * */
     atomic_uint refs;
-    struct arena *mem; /* owned; holds this, too */
+    struct arena *mem;      /* owned; holds this, too */
+    struct conf *engine_of; /* counted: where c.engine lies, or NULL */
 };
 
 static struct conf_own *own_new(void)
@@ -75,7 +76,36 @@ void conf_unref(struct conf *c)
         wipe(&u->proxy);
     }
     wipe(&c->redis);
+    conf_unref(o->engine_of);
     arena_free(o->mem);
+}
+
+/* The index of the engine model called <name>, -1 if there is none. */
+static int engine_index(const struct conf *c, struct str name)
+{
+    for (size_t i = 0; i < c->engine.n_models; i++)
+        if (str_eq(c->engine.models[i].name, name))
+            return (int)i;
+    return -1;
+}
+
+void conf_keep_engine(struct conf *fresh, struct conf *running)
+{
+    struct conf_own *o = (struct conf_own *)fresh;
+    struct conf_own *from = (struct conf_own *)running;
+
+    BUG_ON(o->engine_of || fresh == running);
+    o->engine_of = conf_ref(from->engine_of ? from->engine_of : running);
+    fresh->engine = running->engine;
+    for (size_t i = 0; i < fresh->n_routes; i++) {
+        const struct conf_route *r = &fresh->routes[i];
+        struct conf_route_target *t;
+
+        memcpy(&t, &r->targets, sizeof(t));
+        for (size_t j = 0; j < r->n_targets; j++, t++)
+            if (t->upstream < 0)
+                t->engine = engine_index(fresh, t->engine_name);
+    }
 }
 
 /* Fill <o> from <text>; ERR_SYNTAX when a mistake was found. */
@@ -222,7 +252,8 @@ static enum err add_demo(struct conf_own *o, const struct say *say)
         return ERR_NOMEM;
     o->c.engine.models = m;
     o->c.engine.n_models = 1;
-    if (!say->report->judge_model || say->report->judge_model(m, why))
+    if (!say->report->judge_model ||
+        say->report->judge_model(say->report->judge_arg, m, why))
         return ERR_OK;
     say_error(say, NULL, "the demo model cannot be served: %s", why);
     return ERR_SYNTAX;

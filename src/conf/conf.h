@@ -233,7 +233,8 @@ struct conf_engine {
 /* Where a route may send a request: exactly one of upstream and engine. */
 struct conf_route_target {
     int upstream;     /* index into conf.upstreams, -1 = an engine model */
-    int engine;       /* index into conf.engine.models, -1 = an upstream */
+    int engine;       /* index into conf.engine.models, -1 = an upstream, or,
+                       * where that is -1 too, a model that a restart loads */
     struct str model; /* name sent there; empty = the name the client sent */
     uint64_t weight;  /* share, 0..1000; 1. 0 = none */
     struct str upstream_name; /* as written, empty for an engine target */
@@ -344,8 +345,9 @@ struct conf_report {
                          struct conf_cert_fault faults[CONF_CERT_FAULTS]);
     /* Set by the caller, or NULL: looks into a model that is read without
      * CONF_OFFLINE; false with a sentence in <why> refuses it. */
-    bool (*judge_model)(const struct conf_engine_model *m,
+    bool (*judge_model)(void *arg, const struct conf_engine_model *m,
                         char why[CONF_MODEL_WHY]);
+    void *judge_arg;            /* borrowed: for judge_model */
     struct conf_problem *items; /* in <mem> */
     size_t n_items;
     size_t n_errors;   /* counted even past the cap on kept items */
@@ -373,8 +375,8 @@ enum conf_load_flags {
 const char *conf_find(const char *arg);
 
 /* Read <path> into a new snapshot with one reference. <r> (zeroed by the
- * caller but for judge_cert) gets every mistake and warning, also on success;
- * free it with conf_report_fini(). control_socket, when not set, is
+ * caller but for its functions) gets every mistake and warning, also on
+ * success; free it with conf_report_fini(). control_socket, when not set, is
  * STATE_DIR/control.sock if the file sets state_dir, else
  * /run/tollgate/control.sock. ERR_IO: unreadable; ERR_SYNTAX: at least one
  * mistake is in <r>; ERR_NOMEM. */
@@ -396,6 +398,11 @@ enum err conf_default(struct conf_report *r, struct conf **out) MUST_CHECK;
 /* conf_find() and then the loader that fits. */
 enum err conf_load(const char *arg, unsigned flags, struct conf_report *r,
                    struct conf **out) MUST_CHECK;
+
+/* Give <fresh>, which nobody else has yet, the engine of <running>, whose
+ * models stay until a restart; a route's target on a model that does not run
+ * has neither an upstream nor an engine then. */
+void conf_keep_engine(struct conf *fresh, struct conf *running);
 
 /* One more reference; returns <c>. Any thread. */
 struct conf *conf_ref(struct conf *c);

@@ -274,7 +274,7 @@ static void judge_model(const struct check *k, size_t i, const struct ynode *n)
     if (!k->say->report->judge_model || (k->b->flags & CONF_OFFLINE) ||
         m->path.len == 0)
         return;
-    if (!k->say->report->judge_model(m, why))
+    if (!k->say->report->judge_model(k->say->report->judge_arg, m, why))
         say_error(k->say, place(n, "path"), "engine.models[] %s: %s",
                   conf_quote(m->name).c, why);
 }

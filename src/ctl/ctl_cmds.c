@@ -1,6 +1,7 @@
 /* ctl_cmds.c - The table of commands and how answers look to a person. */
 #include "ctl/ctl_cmds.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -196,6 +197,37 @@ static void show_models(const json_t *data)
               "names that are listed nowhere)");
 }
 
+void ctl_engine_table(const json_t *models)
+{
+    static const struct ctl_column columns[] = {
+        {"MODEL", "name", false},
+        {"STATE", "state", false},
+        {"%", "percent", true},
+        {"DEVICE", "device", false},
+        {"CONTEXT", "context_length", true},
+        {"RUNNING", "running", true},
+        {"SLOTS", "slots", true},
+        {"QUEUE", "queue", true},
+        {"KV USED", "kv_blocks_used", true},
+        {"KV BLOCKS", "kv_blocks", true},
+        {"TOKENS/S", "tokens_per_second", true},
+        {"REASON", "reason", false},
+    };
+
+    ctl_table(models, columns, COUNT(columns), "no engine models");
+}
+
+static void show_status(const json_t *data)
+{
+    json_t *copy = json_copy((json_t *)(uintptr_t)data);
+
+    json_object_del(copy, "engine");
+    ctl_fields(copy);
+    json_decref(copy);
+    putchar('\n');
+    ctl_engine_table(json_object_get(data, "engine"));
+}
+
 static void show_yaml(const json_t *data)
 {
     const char *text = json_string_value(json_object_get(data, "yaml"));
@@ -340,7 +372,7 @@ const struct ctl_cmd ctl_cmds[] = {
      show_fields,
      "the usage row of a request",
      NULL},
-    {"status", {NULL}, NULL, show_fields, "the daemon at a glance", NULL},
+    {"status", {NULL}, NULL, show_status, "the daemon at a glance", NULL},
     {"top", {NULL}, NULL, NULL, "a live view; q or ^C ends it", NULL},
     {"reload", {NULL}, NULL, show_report, "read the config again", NULL},
     {"drain",

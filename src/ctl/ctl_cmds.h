@@ -42,4 +42,7 @@ struct ctl_cmd {
 /* All commands, ended by a NULL name, grouped by noun. */
 extern const struct ctl_cmd ctl_cmds[];
 
+/* Print what each engine model of the array <models> is doing. */
+void ctl_engine_table(const json_t *models);
+
 #endif

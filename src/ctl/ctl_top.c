@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "ctl/ctl_cmds.h"
 
 #define FRAME_MS 1000
 
@@ -147,7 +148,7 @@ static void put_quantile(const struct frame *a, const struct frame *b, double q,
 }
 
 static void show(const struct frame *a, const struct frame *b,
-                 const json_t *targets)
+                 const json_t *targets, const json_t *models)
 {
     static const struct ctl_column columns[] = {
         {"TARGET", "name", false},           {"KIND", "kind", false},
@@ -174,6 +175,10 @@ static void show(const struct frame *a, const struct frame *b,
            b->resident / 1048576);
     ctl_table(json_object_get(targets, "data"), columns,
               sizeof(columns) / sizeof(columns[0]), "no targets");
+    if (json_array_size(models) > 0) {
+        putchar('\n');
+        ctl_engine_table(models);
+    }
     fflush(stdout);
 }
 
@@ -216,7 +221,8 @@ static enum ctl_exit loop(struct ctl_conn *c, int signals, bool tty)
         if (!first) {
             if (tty)
                 fputs("\033[H\033[2J", stdout);
-            show(&a, &b, json_object_get(data, "targets"));
+            show(&a, &b, json_object_get(data, "targets"),
+                 json_object_get(data, "engine"));
         }
         json_decref(data);
         if (!first && !tty)

@@ -24,6 +24,8 @@
 #include "serve/target.h"
 #include "upstream/upstream.h"
 
+#define LAST_WORDS_MS 2000 /* for error events after the drain time */
+
 static void raise_fd_limit(void)
 {
     struct rlimit rl;
@@ -72,7 +74,7 @@ static bool start_services(struct daemon *d)
     d->discover = discover_new(d->resolver);
     if (!d->discover)
         return false;
-    if (engine_open(d->conf, &d->engine) != ERR_OK)
+    if (engine_open(d->conf, d->judged, &d->engine) != ERR_OK)
         return false;
     for (size_t i = 0; i < d->conf->n_upstreams; i++)
         (void)target_get(d->targets, d->conf->upstreams[i].name);
@@ -146,6 +148,15 @@ void daemon_drain(struct daemon *d)
         atomic_store(&d->workers[i]->busy, UINT32_MAX);
         worker_tell(d->workers[i], WORKER_DRAIN, NULL);
     }
+}
+
+void daemon_drain_over(struct daemon *d)
+{
+    clock_update();
+    d->drain_until_ms = clock_mono_ms() + LAST_WORDS_MS;
+    atomic_store(&d->state, DAEMON_STOPPING);
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_tell(d->workers[i], WORKER_DRAIN_OVER, NULL);
 }
 
 void daemon_quit(struct daemon *d)

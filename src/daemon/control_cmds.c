@@ -14,6 +14,7 @@
 #include "daemon/control_keys.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
+#include "daemon/status_engine.h"
 #include "front/front.h"
 
 static json_t *listen_list(const struct daemon *d)
@@ -67,7 +68,7 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
     clock_format_rfc3339(d->start_wall_ms, since);
     return json_pack(
         "{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, "
-        "s:o}",
+        "s:o, s:o}",
         "version", PACKAGE_VERSION, "state", state_name(d), "pid",
         (json_int_t)getpid(), "started", since, "uptime_seconds",
         (json_int_t)((clock_now_us() / 1000 - d->start_mono_ms) / 1000),
@@ -76,7 +77,7 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
         "resident_bytes", (json_int_t)status_resident_bytes(), "config",
         d->conf->file.len > 0 ? d->conf->file.p : "(built in)", "state_dir",
         d->conf->state_dir.p, "listen", listen_list(d), "metrics",
-        metrics_address(d));
+        metrics_address(d), "engine", status_engine_list(d));
 }
 
 static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)

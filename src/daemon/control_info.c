@@ -172,6 +172,7 @@ static json_t *target_json(const struct daemon *d, const struct target_view *v)
     bool engine = !upstream && engine_find(d->engine, v->name, &own);
     const char *state =
         target_state(v, upstream || engine, engine ? &own : NULL);
+    const char *error = engine && own.failed ? own.why : v->last_error;
 
     return json_pack(
         "{s:o, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "name",
@@ -179,8 +180,7 @@ static json_t *target_json(const struct daemon *d, const struct target_view *v)
         engine ? status_engine_json(&own) : json_null(), "state", state,
         "breaker", "closed", "in_flight", (json_int_t)v->in_flight, "requests",
         (json_int_t)v->requests, "failures", (json_int_t)v->failures,
-        "last_error",
-        v->last_error[0] ? json_text(str_from(v->last_error)) : json_null(),
+        "last_error", error[0] ? json_text(str_from(error)) : json_null(),
         "last_error_time", json_time((int64_t)v->last_error_wall_ms),
         "last_ok_time", json_time((int64_t)v->last_ok_wall_ms));
 }
@@ -565,8 +565,9 @@ json_t *control_top(struct daemon *d, const json_t *args, struct buf *why)
     (void)args;
     buf_init(&text, 16 * 1024 * 1024);
     if (status_metrics(d, &text) == ERR_OK)
-        data = json_pack("{s:o, s:o}", "metrics", json_text(buf_str(&text)),
-                         "targets", control_target_list(d, args, why));
+        data = json_pack(
+            "{s:o, s:o, s:o}", "metrics", json_text(buf_str(&text)), "targets",
+            control_target_list(d, args, why), "engine", status_engine_list(d));
     buf_fini(&text);
     return data ? data : control_fail(why, "out of memory");
 }

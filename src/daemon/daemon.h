@@ -13,6 +13,7 @@ struct buf;
 struct control;
 struct discover;
 struct engine;
+struct engine_judged;
 struct event;
 struct event_base;
 struct front_net;
@@ -39,11 +40,12 @@ struct daemon {
     struct conf *conf;       /* counted: the newest snapshot */
     struct conf *conf_start; /* counted: the one of the start, which some keys
                                 keep */
-    struct event_base *base; /* owned: the main thread's loop */
-    struct front_net *net;   /* owned: listening sockets */
-    size_t n_listen;         /* addresses of `listen`, as bound at the start */
-    struct ledger *ledger;   /* owned */
-    struct keytab *keys;     /* owned */
+    struct engine_judged *judged; /* borrowed: models for the start, or NULL */
+    struct event_base *base;      /* owned: the main thread's loop */
+    struct front_net *net;        /* owned: listening sockets */
+    size_t n_listen;       /* addresses of `listen`, as bound at the start */
+    struct ledger *ledger; /* owned */
+    struct keytab *keys;   /* owned */
     struct throttle *throttle;    /* owned */
     struct resolver *resolver;    /* owned */
     struct discover *discover;    /* owned */
@@ -70,6 +72,10 @@ bool daemon_start(struct daemon *d);
 
 /* Begin to drain: listeners close, open requests get drain_timeout. */
 void daemon_drain(struct daemon *d);
+
+/* Give a drain up: what is still open is ended with an error, and has a moment
+ * to tell its client. */
+void daemon_drain_over(struct daemon *d);
 
 /* Leave the main loop now. */
 void daemon_quit(struct daemon *d);

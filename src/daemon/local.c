@@ -205,9 +205,12 @@ static void list_model(struct str model, struct str owner, void *arg)
 {
     struct model_list *l = arg;
     const struct key *key = l->x->who->key;
+    struct engine_view v;
 
     if (l->only.len > 0 && !str_eq(l->only, model))
         return;
+    if (!l->x->conf->routes_given && model_engine(l->x, model, &v) && v.failed)
+        return; /* nobody can be served by it */
     if ((key && !key_may_use(key, model)) || seen_before(l, model) || l->full)
         return;
     if (l->n_seen > 1 && buf_put(l->out, ",", 1) != ERR_OK)

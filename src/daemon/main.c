@@ -55,11 +55,13 @@ static void print_report(const struct conf_report *r)
 }
 
 /* Load <file> (NULL: the built-in default), with a look into the certificates
- * and the models it names; NULL when anything is wrong, which has been told. */
-static struct conf *load(const char *file)
+ * and the models it names, which <judged> keeps; NULL when anything is wrong,
+ * which has been told. */
+static struct conf *load(const char *file, struct engine_judged *judged)
 {
     struct conf_report r = {.judge_cert = front_judge_cert,
-                            .judge_model = engine_judge_model};
+                            .judge_model = engine_judge_model,
+                            .judge_arg = judged};
     struct conf *c = NULL;
     enum err e = conf_load(file, 0, &r, &c);
 
@@ -80,10 +82,13 @@ static void no_core_dumps(void)
         perror("tollgate: cannot switch core dumps off");
 }
 
-/* Takes <c>, which came from <file>. */
-static int run(const char *file, struct conf *c)
+/* Takes <c>, which came from <file>, and the models that were judged then. */
+static int run(const char *file, struct conf *c, struct engine_judged *judged)
 {
-    struct daemon d = {.conf_file = file, .conf = c, .conf_start = conf_ref(c)};
+    struct daemon d = {.conf_file = file,
+                       .conf = c,
+                       .conf_start = conf_ref(c),
+                       .judged = judged};
     struct log_settings log = reload_log_settings(c);
     bool ok;
 
@@ -111,8 +116,9 @@ int main(int argc, char **argv)
 {
     const char *file = NULL;
     bool check = false;
+    struct engine_judged *judged;
     struct conf *c;
-    int opt;
+    int opt, status;
 
     while ((opt = getopt(argc, argv, "c:tVh")) != -1) {
         switch (opt) {
@@ -147,13 +153,16 @@ int main(int argc, char **argv)
         return EXIT_RUN;
     }
     file = conf_find(file);
-    c = load(file);
-    if (!c)
-        return EXIT_CONF;
     if (check) {
+        c = load(file, NULL);
+        status = c ? EXIT_OK : EXIT_CONF;
         conf_unref(c);
-        return EXIT_OK;
+        return status;
     }
+    judged = engine_judged_new();
+    c = load(file, judged);
     evthread_use_pthreads();
-    return run(file, c);
+    status = c ? run(file, c, judged) : EXIT_CONF;
+    engine_judged_free(judged);
+    return status;
 }

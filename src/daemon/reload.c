@@ -5,9 +5,15 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/daemon.h"
+#include "engine/engine.h"
 #include "front/front.h"
 #include "serve/target.h"
 #include "upstream/upstream.h"
+
+#define ENGINE_STAYS                                                           \
+    "engine changes need a restart; until then the models that run are "       \
+    "served, "                                                                 \
+    "and no others"
 
 static enum log_level level_of(const struct conf *c)
 {
@@ -51,18 +57,25 @@ static void tell_changes(const struct conf *from, const struct conf *to,
                          bool restart, struct buf *report)
 {
     struct conf_changes ch = {0};
+    bool engine = false;
 
     if (conf_diff(from, to, &ch) != ERR_OK)
         return;
     for (size_t i = 0; i < ch.n_items; i++) {
         if (ch.items[i].restart != restart)
             continue;
+        engine =
+            engine || str_starts(str_from(ch.items[i].key), STR("engine."));
         log_note(LOG_CONF, "config change: key=%s%s", ch.items[i].key,
                  restart ? " (holds after a restart)" : "");
         if (restart && report &&
             buf_printf(report, "%s holds only after a restart\n",
                        ch.items[i].key) != ERR_OK)
             log_debug(LOG_CONF, "report is full");
+    }
+    if (restart && engine) {
+        log_note(LOG_CONF, ENGINE_STAYS);
+        say(report, ENGINE_STAYS);
     }
     conf_changes_fini(&ch);
 }
@@ -87,10 +100,38 @@ static bool take_files(struct daemon *d, const struct conf *fresh,
     return false;
 }
 
+/* The running engine's models keep their names until a restart. */
+static bool names_are_free(const struct daemon *d, const struct conf *fresh,
+                           struct buf *report)
+{
+    const struct conf_engine *own = &d->conf_start->engine;
+
+    for (size_t i = 0; i < own->n_models; i++) {
+        struct str name = own->models[i].name;
+
+        if (conf_upstream_find(fresh, name) < 0)
+            continue;
+        log_err(LOG_CONF,
+                "an upstream is called like a running engine model: "
+                "name=%.*s",
+                STR_ARG(name));
+        if (report &&
+            buf_printf(report,
+                       "upstreams[].name: \"%.*s\" is an engine model "
+                       "that runs until a restart; restart, or write another "
+                       "name\n",
+                       STR_ARG(name)) != ERR_OK)
+            log_debug(LOG_CONF, "report is full");
+        return false;
+    }
+    return true;
+}
+
 static void apply(struct daemon *d, struct conf *fresh, struct buf *report)
 {
     tell_changes(d->conf, fresh, false, report);
     tell_changes(d->conf_start, fresh, true, report);
+    conf_keep_engine(fresh, d->conf_start);
     for (size_t i = 0; i < fresh->n_upstreams; i++)
         (void)target_get(d->targets, fresh->upstreams[i].name);
     conf_unref(d->conf);
@@ -103,14 +144,15 @@ static void apply(struct daemon *d, struct conf *fresh, struct buf *report)
 
 bool daemon_reload(struct daemon *d, struct buf *report)
 {
-    struct conf_report r = {.judge_cert = front_judge_cert};
+    struct conf_report r = {.judge_cert = front_judge_cert,
+                            .judge_model = engine_judge_model};
     struct conf *fresh = NULL;
     bool ok;
 
     ok = conf_load(d->conf_file, 0, &r, &fresh) == ERR_OK;
     tell_problems(&r, report);
     if (ok)
-        ok = take_files(d, fresh, report);
+        ok = names_are_free(d, fresh, report) && take_files(d, fresh, report);
     if (ok) {
         apply(d, fresh, report);
         log_note(LOG_CONF, "config loaded: warnings=%zu", r.n_warnings);

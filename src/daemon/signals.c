@@ -16,9 +16,8 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 
-#define TICK_MS       50
-#define STUCK_MS      5000 /* a worker silent that long is reported */
-#define LAST_WORDS_MS 2000 /* for error events after the drain time */
+#define TICK_MS  50
+#define STUCK_MS 5000 /* a worker silent that long is reported */
 
 void signals_notify(const char *state)
 {
@@ -66,8 +65,12 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
     struct daemon *d = arg;
 
     (void)what;
-    if (d->was_told) {
+    if (d->was_told && atomic_load(&d->state) == DAEMON_DRAINING) {
         log_note(LOG_MAIN, "stopping at once: signal=%d", (int)sig);
+        daemon_drain_over(d);
+        return;
+    }
+    if (d->was_told) {
         daemon_quit(d);
         return;
     }
@@ -98,11 +101,8 @@ static void drain_tick(struct daemon *d, uint64_t now_ms)
         daemon_quit(d);
         return;
     }
-    atomic_store(&d->state, DAEMON_STOPPING);
-    d->drain_until_ms = now_ms + LAST_WORDS_MS;
     log_warn(LOG_MAIN, "drain time is over, open requests are ended");
-    for (unsigned i = 0; i < d->n_workers; i++)
-        worker_tell(d->workers[i], WORKER_DRAIN_OVER, NULL);
+    daemon_drain_over(d);
 }
 
 static void watch_workers(struct daemon *d, uint64_t now_ms)

@@ -145,10 +145,32 @@ json_t *status_engine_json(const struct engine_view *v)
     const char *state = v->failed ? "failed" : v->ready ? "ready" : "loading";
 
     return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:s}", "state", state,
-        "device", v->device, "context_length", (json_int_t)v->context, "slots",
-        (json_int_t)v->slots, "queue", (json_int_t)v->stats.waiting, "running",
+        "{s:s, s:i, s:o, s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:I, "
+        "s:I, s:s}",
+        "state", state, "percent", (int)v->percent, "reason",
+        v->why[0] ? json_string(v->why) : json_null(), "device", v->device,
+        "context_length", (json_int_t)v->context, "slots", (json_int_t)v->slots,
+        "queue", (json_int_t)v->stats.waiting, "running",
         (json_int_t)v->stats.running, "tokens_per_second", v->tokens_per_s,
         "weight_bytes", (json_int_t)v->weight_bytes, "kv_bytes",
-        (json_int_t)v->kv_bytes, "fingerprint", v->fingerprint);
+        (json_int_t)v->kv_bytes, "kv_blocks", (json_int_t)v->stats.pages_all,
+        "kv_blocks_used", (json_int_t)v->stats.pages_used, "kv_blocks_cached",
+        (json_int_t)v->stats.pages_cached, "fingerprint", v->fingerprint);
+}
+
+json_t *status_engine_list(struct daemon *d)
+{
+    json_t *list = json_array();
+    struct engine_view v;
+
+    for (unsigned i = 0; engine_view(d->engine, i, &v); i++) {
+        json_t *o =
+            json_pack("{s:o}", "name", json_stringn(v.name.p, v.name.len));
+        json_t *more = status_engine_json(&v);
+
+        json_object_update(o, more);
+        json_decref(more);
+        json_array_append_new(list, o);
+    }
+    return list;
 }

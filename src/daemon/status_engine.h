@@ -14,8 +14,12 @@ struct engine_view;
 /* Append the engine's metrics, nothing without engine models. ERR_NOMEM. */
 enum err status_engine_metrics(struct daemon *d, struct buf *out) MUST_CHECK;
 
-/* <v> as a new object: state, device, context_length, slots, queue, running,
- * tokens_per_second, weight_bytes, kv_bytes, fingerprint. */
+/* <v> as a new object: state, percent, reason, device, context_length, slots,
+ * queue, running, tokens_per_second, weight_bytes, kv_bytes, kv_blocks (all,
+ * _used, _cached), fingerprint. */
 json_t *status_engine_json(const struct engine_view *v);
+
+/* A new array of such objects, each with its name. */
+json_t *status_engine_list(struct daemon *d);
 
 #endif

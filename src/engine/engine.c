@@ -21,6 +21,7 @@
 #define PREP_THREADS 2
 #define SECRET_FILE  "engine.key"
 #define RATE_US      1000000 /* shortest span a rate is taken over */
+#define JUDGED_MAX   64      /* models of a configuration */
 
 /* Niceness of the threads that compute: event loops come first. */
 #define COMPUTE_NICE 10
@@ -118,10 +119,9 @@ static void digest_one(struct engine_model *m)
 
 static void load_one(struct engine *e, struct engine_model *m)
 {
-    struct engine_fault why = {.text = ""};
     uint64_t from_ms = clock_now_us() / 1000;
     enum err err =
-        engine_model_load(m, (unsigned)e->conf->engine.threads, &why);
+        engine_model_load(m, (unsigned)e->conf->engine.threads, &m->fault);
 
     if (err == ERR_OK) {
         if (m->model->file_bytes <= DIGEST_FIRST)
@@ -134,10 +134,12 @@ static void load_one(struct engine *e, struct engine_model *m)
                  (unsigned long long)(clock_now_us() / 1000 - from_ms));
         return;
     }
-    atomic_store(&m->state, ENGINE_FAILED);
+    if (m->fault.text[0] == '\0')
+        snprintf(m->fault.text, sizeof(m->fault.text), "%s",
+                 err_row(err)->message);
     log_err(LOG_ENGINE, "model cannot be loaded: name=%.*s file=%.*s: %s",
-            STR_ARG(m->name), STR_ARG(m->conf->path),
-            why.text[0] ? why.text : err_row(err)->message);
+            STR_ARG(m->name), STR_ARG(m->conf->path), m->fault.text);
+    atomic_store(&m->state, ENGINE_FAILED);
 }
 
 static void loader_main(void *arg)
@@ -154,16 +156,37 @@ static void loader_main(void *arg)
             digest_one(e->models[i]);
 }
 
-/* --- open and close ----------------------------------------------------- */
+/* --- judging ------------------------------------------------------------ */
 
-bool engine_judge_model(const struct conf_engine_model *conf,
+struct engine_judged {
+    struct engine_model *models[JUDGED_MAX]; /* owned */
+    unsigned n;
+};
+
+struct engine_judged *engine_judged_new(void)
+{
+    return calloc(1, sizeof(struct engine_judged));
+}
+
+void engine_judged_free(struct engine_judged *j)
+{
+    for (unsigned i = 0; j && i < j->n; i++)
+        engine_model_free(j->models[i]);
+    free(j);
+}
+
+bool engine_judge_model(void *judged, const struct conf_engine_model *conf,
                         char why[ENGINE_WHY_BYTES])
 {
+    struct engine_judged *j = judged;
     struct engine_fault fault = {.text = ""};
     struct engine_model *m = NULL;
     enum err e = engine_model_judge(conf, &fault, &m);
 
-    engine_model_free(m);
+    if (e == ERR_OK && j && j->n < JUDGED_MAX)
+        j->models[j->n++] = m;
+    else
+        engine_model_free(m);
     if (e == ERR_OK)
         return true;
     snprintf(why, ENGINE_WHY_BYTES, "%s",
@@ -171,7 +194,24 @@ bool engine_judge_model(const struct conf_engine_model *conf,
     return false;
 }
 
-static enum err judge_all(struct engine *e)
+/* Take the model of <conf> out of <j>; NULL when it is not there. */
+static struct engine_model *judged_take(struct engine_judged *j,
+                                        const struct conf_engine_model *conf)
+{
+    for (unsigned i = 0; j && i < j->n; i++) {
+        struct engine_model *m = j->models[i];
+
+        if (m->conf != conf)
+            continue;
+        j->models[i] = j->models[--j->n];
+        return m;
+    }
+    return NULL;
+}
+
+/* --- open and close ----------------------------------------------------- */
+
+static enum err judge_all(struct engine *e, struct engine_judged *judged)
 {
     const struct conf_engine *c = &e->conf->engine;
 
@@ -181,8 +221,11 @@ static enum err judge_all(struct engine *e)
         return ERR_NOMEM;
     for (size_t i = 0; i < c->n_models; i++) {
         struct engine_fault why = {.text = ""};
-        enum err err = engine_model_judge(&c->models[i], &why, &e->models[i]);
+        enum err err = ERR_OK;
 
+        e->models[i] = judged_take(judged, &c->models[i]);
+        if (!e->models[i])
+            err = engine_model_judge(&c->models[i], &why, &e->models[i]);
         if (err == ERR_NOMEM)
             return err;
         if (err != ERR_OK) {
@@ -195,7 +238,8 @@ static enum err judge_all(struct engine *e)
     return ERR_OK;
 }
 
-enum err engine_open(struct conf *c, struct engine **out)
+enum err engine_open(struct conf *c, struct engine_judged *judged,
+                     struct engine **out)
 {
     struct engine *e;
     enum err err;
@@ -210,7 +254,7 @@ enum err engine_open(struct conf *c, struct engine **out)
     e->conf = conf_ref(c);
     pthread_mutex_init(&e->lock, NULL);
     LIST_INIT(&e->gone);
-    err = judge_all(e);
+    err = judge_all(e, judged);
     if (err == ERR_OK)
         err = secret_read(e);
     if (err == ERR_OK) {
@@ -301,7 +345,10 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
         .created_s = m->created_s,
         .ready = state == ENGINE_READY,
         .failed = state == ENGINE_FAILED,
+        .percent = state == ENGINE_READY ? 100 : atomic_load(&m->percent),
     };
+    if (out->failed)
+        snprintf(out->why, sizeof(out->why), "%s", m->fault.text);
     if (!out->ready)
         return true;
     snprintf(out->device, sizeof(out->device), "%s", m->device);
@@ -321,6 +368,24 @@ bool engine_find(struct engine *e, struct str name, struct engine_view *out)
         if (str_eq(e->models[i]->name, name))
             return engine_view(e, i, out);
     return false;
+}
+
+enum engine_stage engine_stage_of(struct engine *e, struct str name,
+                                  unsigned *percent_out)
+{
+    struct engine_model *m = engine_model_of(e, name);
+
+    if (!m)
+        return ENGINE_STAGE_FAILED;
+    *percent_out = atomic_load(&m->percent);
+    switch (atomic_load(&m->state)) {
+    case ENGINE_READY:
+        return ENGINE_STAGE_READY;
+    case ENGINE_LOADING:
+        return ENGINE_STAGE_LOADING;
+    default:
+        return ENGINE_STAGE_FAILED;
+    }
 }
 
 enum engine_stage engine_stage(struct engine *e)

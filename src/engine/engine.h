@@ -38,22 +38,36 @@ struct engine_view {
                            * "" while it is not known */
     int64_t created_s;    /* Unix time of the weights file */
     bool ready;           /* loaded */
-    bool failed;          /* it cannot be served; the log says why */
-    double tokens_per_s;  /* generated lately */
-    struct sched_stats stats; /* zeros until it is ready */
+    bool failed;          /* it cannot be served */
+    unsigned percent;     /* of it is loaded */
+    char why[ENGINE_WHY_BYTES]; /* it failed, else "" */
+    double tokens_per_s;        /* generated lately */
+    struct sched_stats stats;   /* zeros until it is ready */
 };
+
+/* Models that were judged and wait to be loaded. */
+struct engine_judged;
+
+/* An empty set; NULL without memory. */
+struct engine_judged *engine_judged_new(void);
+
+/* Free the set and what nobody has taken of it; NULL is fine. */
+void engine_judged_free(struct engine_judged *j);
 
 /* Whether the model of <m> could be served, as far as its file and its settings
  * tell; else a sentence in <why>: "what is wrong; what to write". Loads no
- * weights. */
-bool engine_judge_model(const struct conf_engine_model *m,
+ * weights. <judged>, a struct engine_judged or NULL, keeps the model for
+ * engine_open(). */
+bool engine_judge_model(void *judged, const struct conf_engine_model *m,
                         char why[ENGINE_WHY_BYTES]);
 
-/* Judge every model of <c> (which is kept) and load them one after the other
- * on a thread; what happens is logged. Without models there is nothing to do.
+/* Load the models of <c> (which is kept) one after the other on a thread; what
+ * happens is logged. Those that <judged> (may be NULL) has of <c> are taken
+ * from it, others are judged before. Without models there is nothing to do.
  * ERR_SYNTAX: one of them can never be served; ERR_IO: the state directory or
  * a thread; ERR_NOMEM. */
-enum err engine_open(struct conf *c, struct engine **out) MUST_CHECK;
+enum err engine_open(struct conf *c, struct engine_judged *judged,
+                     struct engine **out) MUST_CHECK;
 
 /* Stop all and free, ports that were given up as well; no exchange may be
  * alive. Waits for a model that is loading. NULL is fine. */
@@ -75,6 +89,11 @@ enum engine_stage {
 /* How far all models have come. Any thread. */
 enum engine_stage engine_stage(struct engine *e);
 
+/* How far the model <name> has come, and how many percent of it are loaded;
+ * ENGINE_STAGE_FAILED when there is none, also when <e> is NULL. Any thread. */
+enum engine_stage engine_stage_of(struct engine *e, struct str name,
+                                  unsigned *percent_out);
+
 /* --- one worker --------------------------------------------------------- */
 
 /* The worker's side: mailboxes on its loop. On the worker's thread. NULL
@@ -90,7 +109,8 @@ unsigned engine_port_open(const struct engine_port *p);
 
 /* --- one attempt -------------------------------------------------------- */
 
-/* Answer <x> (its body is collected, and taken) with model <name>; the reply
+/* Answer <x> (its body is collected, and taken) with model <name>, which is at
+ * ENGINE_STAGE_READY; the reply
  * goes to <s>, by calls from later turns of the loop, never from inside.
  * Parsing, rendering and tokenising happen on another thread. A request that
  * is refused comes as s->end() with its error after exchange_fail_param(). The

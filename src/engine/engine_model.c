@@ -230,7 +230,7 @@ static enum err size_pool(struct engine_model *m, struct engine_fault *why,
 
 /* How far a large model is. */
 struct progress {
-    const struct engine_model *m;
+    struct engine_model *m;
     uint64_t next_us;
 };
 
@@ -239,6 +239,8 @@ static void on_progress(uint64_t done_bytes, uint64_t all_bytes, void *arg)
     struct progress *p = arg;
     uint64_t now_us = clock_now_us();
 
+    atomic_store(&p->m->percent,
+                 all_bytes > 0 ? (unsigned)(done_bytes * 100 / all_bytes) : 0);
     if (all_bytes < PROGRESS_MIN || now_us < p->next_us)
         return;
     p->next_us = now_us + PROGRESS_MS * 1000;
@@ -279,6 +281,10 @@ enum err engine_model_load(struct engine_model *m, unsigned threads,
         if (e != ERR_OK)
             (void)refuse(why, e, fault.text);
     }
+    if (e == ERR_OK && !model_is_whole(m->model))
+        e = refuse(why, ERR_IO,
+                   "the file was written to while it was read; put new files "
+                   "in place by renaming, and start again");
     if (e == ERR_OK) {
         so.context = m->context;
         so.slots = m->slots;

@@ -27,6 +27,11 @@ enum engine_state {
     ENGINE_FAILED, /* it cannot be served; the log says why */
 };
 
+/* Why a model cannot be served. */
+struct engine_fault {
+    char text[512]; /* "what is wrong; what to write" */
+};
+
 /* A model. */
 struct engine_model {
     struct str name;                      /* borrowed from the configuration */
@@ -46,12 +51,9 @@ struct engine_model {
     char device[64];
     char fingerprint[16]; /* "fp_" and 12 hex digits, once <fingerprinted> */
     _Atomic bool fingerprinted;
-    _Atomic int state; /* enum engine_state */
-};
-
-/* Why a model cannot be served. */
-struct engine_fault {
-    char text[512]; /* "what is wrong; what to write" */
+    struct engine_fault fault; /* at ENGINE_FAILED: why */
+    _Atomic unsigned percent;  /* of it is loaded */
+    _Atomic int state;         /* enum engine_state */
 };
 
 /* Map the file of <conf> (borrowed) and judge it: format, architecture,

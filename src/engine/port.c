@@ -12,8 +12,7 @@
 #include "conf/conf.h"
 #include "wire/jscan.h"
 
-#define EVENTS_A_TURN    64 /* of one mailbox, so that a turn stays short */
-#define RETRY_LOADING_MS 2000
+#define EVENTS_A_TURN 64 /* of one mailbox, so that a turn stays short */
 
 /* JSON values of a body; each becomes an object while it is read. Room for
  * every token of many prompts. */
@@ -163,8 +162,6 @@ static void flight_refuse(struct flight *f, enum err e, const char *text)
 {
     f->err = e;
     f->err_text = text;
-    if (e == ERR_OVERLOADED)
-        f->retry_after_ms = RETRY_LOADING_MS;
     flight_later(f);
 }
 
@@ -201,23 +198,12 @@ struct producer *engine_start(struct engine_port *p, struct exchange *x,
                               struct str name, struct sink *s)
 {
     struct flight *f = flight_new(p, x, s);
-    int state;
 
     if (!f)
         return NULL;
     f->m = engine_model_of(p->e, name);
-    state = f->m ? atomic_load(&f->m->state) : ENGINE_FAILED;
-    if (!f->m)
-        flight_refuse(f, ERR_UP_UNAVAILABLE,
-                      "This engine model is new in the configuration and is "
-                      "loaded by a restart only.");
-    else if (state == ENGINE_LOADING)
-        flight_refuse(f, ERR_OVERLOADED,
-                      "The model is still loading. Please try again soon.");
-    else if (state == ENGINE_FAILED)
-        flight_refuse(f, ERR_UP_UNAVAILABLE, "The model could not be loaded.");
-    else
-        flight_launch(f);
+    BUG_ON(!f->m || atomic_load(&f->m->state) != ENGINE_READY);
+    flight_launch(f);
     return &f->producer;
 }
 

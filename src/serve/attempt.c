@@ -434,8 +434,6 @@ static enum err attempt_engine(struct attempt *a)
     struct exchange *x = a->x;
     enum err e;
 
-    if (!x->w->engine)
-        return ERR_OVERLOADED; /* its models were configured after the start */
     e = attempt_enter(a, 0);
     if (e != ERR_OK)
         return e;

@@ -7,11 +7,14 @@
 #include "account/key.h"
 #include "base/digest.h"
 #include "conf/conf.h"
+#include "engine/engine.h"
 #include "exchange/exchange.h"
 #include "serve/target.h"
 #include "upstream/upstream.h"
 
-#define CANDIDATES_MAX 64
+#define CANDIDATES_MAX   64
+#define RETRY_LOADING_MS 2000
+#define RETRY_DRAINED_MS 10000
 
 struct candidate {
     const struct conf_upstream *up;         /* or */
@@ -25,8 +28,14 @@ struct candidate {
 struct candidates {
     struct candidate c[CANDIDATES_MAX];
     unsigned n;
-    bool other_dialect; /* some were left out for their dialect */
-    bool draining;      /* some were left out since they drain */
+    bool other_dialect;  /* some were left out for their dialect */
+    bool draining;       /* some were left out since they drain */
+    bool loading;        /* some engine models were, since they load */
+    bool failed;         /* some, since they cannot be loaded */
+    bool absent;         /* some, since only a restart loads them */
+    unsigned percent;    /* <loading>: how far the furthest is */
+    struct str drained;  /* <draining>: the first */
+    bool drained_engine; /* <draining>: the first is an engine model */
 };
 
 static bool engine_speaks(enum endpoint kind)
@@ -57,6 +66,34 @@ static bool speaks(const struct exchange *x, const struct conf_upstream *up)
     return true;
 }
 
+static void note_draining(struct candidates *cs, const struct candidate *c)
+{
+    if (cs->draining)
+        return;
+    cs->draining = true;
+    cs->drained = c->up ? c->up->name : c->engine->name;
+    cs->drained_engine = !c->up;
+}
+
+/* Whether the engine can answer for <m> now; else it is noted why not. */
+static bool is_loaded(const struct exchange *x, struct candidates *cs,
+                      const struct conf_engine_model *m)
+{
+    unsigned percent = 0;
+
+    switch (engine_stage_of(x->w->svc->engine, m->name, &percent)) {
+    case ENGINE_STAGE_READY:
+        return true;
+    case ENGINE_STAGE_LOADING:
+        cs->loading = true;
+        cs->percent = percent > cs->percent ? percent : cs->percent;
+        return false;
+    default:
+        cs->failed = true;
+        return false;
+    }
+}
+
 static void candidate_add(struct exchange *x, struct candidates *cs,
                           struct candidate c)
 {
@@ -64,6 +101,10 @@ static void candidate_add(struct exchange *x, struct candidates *cs,
 
     if (cs->n == CANDIDATES_MAX)
         return;
+    if (!c.up && !c.engine) {
+        cs->absent = true;
+        return;
+    }
     if (!speaks(x, c.up)) {
         cs->other_dialect = true;
         return;
@@ -72,10 +113,20 @@ static void candidate_add(struct exchange *x, struct candidates *cs,
     if (!c.target)
         return;
     if (!target_is_open(c.target)) {
-        cs->draining = true;
+        note_draining(cs, &c);
         return;
     }
-    cs->c[cs->n++] = c;
+    if (c.up || is_loaded(x, cs, c.engine))
+        cs->c[cs->n++] = c;
+}
+
+/* The engine model of <t>, or NULL: it is an upstream's, or waits for a
+ * restart. */
+static const struct conf_engine_model *engine_of(
+    const struct conf *c, const struct conf_route_target *t)
+{
+    return t->upstream < 0 && t->engine >= 0 ? &c->engine.models[t->engine]
+                                             : NULL;
 }
 
 static void from_route(struct exchange *x, const struct conf_route *r,
@@ -84,17 +135,16 @@ static void from_route(struct exchange *x, const struct conf_route *r,
     for (size_t i = 0; i < r->n_targets; i++) {
         const struct conf_route_target *t = &r->targets[i];
 
-        candidate_add(
-            x, cs,
-            (struct candidate){
-                .up =
-                    t->upstream >= 0 ? &x->conf->upstreams[t->upstream] : NULL,
-                .engine =
-                    t->upstream < 0 ? &x->conf->engine.models[t->engine] : NULL,
-                .model = t->model.len > 0 ? t->model : x->ask->model,
-                .label = r->model,
-                .weight = t->weight,
-            });
+        candidate_add(x, cs,
+                      (struct candidate){
+                          .up = t->upstream >= 0
+                                    ? &x->conf->upstreams[t->upstream]
+                                    : NULL,
+                          .engine = engine_of(x->conf, t),
+                          .model = t->model.len > 0 ? t->model : x->ask->model,
+                          .label = r->model,
+                          .weight = t->weight,
+                      });
     }
 }
 
@@ -143,15 +193,13 @@ static const struct conf_engine_model *engine_called(const struct conf *c,
     return NULL;
 }
 
-static void from_engine(struct exchange *x, struct candidates *cs)
+static void from_engine(struct exchange *x, const struct conf_engine_model *m,
+                        struct candidates *cs)
 {
-    const struct conf_engine_model *m = engine_called(x->conf, x->ask->model);
-
-    if (m)
-        candidate_add(
-            x, cs,
-            (struct candidate){
-                .engine = m, .model = m->name, .label = m->name, .weight = 1});
+    candidate_add(
+        x, cs,
+        (struct candidate){
+            .engine = m, .model = m->name, .label = m->name, .weight = 1});
 }
 
 static uint64_t random_below(uint64_t bound)
@@ -198,9 +246,44 @@ static const struct conf_upstream *passthrough_upstream(
     return named;
 }
 
+/* Tell the client why none of the targets in <cs> can be asked, which differs
+ * in what helps: time, or somebody who mends it. */
+static enum err none_is_open(struct exchange *x, const struct candidates *cs)
+{
+    enum err e = ERR_MODEL_DOWN;
+
+    if (cs->draining)
+        e = cs->drained_engine ? ERR_OVERLOADED : ERR_UP_UNAVAILABLE;
+    if (cs->loading)
+        e = ERR_OVERLOADED;
+    if (cs->loading)
+        (void)exchange_fail(x, e,
+                            "The model is still loading (%u %%). Please try "
+                            "again soon.",
+                            cs->percent);
+    else if (cs->draining)
+        (void)exchange_fail(x, e,
+                            "This model takes no new requests at present: its "
+                            "target '%.*s' was drained by an operator.",
+                            STR_ARG(cs->drained));
+    else if (cs->failed)
+        (void)exchange_fail(x, e,
+                            "The model could not be loaded; the operator's log "
+                            "says why.");
+    else
+        (void)exchange_fail(x, e,
+                            "The model is new in the configuration and waits "
+                            "for a restart of the server.");
+    if (cs->loading || cs->draining)
+        x->fail.retry_after_ms =
+            cs->loading ? RETRY_LOADING_MS : RETRY_DRAINED_MS;
+    return e;
+}
+
 static enum err choose_passthrough(struct exchange *x, struct choice *out)
 {
     const struct conf_upstream *up = passthrough_upstream(x);
+    struct candidates cs = {.n = 0};
     struct target *t;
 
     if (!up)
@@ -208,11 +291,20 @@ static enum err choose_passthrough(struct exchange *x, struct choice *out)
     t = target_get(x->w->svc->targets, up->name);
     if (!t)
         return ERR_NOMEM;
-    if (!target_is_open(t))
-        return ERR_UP_UNAVAILABLE;
+    if (!target_is_open(t)) {
+        note_draining(&cs, &(struct candidate){.up = up});
+        return none_is_open(x, &cs);
+    }
     *out = (struct choice){
         .up = up, .target = t, .label = STR("-"), .passthrough = true};
     return ERR_OK;
+}
+
+static enum err none_error(struct exchange *x, const struct candidates *cs)
+{
+    if (cs->loading || cs->draining || cs->failed || cs->absent)
+        return none_is_open(x, cs);
+    return cs->other_dialect ? ERR_BAD_PARAM : ERR_MODEL_NOT_FOUND;
 }
 
 /* What only the engine does may leave the model out where there is just one
@@ -221,7 +313,7 @@ static enum err choose_only(struct exchange *x, struct choice *out)
 {
     const struct conf *c = x->conf;
     const struct conf_engine_model *only = NULL;
-    struct target *t;
+    struct candidates cs = {.n = 0};
 
     for (size_t i = 0; i < c->engine.n_models; i++) {
         const struct conf_engine_model *m = &c->engine.models[i];
@@ -234,26 +326,19 @@ static enum err choose_only(struct exchange *x, struct choice *out)
     }
     if (!only)
         return c->engine.n_models > 0 ? ERR_BAD_PARAM : ERR_UNKNOWN_URL;
-    t = target_get(x->w->svc->targets, only->name);
-    if (!t)
-        return ERR_NOMEM;
-    if (!target_is_open(t))
-        return ERR_UP_UNAVAILABLE;
-    *out = (struct choice){
-        .engine = only, .target = t, .model = only->name, .label = only->name};
+    from_engine(x, only, &cs);
+    if (cs.n == 0)
+        return none_error(x, &cs);
+    *out = (struct choice){.engine = only,
+                           .target = cs.c[0].target,
+                           .model = only->name,
+                           .label = only->name};
     return ERR_OK;
 }
-
-static enum err none_error(const struct candidates *cs)
-{
-    if (cs->draining)
-        return ERR_UP_UNAVAILABLE;
-    return cs->other_dialect ? ERR_BAD_PARAM : ERR_MODEL_NOT_FOUND;
-}
-
 enum err route_choose(struct exchange *x, struct choice *out)
 {
     struct candidates cs = {.n = 0};
+    const struct conf_engine_model *own;
     const struct conf_route *route = NULL;
     const struct candidate *c;
 
@@ -266,15 +351,15 @@ enum err route_choose(struct exchange *x, struct choice *out)
         if (!route)
             return ERR_MODEL_NOT_FOUND;
         from_route(x, route, &cs);
+    } else if ((own = engine_called(x->conf, x->ask->model)) != NULL) {
+        from_engine(x, own, &cs);
     } else {
-        from_engine(x, &cs);
-        if (cs.n == 0)
-            from_upstreams(x, DISCOVER_YES, &cs);
+        from_upstreams(x, DISCOVER_YES, &cs);
         if (cs.n == 0)
             from_upstreams(x, DISCOVER_UNKNOWN, &cs);
     }
     if (cs.n == 0)
-        return none_error(&cs);
+        return none_error(x, &cs);
     c = candidate_pick(&cs);
     *out = (struct choice){.up = c->up,
                            .engine = c->engine,
@@ -306,11 +391,20 @@ static void list_upstream(struct discover *d, const struct conf_upstream *up,
     discover_list_unref(l);
 }
 
+/* Whether not all targets of <r> wait for a restart. */
+static bool leads_somewhere(const struct conf_route *r)
+{
+    for (size_t i = 0; i < r->n_targets; i++)
+        if (r->targets[i].upstream >= 0 || r->targets[i].engine >= 0)
+            return true;
+    return false;
+}
+
 void route_models(const struct conf *c, struct discover *d, route_model_fn *fn,
                   void *arg)
 {
     for (size_t i = 0; i < c->n_routes; i++)
-        if (!is_glob(c->routes[i].model))
+        if (!is_glob(c->routes[i].model) && leads_somewhere(&c->routes[i]))
             fn(c->routes[i].model, STR("tollgate"), arg);
     if (c->routes_given)
         return;
@@ -329,8 +423,8 @@ const struct conf_engine_model *route_engine(const struct conf *c,
         return engine_called(c, model);
     r = conf_route_find(c, model);
     for (size_t i = 0; r && i < r->n_targets; i++)
-        if (r->targets[i].upstream < 0)
-            return &c->engine.models[r->targets[i].engine];
+        if (engine_of(c, &r->targets[i]))
+            return engine_of(c, &r->targets[i]);
     return NULL;
 }
 
@@ -353,8 +447,12 @@ void route_upstreams(const struct conf *c, struct discover *d, struct str model,
 
 bool route_serves(const struct conf *c, struct discover *d, struct str model)
 {
-    if (c->routes_given)
-        return conf_route_find(c, model) != NULL;
+    const struct conf_route *r;
+
+    if (c->routes_given) {
+        r = conf_route_find(c, model);
+        return r && leads_somewhere(r);
+    }
     if (engine_called(c, model))
         return true;
     for (size_t i = 0; i < c->n_upstreams; i++)

@@ -30,9 +30,11 @@ struct choice {
 
 /* Choose for <x>, at random by weight among the targets that are open.
  * ERR_MODEL_NOT_FOUND: nobody serves the model; ERR_UNKNOWN_URL: no model is
- * named and there is no passthrough upstream; ERR_UP_UNAVAILABLE: all targets
- * drain; ERR_BAD_PARAM: the model is served only by those that do not speak
- * the dialect of the route called, or no model is named where one must be. */
+ * named and there is no passthrough upstream; ERR_UP_UNAVAILABLE,
+ * ERR_OVERLOADED, ERR_MODEL_DOWN: no target can be asked now, and <x> has been
+ * failed with what is so: drained, loading, not to be loaded; ERR_BAD_PARAM:
+ * the model is served only by those that do not speak the dialect of the route
+ * called, or no model is named where one must be. */
 enum err route_choose(struct exchange *x, struct choice *out) MUST_CHECK;
 
 /* Called for each concrete model name that <c> serves: <owner> is the

@@ -176,7 +176,9 @@ describe('engine in the gateway', () => {
 
   test('a drained model takes nothing new', async () => {
     await rig.gate.must(['target', 'drain', 'demo']);
-    await assert.rejects(chat({ max_tokens: 3 }), (e) => e.status === 503);
+    await assert.rejects(chat({ max_tokens: 3 }), (e) =>
+      e.status === 503 && e.code === 'overloaded' &&
+      Number(e.headers.get('retry-after')) > 0 && /'demo' was drained/.test(e.message));
     await rig.gate.must(['target', 'resume', 'demo']);
     assert.ok((await chat({ max_tokens: 3 })).id);
   });
@@ -196,9 +198,10 @@ describe('engine in the gateway', () => {
       { name: 'second', path: tinyModel() }] } });
     const r = await rig.gate.reload();
     assert.match(r.json.report, /engine\.models.* holds only after a restart/);
+    assert.match(r.json.report, /engine changes need a restart/);
     assert.ok((await chat({ max_tokens: 3 })).id);
     await assert.rejects(client.chat.completions.create({ ...ask('x'),
-      model: 'second' }), (e) => e.status === 503);
+      model: 'second' }), (e) => e.status === 404);
   });
 });
 

@@ -14,6 +14,7 @@ EXTRA_DIST += \
     tests/e2e/dialects.test.mjs \
     tests/e2e/engine-chat.test.mjs \
     tests/e2e/engine-life.test.mjs \
+    tests/e2e/engine-states.test.mjs \
     tests/e2e/engine-text.test.mjs \
     tests/e2e/engine-types.test.mjs \
     tests/e2e/fidelity.test.mjs \
@@ -27,6 +28,7 @@ EXTRA_DIST += \
     tests/e2e/lib/engine.mjs \
     tests/e2e/lib/failhead.c \
     tests/e2e/lib/gguf.mjs \
+    tests/e2e/lib/holdload.c \
     tests/e2e/lib/openai.mjs \
     tests/e2e/lib/prng.mjs \
     tests/e2e/lib/provider/anthropic.mjs \
