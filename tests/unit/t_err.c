@@ -52,10 +52,11 @@ static void advice_to_retry_fits_the_status(void **state)
             assert_int_equal(r->retry, RETRY_YES);
         if (r->status < 429 && r->status != 408)
             assert_int_not_equal(r->retry, RETRY_YES);
-        if (r->status == 503)
+        if (r->status == 503 && i != ERR_MODEL_DOWN)
             assert_int_equal(r->retry, RETRY_YES);
     }
     assert_int_equal(err_row(ERR_QUOTA)->retry, RETRY_NO);
+    assert_int_equal(err_row(ERR_MODEL_DOWN)->retry, RETRY_NO);
 }
 
 static void panic_tells_where_and_aborts(void **state)
