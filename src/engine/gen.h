@@ -73,6 +73,8 @@ struct gen_job {
     size_t n_stop_ids;
     bool ignore_eos;
     bool keep_special;       /* text of control tokens is shown */
+    bool new_text;           /* choices begin texts of their own: what a decoder
+                              * drops at the start of a text, it drops there */
     bool logprobs;           /* of chosen tokens */
     unsigned top_logprobs;   /* alternatives told, 0 .. GEN_LOGPROBS_MAX */
     bool prompt_logprobs;    /* echo with logprobs: of prompt tokens too */

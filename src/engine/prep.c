@@ -235,6 +235,7 @@ static enum err job_fill(struct gen_job *j, const struct prep *p,
     j->ignore_eos = params->ignore_eos;
     j->keep_special =
         params->keep_special || params->tool_choice != PARAMS_TOOLS_NONE;
+    j->new_text = p->kind == ENDPOINT_CHAT && params->add_generation;
     j->logprobs = params->logprobs || params->best_of > params->n;
     j->top_logprobs = params->top_logprobs;
     j->prompt_logprobs = params->echo && params->logprobs;

@@ -19,7 +19,7 @@ enum err seq_text_init(struct seq_text *t, const struct seq_rules *r,
 
     *t = (struct seq_text){.stop_index = -1, .stop_id = -1};
     buf_init(&t->held, TEXT_MAX);
-    t->detok.begun = true;
+    t->detok.begun = !j->new_text;
     t->sampler = sampler_new(&j->sampling, choice, r->n_vocab);
     if (!t->sampler)
         return ERR_NOMEM;

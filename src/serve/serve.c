@@ -7,6 +7,31 @@
 #include "serve/attempt.h"
 #include "serve/route.h"
 
+/* A model is there, but it does not do what the URL asks. */
+static enum verdict refuse_url(struct exchange *x, int len, const char *model)
+{
+    int path_len =
+        (int)(x->in->head.path.len > 256 ? 256 : x->in->head.path.len);
+
+    if (route_engine(x->conf, x->ask->model))
+        return exchange_fail_param(x, ERR_BAD_PARAM, "model",
+                                   "The model '%.*s' runs in the built-in "
+                                   "engine, which does not serve %.*s. It "
+                                   "serves /v1/chat/completions, "
+                                   "/v1/completions, /v1/embeddings, /tokenize "
+                                   "and /detokenize.",
+                                   len, model, path_len, x->in->head.path.p);
+    if ((x->in->ep.row->flags & ENDPOINT_ENGINE) != 0)
+        return exchange_fail_param(x, ERR_BAD_PARAM, "model",
+                                   "The model '%.*s' is an upstream's; %.*s is "
+                                   "for models of the built-in engine.",
+                                   len, model, path_len, x->in->head.path.p);
+    return exchange_fail_param(x, ERR_BAD_PARAM, "model",
+                               "The model '%.*s' is not served in the dialect "
+                               "of this URL.",
+                               len, model);
+}
+
 static enum verdict refuse_model(struct exchange *x, enum err e)
 {
     int len = (int)(x->ask->model.len > 256 ? 256 : x->ask->model.len);
@@ -30,10 +55,7 @@ static enum verdict refuse_model(struct exchange *x, enum err e)
         if (x->ask->model.len == 0)
             return exchange_fail_param(x, e, "model",
                                        "You must provide a model parameter.");
-        return exchange_fail_param(x, e, "model",
-                                   "The model '%.*s' is not served in the "
-                                   "dialect of this URL.",
-                                   len, model);
+        return refuse_url(x, len, model);
     default:
         return exchange_fail(x, e, NULL);
     }

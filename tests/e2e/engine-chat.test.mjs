@@ -147,6 +147,25 @@ describe('engine chat', () => {
     }
   });
 
+  test('an answer does not begin with the space of its first word', async () => {
+    const { tokens } = await (await rig.fetch('/tokenize', {
+      json: { model: 'demo', content: 'a sun' } })).json();
+    const more = { logit_bias: { [tokens[1]]: 100 }, max_tokens: 3, logprobs: true };
+    const r = await chat(more);
+    assert.equal(r.choices[0].message.content, 'sun sun sun');
+    assert.deepEqual(r.choices[0].logprobs.content.map((t) => t.token),
+      [' sun', ' sun', ' sun']);
+    const chunks = await collect(await chat({ ...more, stream: true }));
+    assert.equal(textOf(chunks), 'sun sun sun');
+    const stopped = await chat({ ...more, stop: 'sun s' });
+    assert.equal(stopped.choices[0].message.content, '');
+    const on = await chat({ ...more, add_generation_prompt: false });
+    assert.equal(on.choices[0].message.content, ' sun sun sun');
+    const text = await client.completions.create({ model: 'demo', prompt: 'the',
+      logit_bias: { [tokens[1]]: 100 }, max_tokens: 3 });
+    assert.equal(text.choices[0].text, ' sun sun sun');
+  });
+
   test('messages of every role pass the template', async () => {
     const r = await client.chat.completions.create({
       model: 'demo', max_tokens: 4, tools: [CLOCK], tool_choice: 'none',
@@ -337,8 +356,23 @@ describe('engine errors', () => {
   });
 
   test('a route that the engine does not serve says so', async () => {
-    const r = await rig.fetch('/v1/responses', { json: { model: 'demo', input: 'x' } });
+    for (const [path, json] of [
+      ['/v1/responses', { input: 'x' }], ['/v1/moderations', { input: 'x' }],
+      ['/v1/rerank', { query: 'x', documents: ['y'] }]]) {
+      const r = await rig.fetch(path, { json: { model: 'demo', ...json } });
+      const { error } = await r.json();
+      assert.equal(r.status, 400);
+      assert.equal(error.type, 'invalid_request_error');
+      assert.equal(error.param, 'model');
+      assert.ok(error.message.includes(`does not serve ${path}.`), error.message);
+      assert.match(error.message, /\/v1\/chat\/completions/);
+    }
+    const r = await rig.fetch('/v1/messages', { json: { model: 'demo', max_tokens: 5,
+      messages: [{ role: 'user', content: 'x' }] } });
     assert.equal(r.status, 400);
-    assert.equal((await r.json()).error.param, 'model');
+    const said = await r.json();
+    assert.equal(said.type, 'error');
+    assert.equal(said.error.type, 'invalid_request_error');
+    assert.match(said.error.message, /does not serve \/v1\/messages\./);
   });
 });

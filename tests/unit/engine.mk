@@ -7,10 +7,17 @@ tests_unit_t_params_CFLAGS = $(unit_cflags)
 tests_unit_t_params_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/t_answer
-tests_unit_t_answer_SOURCES = tests/unit/t_answer.c
+tests_unit_t_answer_SOURCES = tests/unit/t_answer.c tests/unit/answer_rig.h
 tests_unit_t_answer_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_answer_CFLAGS = $(unit_cflags)
 tests_unit_t_answer_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_answer_calls
+tests_unit_t_answer_calls_SOURCES = \
+    tests/unit/t_answer_calls.c tests/unit/answer_rig.h
+tests_unit_t_answer_calls_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_answer_calls_CFLAGS = $(unit_cflags)
+tests_unit_t_answer_calls_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/t_jtree
 tests_unit_t_jtree_SOURCES = tests/unit/t_jtree.c

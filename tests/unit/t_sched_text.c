@@ -276,6 +276,97 @@ static void an_embedding_may_be_of_the_last_row(void **state)
     rig_free(r);
 }
 
+/* --- the first token ---------------------------------------------------- */
+
+enum { UNK, BOS, EOS, ONCE, UPON, BAR, TAG, N_WORDS };
+
+/* An SPM vocabulary, with or without the space before a text. */
+static struct vocab *words_new(enum vocab_said prefix)
+{
+    static const struct str text[N_WORDS] = {STR("<unk>"),
+                                             STR("<s>"),
+                                             STR("</s>"),
+                                             STR("\xE2\x96\x81Once"),
+                                             STR("\xE2\x96\x81upon"),
+                                             STR("\xE2\x96\x81"),
+                                             STR("<tag>")};
+    static const int32_t types[N_WORDS] = {
+        VOCAB_UNKNOWN, VOCAB_CONTROL, VOCAB_CONTROL, VOCAB_NORMAL,
+        VOCAB_NORMAL,  VOCAB_NORMAL,  VOCAB_CONTROL};
+    static const float scores[N_WORDS] = {0};
+    struct vocab_spec spec = {.kind = VOCAB_SPM,
+                              .n = N_WORDS,
+                              .text = text,
+                              .types = types,
+                              .scores = scores,
+                              .bos = BOS,
+                              .eos = EOS,
+                              .eot = -1,
+                              .eom = -1,
+                              .unk = UNK,
+                              .pad = -1,
+                              .add_space_prefix = prefix};
+    struct vocab_fault why;
+    struct vocab *v = NULL;
+
+    if (vocab_new(&spec, &why, &v) != ERR_OK)
+        fail_msg("%s", why.text);
+    return v;
+}
+
+/* What a text of the tokens <ids> shows, ended by -1. */
+static void check_words(enum vocab_said prefix, bool new_text, bool special,
+                        const int32_t *ids, const char *want)
+{
+    struct vocab *v = words_new(prefix);
+    struct gen_job *j = gen_job_new(1u << 16);
+    struct seq_rules rules = {
+        .job = j, .vocab = v, .most_tokens = 10, .n_vocab = N_WORDS};
+    float logits[N_WORDS], room[N_WORDS];
+    uint64_t mask[1];
+    struct seq_scratch scratch = {room, mask};
+    struct gen_event *ev = NULL;
+    struct seq_text t;
+
+    j->new_text = new_text;
+    j->keep_special = special;
+    j->logprobs = true;
+    j->sampling.temperature = 0;
+    assert_int_equal(seq_text_init(&t, &rules, 0), ERR_OK);
+    for (size_t i = 0; ids[i] >= 0; i++) {
+        int32_t got = -1;
+
+        for (int k = 0; k < N_WORDS; k++)
+            logits[k] = k == ids[i] ? 1 : 0;
+        assert_int_equal(seq_text_next(&t, &rules, &scratch, logits, &got),
+                         ERR_OK);
+        assert_int_equal(got, ids[i]);
+    }
+    assert_int_equal(seq_text_flush(&t, &rules, &ev), ERR_OK);
+    assert_non_null(ev);
+    assert_true(str_eq(ev->text, str_from(want)));
+    assert_int_equal(ev->n_logprobs, t.n_tokens);
+    gen_event_free(ev);
+    seq_text_fini(&t);
+    gen_job_free(j);
+    vocab_free(v);
+}
+
+static void a_new_text_begins_without_the_prefix_space(void **state)
+{
+    static const int32_t once[] = {ONCE, UPON, -1};
+    static const int32_t bar[] = {BAR, ONCE, -1};
+    static const int32_t tag[] = {TAG, ONCE, -1};
+
+    (void)state;
+    check_words(VOCAB_UNSAID, true, false, once, "Once upon");
+    check_words(VOCAB_UNSAID, false, false, once, " Once upon");
+    check_words(VOCAB_NO, true, false, once, " Once upon");
+    check_words(VOCAB_UNSAID, true, false, bar, " Once");
+    check_words(VOCAB_UNSAID, true, false, tag, "Once");
+    check_words(VOCAB_UNSAID, true, true, tag, "<tag> Once");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -285,6 +376,7 @@ int main(void)
         cmocka_unit_test(tokens_that_end_a_text_show_nothing),
         cmocka_unit_test(choices_differ_and_seeds_repeat),
         cmocka_unit_test(a_grammar_holds_for_every_choice),
+        cmocka_unit_test(a_new_text_begins_without_the_prefix_space),
         cmocka_unit_test(echo_tells_of_every_token_but_the_first),
         cmocka_unit_test(an_embedding_is_of_length_one_however_it_is_cut),
         cmocka_unit_test(an_embedding_may_be_of_the_last_row),
