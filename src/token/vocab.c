@@ -111,8 +111,8 @@ void vocab_fault_set(struct vocab_fault *why, const char *fmt, ...)
     va_end(ap);
 }
 
-/* GPT-2 shows the bytes that are printable Latin-1 as themselves, the others,
- * in order, as U+0100 and on. */
+/* GPT-2 shows the bytes that are printable Latin-1 as themselves; the others
+ * are, in order, U+0100 to U+0120, U+0121 to U+0142 and U+0143. */
 static bool is_itself(unsigned char byte)
 {
     return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
@@ -122,11 +122,10 @@ size_t vocab_gpt2_put(unsigned char byte, char out[2])
 {
     unsigned cp = byte;
 
-    if (!is_itself(byte)) {
-        cp = 0x100;
-        for (unsigned b = 0; b < byte; b++)
-            cp += !is_itself((unsigned char)b);
-    }
+    if (!is_itself(byte) && byte <= 0x20)
+        cp = 0x100 + byte;
+    else if (!is_itself(byte))
+        cp = byte == 0xad ? 0x143 : 0x121 + byte - 0x7f;
     if (cp < 0x80) {
         out[0] = (char)cp;
         return 1;
@@ -138,16 +137,13 @@ size_t vocab_gpt2_put(unsigned char byte, char out[2])
 
 int vocab_gpt2_byte(uint32_t cp)
 {
-    unsigned left;
-
     if (cp < 0x100)
         return is_itself((unsigned char)cp) ? (int)cp : -1;
-    left = cp - 0x100;
-    for (unsigned b = 0; b < 0x100 && left < 0x100; b++) {
-        if (!is_itself((unsigned char)b) && left-- == 0)
-            return (int)b;
-    }
-    return -1;
+    if (cp <= 0x120)
+        return (int)(cp - 0x100);
+    if (cp <= 0x142)
+        return (int)(cp - 0x121 + 0x7f);
+    return cp == 0x143 ? 0xad : -1;
 }
 
 enum err vocab_ids_add(struct vocab_ids *out, size_t max, int32_t id)
