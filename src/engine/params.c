@@ -63,17 +63,19 @@ static enum err read_bias(const json_t *body, unsigned n_vocab,
     {
         uint64_t id;
         double d = json_number_value(value);
+        char at[64];
 
+        snprintf(at, sizeof(at), "logit_bias.%.40s", key);
         if (!str_to_u64(str_from(key), &id) || id >= n_vocab)
-            return params_refuse(why, "logit_bias",
+            return params_refuse(why, at,
                                  "Invalid key in 'logit_bias': '%.40s' is no "
                                  "token id of this model (0 to %u).",
                                  key, n_vocab - 1);
         if (!json_is_number(value) || !(d >= -100 && d <= 100))
-            return params_refuse(why, "logit_bias",
-                                 "Invalid 'logit_bias.%.40s': expected a "
-                                 "number from -100 to 100.",
-                                 key);
+            return params_refuse(why, at,
+                                 "Invalid '%s': expected a number from -100 to "
+                                 "100.",
+                                 at);
         bias[n++] = (struct gen_bias){(int32_t)id, (float)d};
     }
     s->bias = bias;

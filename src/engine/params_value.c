@@ -202,17 +202,19 @@ enum err params_ids(const json_t *v, const char *param, unsigned n_vocab,
     for (size_t i = 0; i < n; i++) {
         const json_t *id = json_array_get(v, i);
         int64_t n_id = -1;
+        char at[80];
 
+        snprintf(at, sizeof(at), "%s[%zu]", param, i);
         if (!is_whole(id))
-            return params_refuse(why, param,
-                                 "Invalid type for '%s[%zu]': expected a token "
-                                 "id, but got %s instead.",
-                                 param, i, params_type_name(id));
+            return params_refuse(why, at,
+                                 "Invalid type for '%s': expected a token id, "
+                                 "but got %s instead.",
+                                 at, params_type_name(id));
         if (!whole_of(id, &n_id) || n_id < 0 || n_id >= (int64_t)n_vocab)
-            return params_refuse(why, param,
-                                 "Invalid '%s[%zu]': expected a token id from "
-                                 "0 to %u, but got %.17g instead.",
-                                 param, i, n_vocab - 1, json_number_value(id));
+            return params_refuse(why, at,
+                                 "Invalid '%s': expected a token id from 0 to "
+                                 "%u, but got %.17g instead.",
+                                 at, n_vocab - 1, json_number_value(id));
         ids[i] = (int32_t)n_id;
     }
     *ids_out = ids;

@@ -111,12 +111,17 @@ static enum err judge_length(struct prep *p, const struct params *params,
 static enum err grammar_refused(struct prep *p, const char *at, enum err e,
                                 const struct grammar_fault *fault)
 {
+    int digits = (int)strspn(fault->param, "0123456789");
     char param[200];
 
     if (e == ERR_NOMEM)
         return e;
-    snprintf(param, sizeof(param), "%s%s%s", at, fault->param[0] ? "." : "",
-             fault->param);
+    if (digits > 0) /* of a list */
+        snprintf(param, sizeof(param), "%s[%.*s]%s", at, digits, fault->param,
+                 fault->param + digits);
+    else
+        snprintf(param, sizeof(param), "%s%s%s", at, fault->param[0] ? "." : "",
+                 fault->param);
     return params_refuse(&p->why, param, "Invalid schema for '%s': %s", param,
                          fault->text);
 }

@@ -98,11 +98,12 @@ enum err prep_messages(const json_t *body, bool raw_calls, struct arena *mem,
 enum err prep_texts(struct prep *p, const json_t *body, const char *name,
                     struct prep_ids **out, size_t *n_out) MUST_CHECK;
 
-/* Tokens of plain text, nothing of it trusted, with what the vocabulary puts
- * around a prompt if <special>. ERR_CONTEXT_LENGTH past <max> tokens;
- * ERR_NOMEM. */
+/* Tokens of <text>, with what the vocabulary puts around a prompt if <special>;
+ * names of control tokens are such only if <trusted>. ERR_CONTEXT_LENGTH past
+ * PREP_IDS_MAX tokens; ERR_NOMEM. */
 enum err prep_encode(const struct engine_model *m, struct str text,
-                     bool special, size_t max, struct prep_ids *out) MUST_CHECK;
+                     bool special, bool trusted,
+                     struct prep_ids *out) MUST_CHECK;
 
 /* prep_token.c: /tokenize and /detokenize, into p->reply. */
 enum err prep_tokenize(struct prep *p, const json_t *body) MUST_CHECK;

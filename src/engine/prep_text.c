@@ -23,16 +23,17 @@ static enum err put_id(struct vocab_ids *ids, int32_t id)
 }
 
 enum err prep_encode(const struct engine_model *m, struct str text,
-                     bool special, size_t max, struct prep_ids *out)
+                     bool special, bool trusted, struct prep_ids *out)
 {
     const struct vocab *v = m->model->vocab;
+    const struct vocab_span all = {.len = text.len, .trusted = true};
     struct vocab_ids ids = {0};
     enum err e = ERR_OK;
 
     if (special && vocab_adds_bos(v) && vocab_bos(v) >= 0)
         e = put_id(&ids, vocab_bos(v));
     if (e == ERR_OK)
-        e = vocab_encode(v, text, NULL, 0, max, &ids);
+        e = vocab_encode(v, text, &all, trusted ? 1 : 0, PREP_IDS_MAX, &ids);
     if (e == ERR_OK && special && vocab_adds_eos(v) && vocab_eos(v) >= 0)
         e = put_id(&ids, vocab_eos(v));
     if (e != ERR_OK) {
@@ -51,8 +52,12 @@ static enum err read_prompt(struct prep *p, const json_t *v, const char *at,
     const int32_t *ids = NULL;
     enum err e;
 
+    if (p->kind == ENDPOINT_EMBEDDINGS && json_is_string(v) &&
+        json_string_length(v) == 0)
+        return params_refuse(&p->why, at, "Invalid '%s': it may not be empty.",
+                             at);
     if (json_is_string(v))
-        return prep_encode(p->m, params_str(v), true, PREP_IDS_MAX, out);
+        return prep_encode(p->m, params_str(v), true, false, out);
     e = params_need(v, PARAMS_STRING | PARAMS_ARRAY, at, &p->why);
     if (e != ERR_OK)
         return e;

@@ -22,6 +22,10 @@ struct wish {
 static enum err read_wish(const json_t *body, struct params_fault *why,
                           struct wish *out)
 {
+    ERR_TRY(params_expect(params_get(body, "content"), PARAMS_STRING, "content",
+                          why));
+    ERR_TRY(params_expect(params_get(body, "prompt"), PARAMS_STRING, "prompt",
+                          why));
     *out = (struct wish){.special = !params_get(body, "content")};
     ERR_TRY(params_bool(body, "add_special_tokens", why, &out->special));
     ERR_TRY(params_bool(body, "add_special", why, &out->special));
@@ -29,23 +33,6 @@ static enum err read_wish(const json_t *body, struct params_fault *why,
     ERR_TRY(params_bool(body, "with_pieces", why, &out->pieces));
     ERR_TRY(params_bool(body, "return_token_strs", why, &out->strings));
     return params_judge_known(body, why);
-}
-
-/* Text that says of itself that control tokens in it are meant. */
-static enum err encode_trusted(const struct engine_model *m, struct str text,
-                               struct prep_ids *out)
-{
-    const struct vocab_span all = {.len = text.len, .trusted = true};
-    struct vocab_ids ids = {0};
-    enum err e =
-        vocab_encode(m->model->vocab, text, &all, 1, PREP_IDS_MAX, &ids);
-
-    if (e != ERR_OK) {
-        free(ids.ids);
-        return e == ERR_FULL ? ERR_CONTEXT_LENGTH : e;
-    }
-    *out = (struct prep_ids){.ids = ids.ids, .n = ids.n};
-    return ERR_OK;
 }
 
 static enum err encode_messages(struct prep *p, const json_t *body,
@@ -72,11 +59,8 @@ static enum err encode_text(struct prep *p, const json_t *body,
         return params_refuse(&p->why, "content",
                              "Missing required parameter: send 'content', "
                              "'prompt' or 'messages'.");
-    ERR_TRY(params_expect(v, PARAMS_STRING, content ? "content" : "prompt",
-                          &p->why));
-    if (wish->parse_special && !wish->special)
-        return encode_trusted(p->m, params_str(v), out);
-    return prep_encode(p->m, params_str(v), wish->special, PREP_IDS_MAX, out);
+    return prep_encode(p->m, params_str(v), wish->special, wish->parse_special,
+                       out);
 }
 
 /* A token's bytes: text if they are, else the list of them, as llama.cpp. */

@@ -318,6 +318,11 @@ describe('engine tools', () => {
   });
 
   test('tools are refused by name', async () => {
+    const odd = { type: 'function', function: { name: 'odd', strict: true,
+      parameters: { type: 'object', properties: {
+        a: { not: { type: 'string' } } } } } };
+    await refused(call({ tools: [CLOCK, odd], tool_choice: 'required' }),
+      'tools[1].function.parameters.properties.a.not');
     await refused(call({ tools: [{ type: 'custom', custom: { name: 'x' } }] }),
       'tools[0].type');
     await refused(call({ tool_choice: { type: 'function', function: { name: 'x' } } }),

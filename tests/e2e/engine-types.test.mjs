@@ -176,7 +176,7 @@ describe('types of fields', () => {
     ['echo', BOOL], ['best_of', ['null', 'int']]]);
 
   each('embeddings', '/v1/embeddings', { model: 'demo', input: 'the cat' }, [
-    ...ANY, ['input', ['empty', 'text']], ['encoding_format', NULL],
+    ...ANY, ['input', ['text']], ['encoding_format', NULL],
     ['dimensions', NULL]]);
 
   each('tokenize, a text', '/tokenize', { content: 'the cat' }, [...ANY,
@@ -186,16 +186,16 @@ describe('types of fields', () => {
 
   each('tokenize, a prompt', '/tokenize', { prompt: 'the cat' }, [
     ['prompt', ['empty', 'text'], { null: 'content' }],
-    ['add_special_tokens', BOOL]]);
+    ['content', STRING], ['add_special_tokens', BOOL]]);
 
   each('tokenize, messages', '/tokenize', { messages: CHAT.messages }, [
-    ['messages', [], { null: 'content' }], ['add_special_tokens', BOOL],
+    ['messages', [], { null: 'content' }], ['content', STRING],
+    ['prompt', STRING], ['add_special_tokens', BOOL],
     ['add_generation_prompt', BOOL], ['tools', LIST],
     ['chat_template_kwargs', OBJECT]]);
 
   each('detokenize', '/detokenize', { tokens: [300] }, [...ANY,
-    ['tokens', ['list']], ['tokens[0]', ['int'], Object.fromEntries(
-      Object.keys(VALUES).map((k) => [k, 'tokens']))]]);
+    ['tokens', ['list']], ['tokens[0]', ['int']]]);
 });
 
 describe('the model of a request', () => {
@@ -239,7 +239,7 @@ describe('numbers of a request', () => {
       const r = await raw('/v1/chat/completions', chatWith(`"${field}":${number}`));
       const { error } = await r.json();
       assert.equal(r.status, 400, field);
-      assert.equal(error.param.split('.')[0], field);
+      assert.match(error.param, new RegExp(`^${field}(\\.1|\\[0\\])?$`));
       assert.match(error.message, words);
     }
   });

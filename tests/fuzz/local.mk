@@ -13,6 +13,7 @@ EXTRA_DIST += \
     tests/fuzz/jscan.dict \
     tests/fuzz/jsplice.dict \
     tests/fuzz/multipart.dict \
+    tests/fuzz/request.dict \
     tests/fuzz/safetensors.dict \
     tests/fuzz/schema.dict \
     tests/fuzz/sse.dict \
@@ -28,6 +29,7 @@ include tests/fuzz/store.mk
 include tests/fuzz/vocab.mk
 include tests/fuzz/template.mk
 include tests/fuzz/grammar.mk
+include tests/fuzz/engine.mk
 include tests/fuzz/files.mk
 endif
 
