@@ -11,6 +11,10 @@
 
 #define BUF_ANY (SIZE_MAX / 2)
 
+/* Of the end of a long body so much is written by one call, or a little more:
+ * a loop turns between them. */
+#define PART_BYTES (1u << 20)
+
 /* --- life --------------------------------------------------------------- */
 
 /* Name of the reply's kind, and how its id begins. */
@@ -280,22 +284,30 @@ static enum err take_vector(struct answer *a, unsigned prompt,
 
 static void put_embeddings(struct put *w, struct answer *a)
 {
-    PUT(w, "{\"object\":\"list\",\"data\":[");
-    for (unsigned i = 0; i < a->p->n_prompts; i++) {
-        if (i > 0)
+    size_t from = w->b->len;
+
+    if (a->n_written == 0)
+        PUT(w, "{\"object\":\"list\",\"data\":[");
+    for (; a->n_written < a->p->n_prompts; a->n_written++) {
+        struct buf *vector = &a->vectors[a->n_written];
+
+        if (w->b->len - from >= PART_BYTES)
+            return;
+        if (a->n_written > 0)
             PUT(w, ",");
         PUT(w, "{\"object\":\"embedding\",\"index\":");
-        put_int(w, i);
+        put_int(w, a->n_written);
         PUT(w, ",\"embedding\":");
-        put_bytes(w, buf_str(&a->vectors[i]));
+        put_bytes(w, buf_str(vector));
         PUT(w, "}");
-        buf_fini(&a->vectors[i]);
+        buf_fini(vector);
     }
     PUT(w, "],\"model\":");
     put_json(w, a->who.model);
     PUT(w, ",");
     put_usage(w, a);
     PUT(w, "}\n");
+    a->finished = true;
 }
 
 /* --- events ------------------------------------------------------------- */
@@ -390,27 +402,40 @@ static void rank(const struct plan *p, struct answer_choice *c)
     }
 }
 
+/* The choices of prompt <i>. */
+static void put_choices(struct put *w, struct answer *a, unsigned i)
+{
+    struct answer_choice *c = &a->choices[i * a->p->best_of];
+
+    rank(a->p, c);
+    for (unsigned k = 0; k < a->p->n; k++) {
+        if (i + k > 0)
+            PUT(w, ",");
+        c[k].index = i * a->p->n + k;
+        if (a->p->kind == ENDPOINT_CHAT)
+            chat_choice(w, a, &c[k]);
+        else
+            text_choice(w, a, &c[k]);
+    }
+}
+
 static void put_whole(struct put *w, struct answer *a)
 {
-    put_bytes(w, buf_str(&a->head));
-    PUT(w, "\"choices\":[");
-    for (unsigned i = 0; i < a->p->n_prompts; i++) {
-        struct answer_choice *c = &a->choices[i * a->p->best_of];
+    size_t from = w->b->len;
 
-        rank(a->p, c);
-        for (unsigned k = 0; k < a->p->n; k++) {
-            if (i + k > 0)
-                PUT(w, ",");
-            c[k].index = i * a->p->n + k;
-            if (a->p->kind == ENDPOINT_CHAT)
-                chat_choice(w, a, &c[k]);
-            else
-                text_choice(w, a, &c[k]);
-        }
+    if (a->n_written == 0) {
+        put_bytes(w, buf_str(&a->head));
+        PUT(w, "\"choices\":[");
+    }
+    for (; a->n_written < a->p->n_prompts; a->n_written++) {
+        if (w->b->len - from >= PART_BYTES)
+            return;
+        put_choices(w, a, a->n_written);
     }
     PUT(w, "],");
     put_usage(w, a);
     PUT(w, "}\n");
+    a->finished = true;
 }
 
 enum err answer_finish(struct answer *a, struct buf *out)
@@ -433,5 +458,11 @@ enum err answer_finish(struct answer *a, struct buf *out)
         PUT(&w, "}\n\n");
     }
     PUT(&w, "data: [DONE]\n\n");
+    a->finished = true;
     return w.err;
+}
+
+bool answer_is_finished(const struct answer *a)
+{
+    return a->finished;
 }

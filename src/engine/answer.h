@@ -63,9 +63,13 @@ void answer_free(struct answer *a);
 enum err answer_event(struct answer *a, unsigned prompt,
                       const struct gen_event *ev, struct buf *out) MUST_CHECK;
 
-/* All prompts are done: append the end of the stream, or the whole body.
+/* All prompts are done: append the end of the stream, or the whole body; of a
+ * long one about a MiB, to be called again until answer_is_finished().
  * ERR_NOMEM. */
 enum err answer_finish(struct answer *a, struct buf *out) MUST_CHECK;
+
+/* Whether answer_finish() has appended all. */
+bool answer_is_finished(const struct answer *a);
 
 /* Sums over all prompts so far; times are those of the slowest. */
 struct gen_counts answer_counts(const struct answer *a);

@@ -48,6 +48,8 @@ struct answer {
     struct gen_counts *counts;     /* owned: (n_prompts) */
     struct buf *vectors;           /* owned: (n_prompts), embeddings */
     unsigned n_choices;
+    unsigned n_written; /* prompts whose part of the body is written */
+    bool finished;      /* nothing more is to be written */
 };
 
 /* Append bytes, a literal, a JSON string, a number. */

@@ -12,6 +12,8 @@
 
 #define JOBS_AT_ONCE 8 /* of one request, with the scheduler */
 
+#define PIECE_BYTES 65536 /* offered to a sink at once */
+
 /* Tokens with their probabilities that one turn may write as JSON. */
 #define SLICE 4096
 
@@ -207,23 +209,29 @@ static void pause_jobs(struct flight *f, bool pause)
             sched_pause(f->m->sched, f->jobs[i].id, pause);
 }
 
-/* Offer what there is; false when the flight is over. */
+/* Offer what there is, a piece at a time, so that the sink says when it has
+ * enough for this turn; false when the flight is over. */
 static bool flight_offer(struct flight *f)
 {
-    enum flow flow;
+    while (!f->paused && f->out_at < f->out.len) {
+        struct str piece = str_skip(buf_str(&f->out), f->out_at);
+        enum flow flow;
 
-    if (f->paused || f->out.len == 0)
-        return true;
-    f->in_sink++;
-    flow = f->sink->ops->data(f->sink, buf_str(&f->out));
-    if (!flight_back(f))
-        return false;
-    if (flow == FLOW_MORE) {
-        buf_clear(&f->out);
-        return true;
+        piece.len = piece.len < PIECE_BYTES ? piece.len : PIECE_BYTES;
+        f->in_sink++;
+        flow = f->sink->ops->data(f->sink, piece);
+        if (!flight_back(f))
+            return false;
+        f->paused = flow == FLOW_PAUSE;
+        if (f->paused)
+            pause_jobs(f, true);
+        else
+            f->out_at += piece.len;
     }
-    f->paused = true;
-    pause_jobs(f, true);
+    if (f->out_at == f->out.len) {
+        buf_clear(&f->out);
+        f->out_at = 0;
+    }
     return true;
 }
 
@@ -290,15 +298,25 @@ static void job_close(struct flight *f, struct flight_job *j)
     f->open_jobs--;
 }
 
+/* Write the end, or a part of it when it is long. */
+static void finish_part(struct flight *f)
+{
+    if (answer_finish(f->answer, &f->out) != ERR_OK)
+        f->err = ERR_NOMEM;
+    f->complete = f->err != ERR_OK || answer_is_finished(f->answer);
+    f->ending = !f->complete;
+    if (f->ending)
+        flight_later(f);
+}
+
 static void job_done(struct flight *f, struct flight_job *j)
 {
     job_close(f, j);
     submit_more(f);
     if (f->open_jobs > 0)
         return;
-    f->complete = true;
-    if (answer_finish(f->answer, &f->out) != ERR_OK)
-        f->err = ERR_NOMEM;
+    f->ending = true;
+    finish_part(f);
 }
 
 /* Take <ev> of <j>. May free <f>. */
@@ -390,6 +408,16 @@ static void take_held(struct flight *f)
         gen_event_free(ev);
 }
 
+/* Go on with the end. May free <f>. */
+static void flight_finish(struct flight *f)
+{
+    finish_part(f);
+    if (f->err != ERR_OK)
+        flight_fail(f, f->err, "", "");
+    else
+        flight_flush(f);
+}
+
 void flight_work(struct flight *f)
 {
     if (f->err != ERR_OK) {
@@ -400,13 +428,15 @@ void flight_work(struct flight *f)
         f->drained = false;
         f->paused = false;
         pause_jobs(f, false);
-        if (!f->held) {
+        if (!f->held && !f->ending) {
             flight_flush(f);
             return;
         }
     }
     if (f->held)
         take_held(f);
+    else if (f->ending)
+        flight_finish(f);
 }
 
 /* --- from the prep threads ---------------------------------------------- */

@@ -48,7 +48,8 @@ struct flight {
     unsigned n_jobs;
     unsigned next_job; /* the first that is not with the scheduler yet */
     unsigned open_jobs;
-    struct buf out;              /* owned: bytes the sink has not taken */
+    struct buf out;              /* owned: bytes for the sink */
+    size_t out_at;               /* so many of them it has taken */
     struct event timer;          /* keepalive before the head */
     enum err err;                /* it fails in a later turn */
     const char *err_text;        /* static; goes with <err> */
@@ -61,6 +62,7 @@ struct flight {
     bool timer_on;
     bool head_sent;
     bool paused;   /* the sink has enough */
+    bool ending;   /* the jobs are done, the end is being written */
     bool complete; /* <out> is all there will be */
     bool later;    /* on the list of those with work put off */
     bool drained;  /* the sink takes bytes again */

@@ -9,8 +9,10 @@
  *   JSON
  *   anything else         streamed as it comes
  *
- * While a reply is collected nothing has been sent to the client. The engine's
- * replies take the same way; what they fail with, they have told already. */
+ * While a reply is collected nothing has been sent to the client. What the
+ * engine replies is whole and well made before its head comes, and it counts
+ * itself what it cost: it is never collected, so that a large one is no work
+ * of a single turn. What it fails with, it has told already. */
 #include "serve/attempt.h"
 
 #include <stdlib.h>
@@ -199,6 +201,8 @@ static bool wants_collect(const struct attempt *a)
     const struct exchange *x = a->x;
     const struct reply_head *head = a->head;
 
+    if (!a->choice.up)
+        return false;
     if (headers_are_coded(&head->headers))
         return false;
     if (x->in->head.method == HTTP1_HEAD || head->status == 204 ||

@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { CONTEXT, HAVE_STORIES, STORIES, startEngine } from './lib/engine.mjs';
 import { collect, openaiFor } from './lib/openai.mjs';
+import { RawClient, requestBytes } from './lib/raw.mjs';
 
 let rig;
 let client;
@@ -282,6 +283,25 @@ describe('engine tokens', () => {
     assert.equal(m.context_length, CONTEXT);
     assert.equal(m.owned_by, 'tollgate');
     assert.ok(m.created > 1e9);
+  });
+
+  test('replies of many bytes come whole, to slow readers, too', async () => {
+    const text = 'a '.repeat(1 << 17);
+    const all = await post('/tokenize', { content: text, with_pieces: true });
+    assert.equal(all.tokens.map((t) => t.piece).join('').trimStart(), text);
+    assert.equal(all.count, all.tokens.length);
+    const c = await RawClient.connect(rig.address);
+    c.pause();
+    await c.send(requestBytes('POST', '/tokenize', [
+      ['authorization', `Bearer ${rig.key}`],
+      ['content-type', 'application/json'],
+    ], JSON.stringify({ content: text, with_pieces: true })));
+    assert.ok((await complete()).usage.completion_tokens > 0);
+    c.resume();
+    const slow = await c.readReply({ method: 'POST' });
+    assert.deepEqual(JSON.parse(slow.text), all);
+    c.destroy();
+    await rig.idle();
   });
 });
 

@@ -248,6 +248,66 @@ static void vectors_come_as_numbers_or_base64(void **state)
     }
 }
 
+/* Fill <r>, which has two prompts, with so much text or so many numbers. */
+static void fill_large(struct rig *r, bool embed)
+{
+    enum { N = 200000 };
+    float *vector = malloc(N * sizeof(*vector));
+
+    assert_non_null(vector);
+    memset(vector, 1, N * sizeof(*vector));
+    for (unsigned i = 0; i < 2; i++) {
+        if (embed)
+            assert_int_equal(
+                answer_event(r->a, i,
+                             &(struct gen_event){.kind = GEN_EV_EMBED,
+                                                 .n_vector = N,
+                                                 .vector = vector},
+                             &r->out),
+                ERR_OK);
+        for (unsigned k = 0; k < 200 && !embed; k++)
+            assert_int_equal(
+                answer_event(
+                    r->a, i,
+                    &(struct gen_event){.kind = GEN_EV_TEXT,
+                                        .text = str_of((char *)vector, 1000)},
+                    &r->out),
+                ERR_OK);
+    }
+    free(vector);
+}
+
+static void a_long_body_comes_in_parts(void **state)
+{
+    static const enum endpoint kinds[] = {ENDPOINT_EMBEDDINGS,
+                                          ENDPOINT_COMPLETIONS};
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        unsigned parts = 0;
+
+        rig_open(&r, (struct plan){
+                         .kind = kinds[k], .n_prompts = 2, .base64 = true});
+        r.out.cap = SIZE_MAX / 2;
+        fill_large(&r, k == 0);
+        while (!answer_is_finished(r.a)) {
+            size_t before = r.out.len;
+
+            assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+            assert_true(r.out.len > before);
+            parts++;
+        }
+        assert_int_equal(parts, 2);
+        v = body(&r);
+        assert_int_equal(json_array_size(at(v, k == 0 ? "data" : "choices")),
+                         2);
+        json_decref(v);
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +318,7 @@ int main(void)
         cmocka_unit_test(best_of_keeps_the_likeliest_by_token),
         cmocka_unit_test(choices_of_prompts_are_numbered_through),
         cmocka_unit_test(vectors_come_as_numbers_or_base64),
+        cmocka_unit_test(a_long_body_comes_in_parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
