@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "engine/jtree.h"
+#include "wire/jscan.h"
 
 #define MESSAGES_MAX 100000
 
@@ -113,12 +114,19 @@ static enum err read_content(struct walk *w, const json_t *m, bool needed,
 
 /* --- calls -------------------------------------------------------------- */
 
-/* The arguments of a call: an object if they are the text of one. */
+static bool is_blank(struct str s)
+{
+    return json_skip_space(s).len == 0;
+}
+
+/* The arguments of a call: an object if they are the text of one, or none. */
 static json_t *read_arguments(const struct walk *w, json_t *args)
 {
     struct params_fault why;
     json_t *object;
 
+    if (json_is_string(args) && is_blank(params_str(args)))
+        return json_object();
     if (w->raw_calls || !json_is_string(args))
         return json_incref(args);
     if (jtree_read(params_str(args), JTREE_TWICE_LAST, w->mem, &why, &object) !=
@@ -242,6 +250,12 @@ static enum err judge_role(struct walk *w, const json_t *m,
                              (int)(role.len > 40 ? 40 : role.len), role.p);
     ERR_TRY(judge(w, m, "name", PARAMS_STRING));
     ERR_TRY(judge(w, m, "refusal", PARAMS_STRING));
+    ERR_TRY(judge(w, m, "function_call", PARAMS_OBJECT));
+    if (params_get(m, "function_call"))
+        return params_refuse(w->why, field(w, "function_call"),
+                             "Unsupported parameter: '%s' is not supported "
+                             "with this model; send 'tool_calls' instead.",
+                             field(w, "function_call"));
     if (!str_eq(role, STR("tool")))
         return judge(w, m, "tool_call_id", PARAMS_STRING);
     return params_need(json_object_get(m, "tool_call_id"), PARAMS_STRING,

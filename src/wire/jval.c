@@ -151,13 +151,21 @@ enum err jval_copy(const struct jmember *v, char *to, size_t cap,
 {
     struct junescape u;
     char c[4];
-    size_t len = 0;
-    unsigned n;
+    size_t len = 0, n;
 
     if (v->type != JT_STRING)
         return ERR_BAD_PARAM;
     junescape_init(&u, v->value);
-    while ((n = junescape_next(&u, c, false)) > 0) {
+    while (u.p < u.end) {
+        const char *stop = memchr(u.p, '\\', (size_t)(u.end - u.p));
+
+        n = (size_t)((stop ? stop : u.end) - u.p);
+        if (cap - len < n)
+            return ERR_RANGE;
+        memcpy(to + len, u.p, n);
+        len += n;
+        u.p += n;
+        n = junescape_next(&u, c, false);
         if (cap - len < n)
             return ERR_RANGE;
         memcpy(to + len, c, n);

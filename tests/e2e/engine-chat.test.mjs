@@ -181,6 +181,18 @@ describe('engine chat', () => {
     assert.ok(r.usage.prompt_tokens > 40);
   });
 
+  test('a call without arguments is one with none of them', async () => {
+    const tokens = async (args) => (await (await rig.fetch('/tokenize', { json: {
+      model: 'demo', messages: [{ role: 'user', content: 'when?' },
+        { role: 'assistant', tool_calls: [{ id: 'c', type: 'function',
+          function: { name: 'now', arguments: args } }] }] } })).json()).tokens;
+    const none = await tokens('{}');
+    assert.ok(none.length > 20);
+    for (const args of ['', ' \n', '{ }', {}])
+      assert.deepEqual(await tokens(args), none);
+    assert.notDeepEqual(await tokens('{"a":1}'), none);
+  });
+
   test('what is wrong is refused by name', async () => {
     const say = (messages, more) => client.chat.completions.create({
       model: 'demo', messages, ...more });

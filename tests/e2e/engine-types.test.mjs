@@ -111,7 +111,7 @@ describe('types of fields', () => {
     ['messages[0].role', []], ['messages[0].name', STRING],
     ['messages[0].content', ['empty', 'text', 'list']],
     ['messages[0].refusal', STRING], ['messages[0].tool_calls', LIST],
-    ['messages[0].tool_call_id', STRING]]);
+    ['messages[0].tool_call_id', STRING], ['messages[0].function_call', NULL]]);
 
   each('chat, parts of a message', '/v1/chat/completions', put(CHAT, 'messages', [
     { role: 'user', content: [{ type: 'text', text: 'hi' }] }]), [
