@@ -78,6 +78,13 @@ static enum err put_held(struct detok *d, struct str *s, struct buf *out)
     return put(d, head, c.n, out);
 }
 
+/* Whether the space that encoding may put before a text is taken away again:
+ * the decoder of byte-level vocabularies leaves it. */
+static bool drops_prefix(const struct vocab *v)
+{
+    return v->prefix != VOCAB_PREFIX_NONE && (v->kind == VOCAB_SPM || v->raw);
+}
+
 enum err detok_push(struct detok *d, const struct vocab *v, int32_t id,
                     bool special, struct buf *out)
 {
@@ -90,7 +97,7 @@ enum err detok_push(struct detok *d, const struct vocab *v, int32_t id,
 
     if (s.len == 0 || (silent && !special))
         return ERR_OK;
-    if (!d->begun && !silent && v->prefix != VOCAB_PREFIX_NONE && s.p[0] == ' ')
+    if (!d->begun && !silent && drops_prefix(v) && s.p[0] == ' ')
         s = str_skip(s, 1);
     d->begun = true;
     if (d->n_held > 0 && s.len > 0)

@@ -140,6 +140,50 @@ static void byte_level_is_read(void **state)
     vocab_free(v);
 }
 
+/* A text of the one token <stored>. */
+static void check_decoded(const char *json, const char *stored,
+                          const char *want)
+{
+    struct vocab *v = made(json, "");
+    struct detok d = {0};
+    struct buf text;
+
+    buf_init(&text, 100);
+    assert_int_equal(
+        detok_push(&d, v, vocab_find(v, str_from(stored)), false, &text),
+        ERR_OK);
+    if (!str_eq(buf_str(&text), str_from(want)))
+        fail_msg("%.*s, not %s", STR_ARG(buf_str(&text)), want);
+    buf_fini(&text);
+    vocab_free(v);
+}
+
+static void a_prefix_goes_where_the_decoder_strips_it(void **state)
+{
+    static const char bar_ab[] = "\xe2\x96\x81"
+                                 "ab";
+    char json[3000];
+
+    (void)state;
+    snprintf(json, sizeof(json), "{" LEGACY SPM_ADDED SPM_MODEL "}", "true");
+    check_decoded(json, bar_ab, "ab");
+    snprintf(json, sizeof(json), "{" METASPACE("first") SPM_ADDED SPM_MODEL "}",
+             "false");
+    check_decoded(json, bar_ab, "ab");
+    snprintf(json, sizeof(json), "{" METASPACE("never") SPM_ADDED SPM_MODEL "}",
+             "false");
+    check_decoded(json, bar_ab, " ab");
+    check_decoded("{\"added_tokens\":[]," BYTE_LEVEL BPE_MODEL "}",
+                  "\xc4\xa0"
+                  "ab",
+                  " ab");
+    check_decoded("{\"added_tokens\":[],\"pre_tokenizer\":{\"type\":"
+                  "\"ByteLevel\",\"add_prefix_space\":true}," BPE_MODEL "}",
+                  "\xc4\xa0"
+                  "ab",
+                  " ab");
+}
+
 static void check_refused(const char *json, enum err want, const char *part)
 {
     struct vocab_fault why;
@@ -196,6 +240,7 @@ int main(void)
         cmocka_unit_test(spm_is_read_from_merges),
         cmocka_unit_test(metaspace_prefixes_by_its_scheme),
         cmocka_unit_test(byte_level_is_read),
+        cmocka_unit_test(a_prefix_goes_where_the_decoder_strips_it),
         cmocka_unit_test(what_is_not_supported_is_named),
         cmocka_unit_test(broken_files_are_refused),
     };
