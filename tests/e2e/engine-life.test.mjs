@@ -137,8 +137,12 @@ describe('engine for a long time', {
     const before = await resident();
     await Promise.all(Array.from({ length: 64 }, lane));
     await rig.idle();
-    const grown = (await resident()) - before;
-    console.log(`soak: ${done} whole, ${left} given up, grown ${grown} bytes`);
+    const after = await resident();
+    const grown = after - before;
+    const cancelled = await rig.metric('engine_cancelled_total', 'model="demo"');
+    console.log(`soak: ${SOAK_S} s, ${done} whole, ${left} given up, ` +
+      `${cancelled} cancelled, resident ${before} bytes after 64, ` +
+      `${after} at the end`);
     assert.ok(done > 0 && left > 0);
     assert.ok(grown < 64 << 20, `${grown} bytes more`);
     assert.equal(await rig.metric('in_flight'), 1, 'the scrape alone');

@@ -13,6 +13,7 @@ EXTRA_DIST += \
     tests/e2e/ctl.test.mjs \
     tests/e2e/dialects.test.mjs \
     tests/e2e/engine-chat.test.mjs \
+    tests/e2e/engine-hf.test.mjs \
     tests/e2e/engine-life.test.mjs \
     tests/e2e/engine-states.test.mjs \
     tests/e2e/engine-text.test.mjs \
@@ -28,6 +29,7 @@ EXTRA_DIST += \
     tests/e2e/lib/engine.mjs \
     tests/e2e/lib/failhead.c \
     tests/e2e/lib/gguf.mjs \
+    tests/e2e/lib/hf.mjs \
     tests/e2e/lib/holdload.c \
     tests/e2e/lib/openai.mjs \
     tests/e2e/lib/prng.mjs \

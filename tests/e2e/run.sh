@@ -14,6 +14,7 @@
 #   E2E_DEADLINE_MS   how long a condition may take to come true (20000)
 #   E2E_DIRECT=1      clients talk straight to the scripted provider
 #   E2E_CONCURRENCY   test files at once (2)
+#   E2E_SOAK_S        seconds of the tests that run for long (0: none)
 #   E2E_REPORTER      how results are shown (spec)
 set -eu
 
@@ -50,4 +51,5 @@ fi
 
 [ $# -gt 0 ] || set -- *.test.mjs
 exec "$node" --test --test-concurrency="${E2E_CONCURRENCY:-2}" \
-    --test-reporter="${E2E_REPORTER:-spec}" --test-timeout=180000 "$@"
+    --test-reporter="${E2E_REPORTER:-spec}" \
+    --test-timeout=$((180000 + 1000 * ${E2E_SOAK_S:-0})) "$@"

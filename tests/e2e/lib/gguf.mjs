@@ -31,8 +31,53 @@ export const TEMPLATE = `{%- if tools %}{{- '<|im_start|>system\\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}`;
 
+/** Types of weights: number in a GGUF file, and bytes of floats in it. */
+const TYPES = {
+  F32: { number: 0, bytes: (a) => Buffer.from(a.buffer) },
+  F16: { number: 1, bytes: (a) => halves(a, toF16) },
+  BF16: { number: 30, bytes: (a) => halves(a, toBf16) },
+};
+
+const bits = new DataView(new ArrayBuffer(4));
+
+function bitsOf(v) {
+  bits.setFloat32(0, v);
+  return bits.getUint32(0);
+}
+
+/* To nearest, ties to even; the numbers here are neither huge nor NaN. */
+function toBf16(v) {
+  const b = bitsOf(v);
+  return (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
+}
+
+function toF16(v) {
+  const b = bitsOf(v);
+  const sign = (b >>> 16) & 0x8000;
+  const exponent = ((b >>> 23) & 0xff) - 112;
+  if (exponent <= 0) {
+    const n = Math.abs(v) * 2 ** 24;
+    const low = Math.floor(n);
+    const up = n - low > 0.5 || (n - low === 0.5 && low % 2 === 1);
+    return sign | (low + (up ? 1 : 0));
+  }
+  const whole = (exponent << 23) | (b & 0x7fffff);
+  return sign | ((whole + 0xfff + ((whole >>> 13) & 1)) >>> 13);
+}
+
+function halves(a, convert) {
+  const out = Buffer.alloc(a.length * 2);
+  a.forEach((v, i) => out.writeUInt16LE(convert(v), i * 2));
+  return out;
+}
+
+/** Floats as the bytes of a type. */
+export const floatBytes = (dtype, a) => TYPES[dtype].bytes(a);
+
+export const SHAPE = { D, HEADS, FF, KV_HEADS: HEADS / 2 };
+
 /** Token texts, scores and types, in the order of their ids. */
-function vocabulary() {
+export function vocabulary() {
   const all = [['<unk>', 0, UNKNOWN], ['<s>', 0, CONTROL], ['</s>', 0, CONTROL]];
   for (let b = 0; b < 256; b++)
     all.push([`<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`, 0, BYTE]);
@@ -114,8 +159,10 @@ function floats(next, rows, cols, scale) {
 
 const ones = (n) => new Float32Array(n).fill(1);
 
+export const VOCAB_TYPES = { NORMAL, UNKNOWN, CONTROL, BYTE };
+
 /** Tensors: name, dimensions as GGUF has them (innermost first), data. */
-function tensors(seed, vocab) {
+export function tensors(seed, vocab) {
   const next = prng(seed);
   const n = vocab.length;
   /* Bytes and control tokens are unlikely, so that what comes is text. */
@@ -163,10 +210,15 @@ function metadata(w, vocab, template) {
   return 17;
 }
 
-/** Writes the model to a file; options: seed, template ('' for none). */
-export function writeModel(file, { seed = 7, template = TEMPLATE } = {}) {
+/** Writes the model to a file; options: seed, template ('' for none), dtype
+ * of the matrices. */
+export function writeModel(file, { seed = 7, template = TEMPLATE,
+  dtype = 'F32' } = {}) {
   const vocab = vocabulary();
-  const all = tensors(seed, vocab);
+  const all = tensors(seed, vocab).map(([name, dims, data]) => {
+    const type = dims.length > 1 ? dtype : 'F32';
+    return [name, dims, floatBytes(type, data), TYPES[type].number];
+  });
   const meta = new Writer();
   const pairs = metadata(meta, vocab, template);
   const w = new Writer();
@@ -177,17 +229,17 @@ export function writeModel(file, { seed = 7, template = TEMPLATE } = {}) {
   w.u64(all.length);
   w.u64(pairs);
   meta.parts.forEach((p) => w.bytes(p));
-  for (const [name, dims, data] of all) {
+  for (const [name, dims, data, type] of all) {
     w.string(name);
     w.u32(dims.length);
     dims.forEach((d) => w.u64(d));
-    w.u32(0); // F32
+    w.u32(type);
     w.u64(offset);
     offset += align(data.byteLength);
   }
   w.bytes(Buffer.alloc(align(w.size) - w.size));
   for (const [, , data] of all) {
-    w.bytes(Buffer.from(data.buffer));
+    w.bytes(data);
     w.bytes(Buffer.alloc(align(data.byteLength) - data.byteLength));
   }
   fs.writeFileSync(file, Buffer.concat(w.parts));
