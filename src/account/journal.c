@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/panic.h"
+#include "store/boot.h"
 #include "store/ledger_db.h"
 
 /* Read so much of a file at once. */
@@ -42,39 +43,17 @@ static uint64_t head_seed(void)
     return rec_seed(LDB_JOURNAL, STR("head"));
 }
 
-/* The id of this boot of the machine; zeros where it cannot be had. */
-static void read_boot_id(uint8_t out[16])
-{
-    char text[40] = "";
-    char digits[32];
-    size_t n = 0;
-    const int fd =
-        open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-
-    memset(out, 0, 16);
-    if (fd < 0)
-        return;
-    const ssize_t len = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    for (ssize_t i = 0; i < len && n < sizeof(digits); i++) {
-        if (text[i] != '-' && text[i] != '\n')
-            digits[n++] = text[i];
-    }
-    if (n != sizeof(digits) || digest_unhex(str_of(digits, n), out) != ERR_OK)
-        memset(out, 0, 16);
-}
-
 static enum err write_head(struct jfile *f, unsigned index)
 {
     uint8_t head[JOURNAL_HEAD_BYTES] = {0};
-    uint8_t boot[16];
+    struct boot_id boot;
     struct rec_out o = {.p = head + REC_HEAD_BYTES, .room = HEAD_PAYLOAD_BYTES};
 
-    read_boot_id(boot);
+    boot_id_read(&boot);
     rec_put_int(&o, JOURNAL_FORMAT, 2);
     rec_put_int(&o, index, 2);
     rec_put_raw(&o, f->id, JOURNAL_ID_LEN);
-    rec_put_raw(&o, boot, sizeof(boot));
+    rec_put_raw(&o, boot.b, sizeof(boot.b));
     rec_put_int(&o, clock_wall_ms(), 8);
     BUG_ON(o.full);
     rec_seal(head, REC_JOURNAL, HEAD_PAYLOAD_BYTES, head_seed());

@@ -255,7 +255,7 @@ static enum err check_file(struct env *env, long format, off_t *size_out,
                 "copy of it, or move the directory away to begin anew",
                 env->opts.what, env->path, (long long)st.st_size);
         err = ERR_CORRUPT;
-    } else {
+    } else if ((env->opts.flags & ENV_UNWALKED) == 0) {
         err = env_walk(&env->opts, env->path, why);
     }
     if (err == ERR_CORRUPT && disposable) {
@@ -355,7 +355,7 @@ static enum err open_all(struct env *env, struct buf *why)
     off_t size;
     enum err err = prepare_dir(env, why);
 
-    if (err == ERR_OK)
+    if (err == ERR_OK && (env->opts.flags & ENV_UNLOCKED) == 0)
         err = take_lock(env, why);
     if (err == ERR_OK)
         err = read_format(env, &format, why);
@@ -447,6 +447,21 @@ enum err env_grow(struct env *env)
     return ERR_OK;
 }
 
+enum err env_adopt(struct env *env)
+{
+    MDB_envinfo info;
+
+    pthread_rwlock_wrlock(&env->gate);
+    int rc = mdb_env_set_mapsize(env->mdb, 0);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_info(env->mdb, &info);
+    pthread_rwlock_unlock(&env->gate);
+    if (rc != MDB_SUCCESS)
+        return env_error(env, rc);
+    atomic_store(&env->map_bytes, info.me_mapsize);
+    return ERR_OK;
+}
+
 enum err env_reopen(struct env *env, struct buf *why)
 {
     struct stat st;
@@ -470,6 +485,17 @@ enum err env_reopen(struct env *env, struct buf *why)
 bool env_is_panicked(const struct env *env)
 {
     return atomic_load(&env->panicked);
+}
+
+enum err env_sync(struct env *env)
+{
+    enum err err = ERR_IO;
+
+    pthread_rwlock_rdlock(&env->gate);
+    if (env->mdb)
+        err = env_error(env, mdb_env_sync(env->mdb, 1));
+    pthread_rwlock_unlock(&env->gate);
+    return err;
 }
 
 unsigned env_drop_stale_readers(struct env *env)

@@ -26,8 +26,10 @@ struct MDB_cursor;
 
 /* How an environment is kept; or-ed together. */
 enum env_flag {
-    ENV_NOSYNC = 1,    /* never synced: contents may be lost by power loss */
-    ENV_DISPOSABLE = 2 /* damaged files are moved aside and made anew */
+    ENV_NOSYNC = 1,     /* never synced: contents may be lost by power loss */
+    ENV_DISPOSABLE = 2, /* damaged files are moved aside and made anew */
+    ENV_UNLOCKED = 4, /* processes share it; the caller guards the directory */
+    ENV_UNWALKED = 8  /* another process has it open, and walked it */
 };
 
 /* What is proved of one record when a file is walked; appends what is wrong
@@ -71,6 +73,9 @@ enum err env_reopen(struct env *env, struct buf *why) MUST_CHECK;
 
 /* Whether LMDB refuses everything until env_reopen(). */
 bool env_is_panicked(const struct env *env);
+
+/* Write what an ENV_NOSYNC environment holds to the disk. Any thread. */
+enum err env_sync(struct env *env) MUST_CHECK;
 
 /* Free the slots of readers whose process is gone; how many. Writer only,
  * once a minute: they keep pages from being used again. */
@@ -125,6 +130,18 @@ enum err txn_get(struct txn *t, unsigned table, struct str key,
  * the transaction is lost), ERR_RANGE for a key too long, ERR_IO. */
 enum err txn_put(struct txn *t, unsigned table, struct str key,
                  struct str value) MUST_CHECK;
+
+/* Make room for a value of <len> bytes under <key>, which has none: to be
+ * filled before anything else is done in the transaction. ERR_EXISTS when it
+ * has one; else as txn_put(). */
+enum err txn_reserve(struct txn *t, unsigned table, struct str key, size_t len,
+                     void **room_out) MUST_CHECK;
+
+/* Copy <len> bytes of the value <v> of a transaction that is open, from its
+ * byte <from> on. A disk that fails, or a file that was cut, is ERR_IO here and
+ * a signal where the value itself is touched (before Linux 5.14 here, too). */
+enum err txn_copy(const struct txn *t, struct str v, size_t from, void *out,
+                  size_t len) MUST_CHECK;
 
 /* Store unless there is a value: ERR_EXISTS. */
 enum err txn_add(struct txn *t, unsigned table, struct str key,

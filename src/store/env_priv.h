@@ -26,6 +26,10 @@ struct env {
 /* Our code for LMDB's <rc>; remembers it as the last error of <env>. */
 enum err env_error(struct env *env, int rc);
 
+/* Map as much as another process has made of the file. Writer only, with no
+ * write transaction open; waits for readers. */
+enum err env_adopt(struct env *env) MUST_CHECK;
+
 /* Walk the file of <opts> in a child process. ERR_CORRUPT with a sentence. */
 enum err env_walk(const struct env_opts *opts, const char *path,
                   struct buf *why) MUST_CHECK;

@@ -2,9 +2,13 @@
 noinst_LIBRARIES += src/store/libstore.a
 TG_LIBS += src/store/libstore.a
 src_store_libstore_a_SOURCES = \
+    src/store/boot.c src/store/boot.h \
     src/store/child.c src/store/child.h \
     src/store/env.c src/store/env.h src/store/env_priv.h \
     src/store/env_walk.c \
+    src/store/kv_db.c src/store/kv_db.h src/store/kv_db_priv.h \
+    src/store/kv_page.c src/store/kv_page.h \
+    src/store/kv_txn.c \
     src/store/ledger_db.c src/store/ledger_db.h \
     src/store/rec.c src/store/rec.h \
     src/store/row.c src/store/row.h \

@@ -1,6 +1,9 @@
 /* txn.c - Transactions and cursors over LMDB, and what its codes mean here.
  * Must never let an MDB_val outlive its transaction in our own state. */
 #include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/panic.h"
 #include "store/env_priv.h"
@@ -86,7 +89,9 @@ enum err txn_begin_write(struct env *env, struct txn *txn_out)
 
     if (!env->mdb)
         return ERR_IO;
-    const int rc = mdb_txn_begin(env->mdb, NULL, 0, &mdb);
+    int rc = mdb_txn_begin(env->mdb, NULL, 0, &mdb);
+    if (rc == MDB_MAP_RESIZED && env_adopt(env) == ERR_OK)
+        rc = mdb_txn_begin(env->mdb, NULL, 0, &mdb);
     if (rc != MDB_SUCCESS)
         return env_error(env, rc);
     *txn_out = (struct txn){.env = env, .mdb = mdb, .is_write = true};
@@ -159,6 +164,47 @@ enum err txn_add(struct txn *t, unsigned table, struct str key,
                  struct str value)
 {
     return put(t, table, key, value, MDB_NOOVERWRITE);
+}
+
+enum err txn_reserve(struct txn *t, unsigned table, struct str key, size_t len,
+                     void **room_out)
+{
+    MDB_val k = val_of(key);
+    MDB_val v = {.mv_size = len};
+
+    BUG_ON(!is_open_table(t, table));
+    const int rc = mdb_put(t->mdb, t->env->dbi[table], &k, &v,
+                           MDB_NOOVERWRITE | MDB_RESERVE);
+    if (rc != MDB_SUCCESS)
+        return env_error(t->env, rc);
+    *room_out = v.mv_data;
+    return ERR_OK;
+}
+
+/* Have the pages of <len> bytes at <p> read in: the system says here what
+ * would be a signal when they are touched. Systems before Linux 5.14 cannot. */
+static enum err pages_read(const struct txn *t, const char *p, size_t len)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t from = (uintptr_t)p & ~(page - 1);
+    const uintptr_t to = ((uintptr_t)p + len + page - 1) & ~(page - 1);
+
+    while (madvise((void *)from, to - from, MADV_POPULATE_READ) != 0) {
+        if (errno == EINVAL)
+            return ERR_OK;
+        if (errno != EINTR && errno != EAGAIN)
+            return env_error(t->env, EIO);
+    }
+    return ERR_OK;
+}
+
+enum err txn_copy(const struct txn *t, struct str v, size_t from, void *out,
+                  size_t len)
+{
+    BUG_ON(from > v.len || len > v.len - from);
+    ERR_TRY(pages_read(t, v.p + from, len));
+    memcpy(out, v.p + from, len);
+    return ERR_OK;
 }
 
 enum err txn_del(struct txn *t, unsigned table, struct str key)

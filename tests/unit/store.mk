@@ -36,3 +36,9 @@ tests_unit_t_keytab_SOURCES = tests/unit/t_keytab.c tests/unit/state_dir.h
 tests_unit_t_keytab_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_keytab_CFLAGS = $(unit_cflags)
 tests_unit_t_keytab_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_kv_db
+tests_unit_t_kv_db_SOURCES = tests/unit/t_kv_db.c tests/unit/state_dir.h
+tests_unit_t_kv_db_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_kv_db_CFLAGS = $(unit_cflags)
+tests_unit_t_kv_db_LDADD = $(unit_libs)
