@@ -104,9 +104,6 @@ struct engine_port *engine_port_new(struct worker *w, struct engine *e);
  * or after it ended. NULL is fine. */
 void engine_port_free(struct engine_port *p);
 
-/* Requests under way. */
-unsigned engine_port_open(const struct engine_port *p);
-
 /* --- one attempt -------------------------------------------------------- */
 
 /* Answer <x> (its body is collected, and taken) with model <name>, which is at

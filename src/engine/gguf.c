@@ -255,16 +255,6 @@ const struct gguf_value *gguf_find(const struct gguf *g, struct str key)
     return p ? &p->value : NULL;
 }
 
-const struct gguf_tensor *gguf_tensor_find(const struct gguf *g,
-                                           struct str name)
-{
-    struct gguf_tensor want = {.name = name};
-
-    if (g->n_tensors == 0)
-        return NULL;
-    return bsearch(&want, g->tensors, g->n_tensors, sizeof(want), tensor_order);
-}
-
 /* --- the whole ---------------------------------------------------------- */
 
 static enum err take_head(struct cursor *c, struct gguf *g)

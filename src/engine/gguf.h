@@ -86,10 +86,6 @@ void gguf_free(struct gguf *g);
 /* The value of <key>, or NULL. */
 const struct gguf_value *gguf_find(const struct gguf *g, struct str key);
 
-/* The tensor called <name>, or NULL. */
-const struct gguf_tensor *gguf_tensor_find(const struct gguf *g,
-                                           struct str name);
-
 /* A scalar as what it should be; false when the type does not fit (any integer
  * type fits a u64 that is not negative, any number a double). */
 bool gguf_as_u64(const struct gguf_value *v, uint64_t *out);

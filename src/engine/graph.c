@@ -312,11 +312,6 @@ size_t graph_page_bytes_of(const struct model *m, enum krn_dtype kv_dtype)
     return krn_kv_page_bytes(&kv);
 }
 
-size_t graph_page_bytes(const struct graph *g)
-{
-    return krn_kv_page_bytes(&g->kv);
-}
-
 size_t graph_weight_bytes(const struct graph *g)
 {
     return g->weight_bytes;

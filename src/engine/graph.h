@@ -60,11 +60,10 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s,
 enum err graph_page_copy(struct graph *g, unsigned to,
                          unsigned from) MUST_CHECK;
 
-/* Bytes of one page; of all weights on the device. */
-size_t graph_page_bytes(const struct graph *g);
+/* Bytes of all weights on the device. */
 size_t graph_weight_bytes(const struct graph *g);
 
-/* Bytes that a page of a graph of <m> would take, before there is one. */
+/* Bytes of a page of a graph of <m>. */
 size_t graph_page_bytes_of(const struct model *m, enum krn_dtype kv_dtype);
 
 #endif

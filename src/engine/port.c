@@ -277,8 +277,3 @@ void engine_port_bury(struct engine_port *p)
     mbox_fini(&p->events);
     free(p);
 }
-
-unsigned engine_port_open(const struct engine_port *p)
-{
-    return p->n_open;
-}

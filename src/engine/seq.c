@@ -22,20 +22,9 @@ static const unsigned moves[SEQ_COUNT] = {
     [SEQ_DONE] = 0,
 };
 
-static const char *const names[SEQ_COUNT] = {
-    [SEQ_WAITING] = "waiting",     [SEQ_PREFILL] = "prefill",
-    [SEQ_DECODE] = "decode",       [SEQ_PAUSED] = "paused",
-    [SEQ_PREEMPTED] = "preempted", [SEQ_DONE] = "done",
-};
-
 bool seq_may(enum seq_state from, enum seq_state to)
 {
     return (moves[from] & BIT(to)) != 0;
-}
-
-const char *seq_state_name(enum seq_state state)
-{
-    return names[state];
 }
 
 bool seq_is_younger(const struct seq *a, const struct seq *b)

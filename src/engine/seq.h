@@ -68,9 +68,6 @@ TAILQ_HEAD(seq_list, seq);
 /* Whether a sequence may go from <from> to <to>. */
 bool seq_may(enum seq_state from, enum seq_state to);
 
-/* The name of <state>, for logs. */
-const char *seq_state_name(enum seq_state state);
-
 /* Whether <state> has a row of the table of pages. */
 static inline bool seq_runs(enum seq_state state)
 {

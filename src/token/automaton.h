@@ -177,7 +177,4 @@ uint32_t auto_number(struct automaton *a, bool integer,
                      const struct auto_bound *lo, const struct auto_bound *hi,
                      uint32_t next);
 
-/* Digits <n> exactly. */
-uint32_t auto_digits(struct automaton *a, unsigned n, uint32_t next);
-
 #endif

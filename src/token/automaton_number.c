@@ -15,13 +15,6 @@ static uint32_t digit(struct automaton *a, uint8_t lo, uint32_t next)
     return auto_range(a, (uint8_t)('0' + lo), '9', next);
 }
 
-uint32_t auto_digits(struct automaton *a, unsigned n, uint32_t next)
-{
-    for (; n > 0; n--)
-        next = digit(a, 0, next);
-    return next;
-}
-
 /* From <min> to <max> digits; few nodes, no frames. */
 static uint32_t some_digits(struct automaton *a, unsigned min, unsigned max,
                             uint32_t next)
