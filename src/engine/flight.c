@@ -55,6 +55,7 @@ void flight_detach(struct flight *f)
 
 void flight_free(struct flight *f)
 {
+    answer_free(f->answer); /* reads the plan, which lies in <prep> */
     if (!f->away)
         prep_free(f->prep);
     while (f->held) {
@@ -63,7 +64,6 @@ void flight_free(struct flight *f)
         f->held = ev->link.next;
         gen_event_free(ev);
     }
-    answer_free(f->answer);
     buf_fini(&f->out);
     free(f->jobs);
     free(f);
