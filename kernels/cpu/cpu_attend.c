@@ -305,7 +305,8 @@ static void values_find(const struct attend_job *j, const struct desk *d,
             i * KRN_PAGE_TOKENS >= left)
             continue;
         out[i] = wide + i * KRN_PAGE_TOKENS * j->pad;
-        for (size_t t = 0; t < KRN_PAGE_TOKENS; t++)
+        for (size_t t = 0;
+             t < KRN_PAGE_TOKENS && i * KRN_PAGE_TOKENS + t < left; t++)
             j->f->widen(wide + (i * KRN_PAGE_TOKENS + t) * j->pad,
                         v + t * bytes, j->kv->dtype, j->kv->d_head);
     }
