@@ -249,7 +249,8 @@ enum err params_read_tools(const json_t *body, struct params_fault *why,
         out->tool_choice = PARAMS_TOOLS_AUTO;
     }
     e = read_choice(body, why, out);
-    if (e == ERR_OK && out->tool_choice == PARAMS_TOOLS_REQUIRED && !out->tools)
+    if (e == ERR_OK && out->tool_choice == PARAMS_TOOLS_REQUIRED &&
+        json_array_size(out->tools) == 0)
         return params_refuse(why, "tool_choice",
                              "'tool_choice' is only allowed when 'tools' are "
                              "specified.");

@@ -126,8 +126,28 @@ static enum err grammar_refused(struct prep *p, const char *at, enum err e,
                          fault->text);
 }
 
-static enum err tools_grammar(struct prep *p, const struct params *params,
-                              struct grammar **out)
+/* Let <fault> tell the place among the tools of <body>, of which those of
+ * <params> may be some. */
+static void shift_fault(struct grammar_fault *fault, const json_t *body,
+                        const struct params *params)
+{
+    const json_t *all = json_object_get(body, "tools");
+    char *rest = fault->param;
+    size_t i = strtoul(fault->param, &rest, 10), at = 0;
+    const json_t *tool = json_array_get(params->tools, i);
+    char place[sizeof(fault->param) - 24];
+
+    if (rest == fault->param)
+        return;
+    while (at < json_array_size(all) &&
+           !json_equal(json_array_get(all, at), tool))
+        at++;
+    snprintf(place, sizeof(place), "%.*s", (int)sizeof(place) - 1, rest);
+    snprintf(fault->param, sizeof(fault->param), "%zu%s", at, place);
+}
+
+static enum err tools_grammar(struct prep *p, const json_t *body,
+                              const struct params *params, struct grammar **out)
 {
     struct grammar_tools t = {
         .style = p->m->style,
@@ -146,17 +166,18 @@ static enum err tools_grammar(struct prep *p, const struct params *params,
         log_debug(LOG_ENGINE, "tools without a grammar: %s", fault.text);
         return ERR_OK;
     }
+    shift_fault(&fault, body, params);
     return grammar_refused(p, "tools", e, &fault);
 }
 
-static enum err make_grammar(struct prep *p, const struct params *params,
-                             struct grammar **out)
+static enum err make_grammar(struct prep *p, const json_t *body,
+                             const struct params *params, struct grammar **out)
 {
     struct grammar_fault fault = {.param = ""};
     enum err e;
 
     if (params->tool_choice != PARAMS_TOOLS_NONE)
-        return tools_grammar(p, params, out);
+        return tools_grammar(p, body, params, out);
     if (params->format == PARAMS_TEXT)
         return ERR_OK;
     if (params->format == PARAMS_JSON_OBJECT) {
@@ -320,7 +341,7 @@ static enum err make_jobs(struct prep *p, const json_t *body,
     for (size_t i = 0; i < n && e == ERR_OK; i++)
         e = judge_length(p, params, body, ids[i].n, &max[i]);
     if (e == ERR_OK)
-        e = make_grammar(p, params, &g);
+        e = make_grammar(p, body, params, &g);
     for (size_t i = 0; i < n && e == ERR_OK; i++) {
         struct gen_job *j = job_new(p, &ids[i]);
 

@@ -335,6 +335,10 @@ describe('engine tools', () => {
         a: { not: { type: 'string' } } } } } };
     await refused(call({ tools: [CLOCK, odd], tool_choice: 'required' }),
       'tools[1].function.parameters.properties.a.not');
+    await refused(call({ tools: [CLOCK, odd], tool_choice: { type: 'allowed_tools',
+      allowed_tools: { mode: 'required', tools: [
+        { type: 'function', function: { name: 'odd' } }] } } }),
+    'tools[1].function.parameters.properties.a.not');
     await refused(call({ tools: [{ type: 'custom', custom: { name: 'x' } }] }),
       'tools[0].type');
     await refused(call({ tool_choice: { type: 'function', function: { name: 'x' } } }),

@@ -152,6 +152,10 @@ static const struct refusal refusals[] = {
           "{\"mode\":\"auto\",\"tools\":[{\"type\":\"function\",\"function\":"
           "{\"name\":\"g\"}}]}}"),
      "tool_choice.allowed_tools.tools"},
+    {CHAT,
+     TOOL(",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":"
+          "{\"mode\":\"required\",\"tools\":[]}}"),
+     "tool_choice"},
     {CHAT, TOOL(",\"parallel_tool_calls\":\"no\""), "parallel_tool_calls"},
     {CHAT, TOOL(",\"response_format\":{\"type\":\"json_object\"}"),
      "response_format"},
