@@ -320,7 +320,7 @@ static void check_model(const struct check *k, size_t i, const struct ynode *n)
                   "and its answer; write %d or more, or 0 for what the model "
                   "says",
                   (unsigned long long)context, CONF_CONTEXT_MIN);
-    else
+    else if (name.len > 0)
         judge_model(k, i, n);
 }
 

@@ -80,7 +80,7 @@ static enum err add_retry(struct exchange *x, struct reply_head *out)
     int64_t ms = x->fail.retry_after_ms;
     enum err e = ERR_OK;
 
-    if (ms < 0 && err_row(x->fail.err)->status == 503)
+    if (ms < 0 && err_row(x->fail.err)->status == 503 && hint != RETRY_NO)
         ms = RETRY_AFTER_MS;
     if (ms >= 0) {
         e = add_number(out, x, STR("retry-after"), (ms + 999) / 1000);

@@ -248,6 +248,7 @@ describe('a model on its way', PRELOAD, () => {
         assert.equal(e.code, 'model_unavailable');
         assert.match(e.message, /could not be loaded/);
         assert.equal(e.headers.get('x-should-retry'), 'false');
+        assert.equal(e.headers.get('retry-after'), null, 'time mends nothing');
         assert.deepEqual(await idsOf(held), []);
         const { engine: [m] } = await held.gate.must(['status']);
         assert.equal(m.state, 'failed');
