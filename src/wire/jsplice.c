@@ -139,7 +139,7 @@ static size_t quote(struct str s, char *to)
 
 enum err json_put_str(struct buf *out, struct str s)
 {
-    bool plain = plain_len(s.p, s.p + s.len) == s.len;
+    bool plain = s.len == 0 || plain_len(s.p, s.p + s.len) == s.len;
     size_t len = plain ? s.len + 2 : quote(s, NULL);
     enum err e = buf_reserve(out, len);
 
