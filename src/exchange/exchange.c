@@ -105,12 +105,18 @@ static void exchange_enter(struct exchange *x, enum stage to)
               stage_name(to));
 }
 
+void exchange_release(struct exchange *x)
+{
+    if (x->work->release)
+        x->work->release(x);
+    x->work->release = NULL;
+}
+
 static void exchange_free(struct exchange *x)
 {
     struct worker *w = x->w;
 
-    if (x->work->release)
-        x->work->release(x);
+    exchange_release(x);
     TAILQ_REMOVE(&w->by_stage[x->stage], x, link);
     w->exchanges--;
     stat_shift(&w->stats->in_flight, -1);

@@ -128,8 +128,8 @@ struct work {
     int64_t head_us;                /* monotonic: reply head arrived, or 0 */
     struct buf request;             /* owned: spliced body, while needed */
     struct attempt *attempt;        /* arena: the current one; serve's */
-    void (*release)(struct exchange *x); /* serve's last word, called when the
-                                          * exchange is freed; or NULL */
+    void (*release)(struct exchange *x); /* serve's last word, said by
+                                          * exchange_release(); or NULL */
 };
 
 /* engine/: what an attempt within the process made, as it goes. */
@@ -212,6 +212,11 @@ struct exchange *exchange_new(struct worker *w, struct client *client);
 /* Run stages from FRONT until one waits or SETTLE is done; <x> is freed before
  * this returns in the latter case: the caller must not touch it again. */
 void exchange_run(struct exchange *x);
+
+/* Say that what served <x> is done with it, once: before its last byte is let
+ * go, so that a client that waits for an answer finds its place free. Also done
+ * when <x> is freed. */
+void exchange_release(struct exchange *x);
 
 /* Wake a waiting exchange. Safe from inside a stage function of <x>: the wake
  * is then delivered when that function has returned. Otherwise <x> may be

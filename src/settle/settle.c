@@ -103,6 +103,7 @@ enum verdict settle_run(struct exchange *x)
                 x->client->ops->abort(x->client);
         }
     }
+    exchange_release(x);
     if (x->client)
         x->client->ops->flush(x->client);
     access_write(x, &row);

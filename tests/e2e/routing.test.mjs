@@ -69,6 +69,16 @@ describe('routing', GATE_ONLY, () => {
     assert.ok(two.hits > 20 && two.hits < 80, `${two.hits} of 200 at 1 : 3`);
   });
 
+  test('who waits for each answer never finds its own place taken',
+    async () => {
+      for (let i = 0; i < 300; i++) {
+        const r = await rig.fetch('/v1/chat/completions', { json: {
+          ...ask('say ok'), model: 'limited', stream: i % 3 === 0 } });
+        const text = await r.text();
+        assert.equal(r.status, 200, `request ${i}: ${text}`);
+      }
+    });
+
   test('weight 0 gets nothing while another lives', async () => {
     for (let i = 0; i < 20; i++) await chat(rig, 'spare');
     assert.equal(two.hits, 0);
