@@ -6,6 +6,7 @@
  * Desks are the items of a run. Where they are too few for the threads (one
  * long sequence), the items are the cuts of desks, added up at the end; the
  * order stays that of krn.h.
+ *
  *   desk     q      (u, d_head)     u = rows * heads of the group
  *            score  (u, stride)     by position; weights later on
  *            acc    (cuts, u, pad)  one cut when the desk is not split
@@ -281,11 +282,9 @@ static void desk_score(const struct attend_job *j, const struct desk *d,
 static size_t seen_in_cut(const struct desk *d, unsigned u, size_t cut)
 {
     size_t from = cut * KV_CUT_TOKENS;
+    size_t n = d->seen[u] > from ? d->seen[u] - from : 0;
 
-    if (d->seen[u] <= from)
-        return 0;
-    return d->seen[u] - from < KV_CUT_TOKENS ? d->seen[u] - from
-                                             : KV_CUT_TOKENS;
+    return n < KV_CUT_TOKENS ? n : KV_CUT_TOKENS;
 }
 
 /* The values of a cut, page by page, and some of the next cut: where they lie,
@@ -298,17 +297,17 @@ static void values_find(const struct attend_job *j, const struct desk *d,
     const uint8_t *v = NULL;
 
     for (size_t i = 0; i < KV_CUT_PAGES + AHEAD_PAGES; i++) {
-        if (i * KRN_PAGE_TOKENS < left)
+        size_t from = i * KRN_PAGE_TOKENS;
+
+        if (from < left)
             v = desk_page(j, d, cut * KV_CUT_PAGES + i).v;
         out[i] = v;
-        if (j->pad == j->kv->d_head || i >= KV_CUT_PAGES ||
-            i * KRN_PAGE_TOKENS >= left)
+        if (j->pad == j->kv->d_head || i >= KV_CUT_PAGES || from >= left)
             continue;
-        out[i] = wide + i * KRN_PAGE_TOKENS * j->pad;
-        for (size_t t = 0;
-             t < KRN_PAGE_TOKENS && i * KRN_PAGE_TOKENS + t < left; t++)
-            j->f->widen(wide + (i * KRN_PAGE_TOKENS + t) * j->pad,
-                        v + t * bytes, j->kv->dtype, j->kv->d_head);
+        out[i] = wide + from * j->pad;
+        for (size_t t = from; t < from + KRN_PAGE_TOKENS && t < left; t++)
+            j->f->widen(wide + t * j->pad, v + (t - from) * bytes, j->kv->dtype,
+                        j->kv->d_head);
     }
 }
 
