@@ -1,0 +1,146 @@
+/* kvswap.h - A model's pages of keys and values between the engine and the
+ * disk: a thread that stores what the scheduler offers, and a thread that
+ * brings back what a prompt begins with. Neither ever holds the scheduler up:
+ * what does not fit into the queue is not stored.
+ *
+ * Threads: any; schedulers offer and ask, answers go to their mailboxes. */
+#ifndef TG_ENGINE_KVSWAP_H
+#define TG_ENGINE_KVSWAP_H
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "engine/gen.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct kvswap;
+
+/* When a page is stored. */
+enum kvswap_admission {
+    KVSWAP_FIRST = 0, /* as soon as it is computed */
+    KVSWAP_SECOND,    /* when its text is seen again */
+    KVSWAP_AUTO,      /* FIRST, until most of what is given up was of no use */
+};
+
+/* How to open. All is copied. */
+struct kvswap_opts {
+    struct str name;      /* of the model, for the log */
+    const char *root;     /* directory of all namespaces */
+    struct digest ns;     /* of all that a page's numbers depend on */
+    struct str about;     /* JSON for people: what <ns> was made of */
+    size_t page_bytes;    /* of a page of keys and values */
+    uint64_t max_bytes;   /* of this namespace's file; hard */
+    uint64_t root_bytes;  /* of all namespaces; older ones make room */
+    uint64_t write_bytes; /* written an hour at most; 0 = as many as come */
+    enum kvswap_admission admission;
+};
+
+/* Numbers since the start, and levels. */
+struct kvswap_stats {
+    uint64_t pages, max_pages;  /* stored now, and at most */
+    uint64_t bytes, max_bytes;  /* of the file now, and at most */
+    uint64_t lookups;           /* prompts that were looked for */
+    uint64_t hits;              /* of them with a page to bring back */
+    uint64_t asked_tokens;      /* tokens that were looked for */
+    uint64_t found_tokens;      /* of them stored */
+    uint64_t restored_tokens;   /* of them brought back */
+    uint64_t recomputed_tokens; /* found, but faster computed anew */
+    uint64_t restored_bytes;    /* payloads read */
+    uint64_t restored_us;       /* time of reading them */
+    uint64_t saved_us; /* prefill that took no time, less restored_us */
+    uint64_t failed;   /* pages that were damaged: misses, dropped */
+    uint64_t stored_pages, stored_bytes;
+    uint64_t evicted, unused;   /* given up; of them, never read */
+    uint64_t dropped_queue;     /* pages not stored: the queue was full */
+    uint64_t dropped_budget;    /* likewise: write_bytes were written */
+    uint64_t dropped_admission; /* likewise: seen for the first time */
+    uint64_t write_errors;      /* transactions that failed */
+    uint64_t queued_bytes;      /* waiting to be stored */
+    double warm_bytes_s;        /* measured rates of reading, 0 = unknown */
+    double cold_bytes_s;
+};
+
+/* Open the namespace and start the threads; two models of one process with
+ * one namespace share them. On failure a sentence is appended to <why>; errors
+ * as kv_db_open(). */
+enum err kvswap_open(const struct kvswap_opts *o, struct kvswap **out,
+                     struct buf *why) MUST_CHECK;
+
+/* Store what waits, stop, close. No load may be under way. NULL is fine. */
+void kvswap_close(struct kvswap *w);
+
+/* Numbers as of now. */
+void kvswap_read(struct kvswap *w, struct kvswap_stats *out);
+
+/* Forget all pages, soon; what waits to be stored is dropped as well. */
+void kvswap_purge(struct kvswap *w);
+
+/* --- storing ------------------------------------------------------------- */
+
+/* What a page is known by: see prefix.h. */
+struct kvswap_key {
+    struct digest hash, before;
+    uint32_t index;
+    const int32_t *tokens; /* (KRN_PAGE_TOKENS), borrowed */
+};
+
+/* A page that is about to be stored. */
+struct kvswap_page;
+
+/* Offer a page. NULL: it is not wanted, now or at all (<again_out>: worth to
+ * be offered at its next use). Else room for its payload is at *room_out; then
+ * kvswap_push() it. */
+struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kvswap_key *key,
+                                 void **room_out, bool *again_out);
+
+/* Hand a filled page over. */
+void kvswap_push(struct kvswap *w, struct kvswap_page *p);
+
+/* Say that a text of <n> pages was used, of which the first <n_hit> were there
+ * before. Lost when the queue is full. */
+void kvswap_touch(struct kvswap *w, const struct digest *chain, unsigned n,
+                  unsigned n_hit);
+
+/* --- bringing back ------------------------------------------------------- */
+
+/* What a load is at. */
+enum kvswap_stage {
+    KVSWAP_FIND = 0, /* how many pages are there? */
+    KVSWAP_READ,     /* copy them */
+};
+
+/* A load: pages first .. first+n-1 of a text. Made and freed by a scheduler,
+ * which hands it over twice; it comes back each time as a message. */
+struct kvswap_load {
+    struct gen_head head; /* the scheduler's kind */
+    struct mbox *answer;  /* borrowed; outlives the load */
+    enum kvswap_stage stage;
+    _Atomic bool cancelled; /* nobody waits any more */
+    unsigned first, n;
+    struct digest before; /* hash before page <first> */
+    struct digest *chain; /* (n) hashes */
+    int32_t *tokens;      /* (n, KRN_PAGE_TOKENS) */
+    unsigned found;       /* FIND out: leading pages that are stored */
+    unsigned warm;        /* FIND out: of them in memory */
+    void **to;            /* READ in: (n_to) where pages go */
+    unsigned n_to;        /* READ in: pages to read, <= found */
+    unsigned done;        /* READ out: leading pages that are proven */
+    uint64_t us;          /* out: time it took */
+};
+
+/* Hand <l> over; it comes back in any case. */
+void kvswap_load(struct kvswap *w, struct kvswap_load *l);
+
+/* The expected time of reading <pages> of which <warm> are in memory, in
+ * seconds; 0 = not known. */
+double kvswap_expect_s(struct kvswap *w, unsigned pages, unsigned warm);
+
+/* Tell what became of a load: <restored> tokens of <found> were brought back,
+ * which saved <saved_us> of computing. */
+void kvswap_count(struct kvswap *w, unsigned found, unsigned restored,
+                  uint64_t saved_us);
+
+#endif
