@@ -124,10 +124,11 @@ enum conf_scope {
     CONF_SCOPE_SHARED,
 };
 
-/* When a prefix is stored: when first seen, or when seen again. */
+/* When a prefix is stored. */
 enum conf_admission {
-    CONF_ADMISSION_FIRST = 0,
-    CONF_ADMISSION_SECOND,
+    CONF_ADMISSION_FIRST = 0, /* as soon as it is computed */
+    CONF_ADMISSION_SECOND,    /* when it is seen again */
+    CONF_ADMISSION_AUTO,      /* FIRST, SECOND while that stores in vain */
 };
 
 /* Element type of an engine model's stored keys and values. */
@@ -209,6 +210,9 @@ struct conf_upstream {
 /* Fewest tokens of a context: a short question and a word in answer. */
 #define CONF_CONTEXT_MIN 16
 
+/* Least of engine.prefix_store.size for each model that has a share of it. */
+#define CONF_PREFIX_MIN_BYTES (16ULL << 20)
+
 /* One model of the built-in engine. */
 struct conf_engine_model {
     struct str name;             /* unique among engine models */
@@ -217,17 +221,20 @@ struct conf_engine_model {
     uint64_t context;            /* tokens, 0 = what the model says */
     uint64_t slots;              /* sequences at once, 0 = as memory allows */
     enum conf_kv_dtype kv_dtype; /* auto */
-    bool prefix_store;           /* true. No effect yet */
+    bool prefix_store;           /* keep its prefixes on disk, true */
 };
 
 /* The built-in engine. */
 struct conf_engine {
     const struct conf_engine_model *models; /* none */
     size_t n_models;
-    uint64_t prefix_size_bytes;           /* 8 GiB. No effect yet */
+    uint64_t prefix_size_bytes;           /* of all models, 8 GiB; 0 = off */
     enum conf_scope prefix_scope;         /* key */
-    enum conf_admission prefix_admission; /* first. No effect yet */
-    uint64_t threads;                     /* 0 = auto: one per core */
+    enum conf_admission prefix_admission; /* first */
+    struct str prefix_dir;       /* empty = "prefix" in the state directory */
+    uint64_t prefix_write_bytes; /* an hour and model, 0 = no limit */
+    uint64_t prefix_epoch;       /* 0..2^32-1, 0; another: another store */
+    uint64_t threads;            /* 0 = auto: one per core */
 };
 
 /* Where a route may send a request: exactly one of upstream and engine. */

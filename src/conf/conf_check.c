@@ -324,10 +324,32 @@ static void check_model(const struct check *k, size_t i, const struct ynode *n)
         judge_model(k, i, n);
 }
 
+/* Each model has an equal share of the prefix store, which must be of use. */
+static void check_prefix_size(const struct check *k)
+{
+    const struct conf_engine *e = &k->c->engine;
+    const struct ynode *at = ynode_get(
+        ynode_get(ynode_get(k->root, "engine"), "prefix_store"), "size");
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < e->n_models; i++)
+        n += e->models[i].prefix_store;
+    n = n > 0 ? n : 1;
+    if (e->prefix_size_bytes > 0 &&
+        e->prefix_size_bytes < n * CONF_PREFIX_MIN_BYTES)
+        say_error(k->say, at,
+                  "engine.prefix_store.size is too small to be of use; write "
+                  "%lluMiB or more (%lluMiB a model), or 0 for no store",
+                  (unsigned long long)(n * CONF_PREFIX_MIN_BYTES >> 20),
+                  CONF_PREFIX_MIN_BYTES >> 20);
+}
+
 static void check_engine(const struct check *k)
 {
     const struct ynode *list =
         ynode_get(ynode_get(k->root, "engine"), "models");
+
+    check_prefix_size(k);
 
     for (size_t i = 0; i < k->c->engine.n_models; i++)
         check_model(k, i, ynode_at(list, i));

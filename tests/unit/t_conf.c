@@ -85,6 +85,11 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(c->log.access_to, CONF_ACCESS_STDERR);
     assert_int_equal(c->log.format, CONF_LOG_JSON);
     assert_int_equal(c->engine.prefix_size_bytes, 8589934592);
+    assert_int_equal(c->engine.prefix_scope, CONF_SCOPE_KEY);
+    assert_int_equal(c->engine.prefix_admission, CONF_ADMISSION_FIRST);
+    assert_int_equal(c->engine.prefix_dir.len, 0);
+    assert_int_equal(c->engine.prefix_write_bytes, 0);
+    assert_int_equal(c->engine.prefix_epoch, 0);
     assert_false(c->cache.responses);
     assert_int_equal(c->cache.ttl_ms, 3600000);
     assert_true(c->cache.coalesce);
@@ -153,7 +158,9 @@ static const char full[] =
     "    models: []\n"
     "    http2: true\n"
     "    proxy: socks5h://u:p@proxy:1080\n"
-    "engine: {models: [{name: demo, path: /m.gguf}], threads: 2}\n"
+    "engine: {models: [{name: demo, path: /m.gguf}], threads: 2,\n"
+    "  prefix_store: {size: 1GiB, scope: team, admission: auto, dir: /p/q,\n"
+    "    write_per_hour: 2GiB, epoch: 7}}\n"
     "routes:\n"
     "  - model: fast*\n"
     "    targets:\n"
@@ -203,6 +210,12 @@ static void every_part_is_filled(void **state)
     assert_int_equal(c->engine.threads, 2);
     is_str(c->engine.models[0].device, "auto");
     assert_true(c->engine.models[0].prefix_store);
+    assert_int_equal(c->engine.prefix_size_bytes, 1073741824);
+    assert_int_equal(c->engine.prefix_scope, CONF_SCOPE_TEAM);
+    assert_int_equal(c->engine.prefix_admission, CONF_ADMISSION_AUTO);
+    is_str(c->engine.prefix_dir, "/p/q");
+    assert_int_equal(c->engine.prefix_write_bytes, 2147483648);
+    assert_int_equal(c->engine.prefix_epoch, 7);
     conf_unref(c);
 }
 

@@ -205,6 +205,23 @@ static const struct mistake mistakes[] = {
                          "upstream; write another name"},
     {EM "}, {name: a, path: /n}]}", "1:47: engine.models[].name: \"a\" is "
                                     "taken by an earlier one"},
+    {"engine: {prefix_store: {size: 15MiB}}",
+     "1:31: engine.prefix_store.size is too small to be of use; write 16MiB "
+     "or more (16MiB a model), or 0"},
+    {EM "}, {name: b, path: /m}], prefix_store: {size: 31MiB}}",
+     "1:83: engine.prefix_store.size is too small to be of use; write 32MiB "
+     "or more (16MiB a model), or 0"},
+    {"engine: {prefix_store: {size: 8G}}",
+     "1:31: engine.prefix_store.size: \"8G\" will not do; write a whole"},
+    {"engine: {prefix_store: {admission: third}}",
+     "1:36: engine.prefix_store.admission: \"third\" will not do; write one "
+     "of first, second, auto"},
+    {"engine: {prefix_store: {dir: prefix}}",
+     "1:30: engine.prefix_store.dir: \"prefix\" will not do; write"},
+    {"engine: {prefix_store: {write_per_hour: -1}}",
+     "1:41: engine.prefix_store.write_per_hour: \"-1\" will not do; write"},
+    {"engine: {prefix_store: {epoch: 4294967296}}",
+     "1:32: engine.prefix_store.epoch: \"4294967296\" will not do; write"},
     {"engine: {models: [{name: 'a b', path: /m}]}",
      "1:26: engine.models[].name: \"a b\" will not do; write 1 to 96 letters, "
      "digits and any of . _ - / : @ +"},
@@ -351,8 +368,12 @@ static const struct mistake warnings[] = {
      "2:57: warning: routes[].strategy: latency has no effect yet"},
     {UP "}]\nroutes: [{model: m, targets: [{upstream: a}], hedge_after: 1s}]",
      "2:47: warning: routes[].hedge_after has no effect yet"},
-    {UP "}]\nengine: {prefix_store: {size: 1GiB}}",
-     "2:25: warning: engine.prefix_store.size has no effect yet"},
+    {UP "}]\nengine: {prefix_store: {size: 16MiB}}", NULL},
+    {EM "}, {name: b, path: /m, prefix_store: false}], prefix_store: {size: "
+        "16MiB}}",
+     NULL},
+    {UP "}]\nengine: {prefix_store: {size: 0, dir: '', admission: auto}}",
+     NULL},
     {UP "}]\nengine: {}", NULL},
     {UP "}]\nlisten: [{tls: {cert: /etc/passwd, key: /etc/passwd}}]",
      "2:41: warning: listen[].tls[].key: everyone can read or write"},
