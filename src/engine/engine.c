@@ -326,6 +326,21 @@ static double rate_of(struct engine *e, unsigned i, uint64_t tokens)
     return rate;
 }
 
+/* Say why prefixes of <m> are not kept on disk. */
+static void prefix_why(const struct engine *e, const struct engine_model *m,
+                       struct engine_view *out)
+{
+    const char *why = "";
+
+    if (e->conf->engine.prefix_size_bytes == 0)
+        why = "engine.prefix_store.size is 0";
+    else if (!m->conf->prefix_store)
+        why = "prefix_store of the model is false";
+    else if (!out->ready)
+        why = "the model is not ready";
+    snprintf(out->prefix_why, sizeof(out->prefix_why), "%s", why);
+}
+
 bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
 {
     const struct engine_model *m;
@@ -349,6 +364,7 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
     };
     if (out->failed)
         snprintf(out->why, sizeof(out->why), "%s", m->fault.text);
+    prefix_why(e, m, out);
     if (!out->ready)
         return true;
     snprintf(out->device, sizeof(out->device), "%s", m->device);
@@ -360,6 +376,32 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
     sched_read(m->sched, &out->stats);
     out->tokens_per_s = rate_of(e, i, out->stats.output_tokens);
     return true;
+}
+
+void engine_prefix_root(const struct engine *e, char out[ENGINE_PATH_BYTES])
+{
+    const struct conf *c = e->conf;
+
+    if (c->engine.prefix_dir.len > 0)
+        snprintf(out, ENGINE_PATH_BYTES, "%.*s", STR_ARG(c->engine.prefix_dir));
+    else
+        snprintf(out, ENGINE_PATH_BYTES, "%.*s/prefix", STR_ARG(c->state_dir));
+}
+
+bool engine_purge(struct engine *e, struct str name)
+{
+    bool found = false;
+
+    for (unsigned i = 0; e && i < e->n_models; i++) {
+        struct engine_model *m = e->models[i];
+
+        if (name.len > 0 && !str_eq(m->name, name))
+            continue;
+        found = true;
+        if (atomic_load(&m->state) == ENGINE_READY)
+            sched_purge(m->sched);
+    }
+    return found || name.len == 0;
 }
 
 bool engine_find(struct engine *e, struct str name, struct engine_view *out)

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "engine/kvswap.h"
 #include "engine/sched.h"
 
 #include <stdbool.h>
@@ -40,9 +41,13 @@ struct engine_view {
     bool ready;           /* loaded */
     bool failed;          /* it cannot be served */
     unsigned percent;     /* of it is loaded */
-    char why[ENGINE_WHY_BYTES]; /* it failed, else "" */
-    double tokens_per_s;        /* generated lately */
-    struct sched_stats stats;   /* zeros until it is ready */
+    char why[ENGINE_WHY_BYTES];        /* it failed, else "" */
+    double tokens_per_s;               /* generated lately */
+    struct sched_stats stats;          /* zeros until it is ready */
+    bool prefix_on;                    /* its prefixes are kept on disk */
+    char prefix_why[ENGINE_WHY_BYTES]; /* they are not, else "" */
+    char prefix_ns[17];         /* directory in engine_prefix_root(), or "" */
+    struct kvswap_stats prefix; /* zeros while they are not */
 };
 
 /* Models that were judged and wait to be loaded. */
@@ -78,6 +83,18 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out);
 
 /* The same by name; false when there is none, also when <e> is NULL. */
 bool engine_find(struct engine *e, struct str name, struct engine_view *out);
+
+/* Bytes of a path, with its NUL. */
+#define ENGINE_PATH_BYTES 4096
+
+/* The directory of all stored prefixes, also when nothing is stored. Any
+ * thread. */
+void engine_prefix_root(const struct engine *e, char out[ENGINE_PATH_BYTES]);
+
+/* Forget the prefixes of model <name> (empty: of all), soon: those on disk and
+ * those in memory that no sequence uses. False when there is no such model. One
+ * that is not ready has nothing to forget. Any thread. */
+bool engine_purge(struct engine *e, struct str name);
 
 /* How far loading has come. */
 enum engine_stage {

@@ -34,6 +34,7 @@ struct sched_opts {
 struct sched_stats {
     uint64_t waiting, running, pages_used, pages_cached, pages_all;
     uint64_t jobs, prompt_tokens, cached_tokens, output_tokens;
+    uint64_t store_tokens; /* of cached_tokens, brought back from disk */
     uint64_t steps, rows, preemptions, cancelled, refused;
     uint64_t busy_us; /* time spent in steps */
 };
