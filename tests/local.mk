@@ -18,6 +18,7 @@ include tests/unit/template.mk
 include tests/unit/grammar.mk
 include tests/unit/files.mk
 include tests/unit/graph.mk
+include tests/unit/kvns.mk
 include tests/unit/sched.mk
 include tests/unit/engine.mk
 include tests/kernels/local.mk

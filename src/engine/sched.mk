@@ -6,6 +6,8 @@ src_engine_libengine_a_SOURCES += \
     src/engine/gen.h \
     src/engine/kvpool.c \
     src/engine/kvpool.h \
+    src/engine/kv_ns.c \
+    src/engine/kv_ns.h \
     src/engine/kvswap.h \
     src/engine/prefix.c \
     src/engine/prefix.h \
