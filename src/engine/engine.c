@@ -3,11 +3,10 @@
 #include "engine/engine.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -16,10 +15,11 @@
 #include "engine/graph.h"
 #include "engine/model.h"
 #include "engine/prep.h"
+#include "engine/scope.h"
+#include "engine/secret.h"
 #include "kernels/krn.h"
 
 #define PREP_THREADS 2
-#define SECRET_FILE  "engine.key"
 #define RATE_US      1000000 /* shortest span a rate is taken over */
 #define JUDGED_MAX   64      /* models of a configuration */
 
@@ -28,63 +28,46 @@
 
 /* --- the secret --------------------------------------------------------- */
 
-static enum err secret_write(struct engine *e, const char *path)
+static enum err state_secret(struct engine *e)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    ssize_t n;
+    char dir[ENGINE_PATH_BYTES];
 
-    if (fd == -1)
-        return ERR_IO;
-    digest_random(e->secret, sizeof(e->secret));
-    n = write(fd, e->secret, sizeof(e->secret));
-    if (close(fd) == 0 && n == (ssize_t)sizeof(e->secret))
+    snprintf(dir, sizeof(dir), "%.*s", STR_ARG(e->conf->state_dir));
+    if (secret_get(dir, e->secret) == ERR_OK)
         return ERR_OK;
-    unlink(path);
+    log_err(LOG_ENGINE,
+            "the engine's secret cannot be read or made: file=%s/engine.key; "
+            "check the directory's mode, or remove a damaged file",
+            dir);
     return ERR_IO;
 }
 
-/* Read the secret of the state directory, or make it. */
+/* Read the secret or make it: beside the stored prefixes where several daemons
+ * may share them, else in the state directory. */
 static enum err secret_read(struct engine *e)
 {
-    char path[4200];
-    ssize_t n;
-    int fd;
+    const struct conf_engine *c = &e->conf->engine;
+    char dir[ENGINE_PATH_BYTES];
+    enum err err;
 
-    snprintf(path, sizeof(path), "%.*s/" SECRET_FILE,
-             STR_ARG(e->conf->state_dir));
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1 && errno == ENOENT && secret_write(e, path) == ERR_OK)
+    if (c->prefix_dir.len == 0 || c->prefix_size_bytes == 0)
+        return state_secret(e);
+    engine_prefix_root(e, dir);
+    err = secret_get(dir, e->secret);
+    if (err == ERR_OK)
         return ERR_OK;
-    n = fd == -1 ? -1 : read(fd, e->secret, sizeof(e->secret));
-    if (fd != -1)
-        close(fd);
-    if (n == (ssize_t)sizeof(e->secret))
-        return ERR_OK;
-    log_err(LOG_ENGINE,
-            "the engine's secret cannot be read or made: file=%s; check the "
-            "directory's mode, or remove a damaged file",
-            path);
-    return ERR_IO;
+    log_warn(LOG_ENGINE,
+             "the secret of the prefix store cannot be read or made, so "
+             "nothing in it is found: file=%s/engine.key: %s",
+             dir, err == ERR_CORRUPT ? "it is too short" : strerror(errno));
+    return state_secret(e);
 }
 
 void engine_scope(const struct engine *e, struct str key_id, struct str team,
-                  uint8_t out[32])
+                  uint8_t out[SCOPE_BYTES])
 {
-    struct str secret = str_of(e->secret, sizeof(e->secret));
-    char text[400];
-    struct digest d;
-    int n;
-
-    if (e->conf->engine.prefix_scope == CONF_SCOPE_SHARED)
-        n = snprintf(text, sizeof(text), "shared");
-    else if (e->conf->engine.prefix_scope == CONF_SCOPE_TEAM && team.len > 0)
-        n = snprintf(text, sizeof(text), "team %.*s", STR_ARG(team));
-    else
-        n = snprintf(text, sizeof(text), "key %.*s", STR_ARG(key_id));
-    if (n < 0 || n >= (int)sizeof(text))
-        n = (int)sizeof(text) - 1;
-    d = digest_hmac(secret, str_of(text, (size_t)n));
-    memcpy(out, d.b, sizeof(d.b));
+    scope_of(str_of(e->secret, sizeof(e->secret)), e->conf->engine.prefix_scope,
+             key_id, team, out);
 }
 
 /* --- loading ------------------------------------------------------------ */

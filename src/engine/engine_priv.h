@@ -7,15 +7,14 @@
 #include "conf/conf.h"
 #include "engine/engine.h"
 #include "engine/engine_model.h"
+#include "engine/scope.h"
+#include "engine/secret.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
 struct prep_pool;
-
-/* Bytes of the secret that keeps callers' prefixes apart. */
-#define ENGINE_SECRET_BYTES 32
 
 /* When tokens of a model were counted, for its rate. */
 struct engine_rate {
@@ -31,8 +30,8 @@ struct engine {
     struct prep_pool *preps; /* owned */
     struct thr loader;
     _Atomic bool closing;
-    _Atomic uint64_t next_id; /* of requests and jobs */
-    uint8_t secret[ENGINE_SECRET_BYTES];
+    _Atomic uint64_t next_id;      /* of requests and jobs */
+    uint8_t secret[SECRET_BYTES];  /* of scopes */
     pthread_mutex_t lock;          /* guards what follows */
     struct engine_rate *rates;     /* owned: (n_models) */
     LIST_HEAD(, engine_port) gone; /* ports given up: messages may come */
@@ -43,7 +42,7 @@ struct engine_model *engine_model_of(struct engine *e, struct str name);
 
 /* Salt of who shares prefixes with the caller: by key, by team, or all. */
 void engine_scope(const struct engine *e, struct str key_id, struct str team,
-                  uint8_t out[32]);
+                  uint8_t out[SCOPE_BYTES]);
 
 /* Drain and free a port that was given up; nobody sends to it any more. */
 void engine_port_bury(struct engine_port *p);

@@ -275,6 +275,15 @@ static enum err read_salt(const json_t *body, struct params_fault *why,
     return p->cache_salt.p ? ERR_OK : ERR_NOMEM;
 }
 
+/* Its type is judged among the fields that say nothing: an empty one does. */
+static enum err read_cache_key(const json_t *body, struct arena *mem,
+                               struct params *p)
+{
+    p->cache_key =
+        arena_dup(mem, params_str(params_get(body, "prompt_cache_key")));
+    return p->cache_key.p ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err read_chat(const json_t *body, struct params_fault *why,
                           struct params *p)
 {
@@ -341,6 +350,8 @@ enum err params_read(const json_t *body, enum endpoint kind, unsigned n_vocab,
     p->keep_special = !skip;
     if (e == ERR_OK)
         e = read_salt(body, why, mem, p);
+    if (e == ERR_OK)
+        e = read_cache_key(body, mem, p);
     if (e == ERR_OK)
         e = params_read_format(body, why, p);
     if (e == ERR_OK)

@@ -65,6 +65,7 @@ struct params {
     const json_t *thinking; /* enable_thinking at the top level, or NULL */
     const json_t *effort;   /* reasoning_effort, or NULL */
     struct str cache_salt;  /* narrows who shares prefixes; may be empty */
+    struct str cache_key;   /* prompt_cache_key, likewise */
 };
 
 /* Fill <why> and return ERR_BAD_PARAM; <param> NULL: no field in particular. */

@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-/* A field that may be there and changes nothing. */
+/* A field that may be there and changes nothing; prompt_cache_key says who
+ * shares stored prefixes where there are any. */
 struct idle {
     const char *name;
     unsigned types;

@@ -9,12 +9,12 @@
 #include <sys/resource.h>
 
 #include "base/arena.h"
-#include "base/digest.h"
 #include "base/log.h"
 #include "base/thr.h"
 #include "engine/engine_model.h"
 #include "engine/jtree.h"
 #include "engine/model.h"
+#include "engine/scope.h"
 #include "token/grammar.h"
 #include "token/vocab.h"
 
@@ -215,19 +215,6 @@ static enum err job_stops(struct gen_job *j, const struct params *params)
     return ERR_OK;
 }
 
-/* Salt of who may share this request's prefixes: a client can only narrow
- * what its key has. */
-static void job_scope(struct gen_job *j, const struct prep *p, struct str salt)
-{
-    struct digest d;
-
-    memcpy(j->scope, p->scope, sizeof(j->scope));
-    if (salt.len == 0)
-        return;
-    d = digest_hmac(str_of(p->scope, sizeof(p->scope)), salt);
-    memcpy(j->scope, d.b, sizeof(j->scope));
-}
-
 static struct gen_job *job_new(const struct prep *p, const struct prep_ids *ids)
 {
     struct gen_job *j = gen_job_new(ids->n * sizeof(int32_t) + JOB_EXTRA);
@@ -265,7 +252,7 @@ static enum err job_fill(struct gen_job *j, const struct prep *p,
     j->logprobs = params->logprobs || params->best_of > params->n;
     j->top_logprobs = params->top_logprobs;
     j->prompt_logprobs = params->echo && params->logprobs;
-    job_scope(j, p, params->cache_salt);
+    scope_narrow(p->scope, params->cache_salt, params->cache_key, j->scope);
     return job_stops(j, params);
 }
 
@@ -427,7 +414,7 @@ static enum err embed_jobs(struct prep *p, const struct prep_ids *ids, size_t n)
         prompts[i].n_ids = ids[i].n;
         p->jobs[p->n_jobs++] = j;
         j->kind = GEN_EMBED;
-        job_scope(j, p, STR(""));
+        memcpy(j->scope, p->scope, sizeof(j->scope));
     }
     return ERR_OK;
 }

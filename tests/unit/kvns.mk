@@ -5,3 +5,15 @@ tests_unit_t_kv_ns_SOURCES = tests/unit/t_kv_ns.c tests/unit/model_rig.h \
 tests_unit_t_kv_ns_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_kv_ns_CFLAGS = $(unit_cflags)
 tests_unit_t_kv_ns_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_scope
+tests_unit_t_scope_SOURCES = tests/unit/t_scope.c
+tests_unit_t_scope_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_scope_CFLAGS = $(unit_cflags)
+tests_unit_t_scope_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_secret
+tests_unit_t_secret_SOURCES = tests/unit/t_secret.c tests/unit/state_dir.h
+tests_unit_t_secret_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_secret_CFLAGS = $(unit_cflags)
+tests_unit_t_secret_LDADD = $(unit_libs)

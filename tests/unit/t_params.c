@@ -107,6 +107,7 @@ static const struct refusal refusals[] = {
     {CHAT, "{\"grammar\":\"root ::= x\"}", "grammar"},
     {CHAT, "{\"cache_salt\":\"\"}", "cache_salt"},
     {CHAT, "{\"cache_salt\":3}", "cache_salt"},
+    {TEXT, "{\"prompt_cache_key\":3}", "prompt_cache_key"},
     {CHAT, "{\"chat_template_kwargs\":[]}", "chat_template_kwargs"},
     {CHAT, "{\"response_format\":\"json\"}", "response_format"},
     {CHAT, "{\"response_format\":{\"type\":\"xml\"}}", "response_format.type"},
@@ -283,6 +284,32 @@ static void a_seed_may_be_what_the_api_allows(void **state)
     }
 }
 
+static void who_shares_is_read_on_both_endpoints(void **state)
+{
+    static const enum endpoint kinds[] = {CHAT, TEXT};
+    struct fixture f;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(read_as(&f, kinds[i],
+                                 "{\"cache_salt\":\"ab\","
+                                 "\"prompt_cache_key\":\"c\\u0000d\"}"),
+                         ERR_OK);
+        assert_true(str_eq(f.p.cache_salt, STR("ab")));
+        assert_true(str_eq(f.p.cache_key, STR("c\0d")));
+        drop(&f);
+        assert_int_equal(read_as(&f, kinds[i], "{\"prompt_cache_key\":null}"),
+                         ERR_OK);
+        assert_int_equal(f.p.cache_salt.len, 0);
+        assert_int_equal(f.p.cache_key.len, 0);
+        drop(&f);
+        assert_int_equal(read_as(&f, kinds[i], "{\"prompt_cache_key\":\"\"}"),
+                         ERR_OK);
+        assert_int_equal(f.p.cache_key.len, 0);
+        drop(&f);
+    }
+}
+
 static void stops_come_alone_or_as_a_list(void **state)
 {
     struct fixture f;
@@ -427,6 +454,7 @@ int main(void)
         cmocka_unit_test(numbers_may_be_written_either_way),
         cmocka_unit_test(a_number_too_big_is_out_of_range),
         cmocka_unit_test(a_seed_may_be_what_the_api_allows),
+        cmocka_unit_test(who_shares_is_read_on_both_endpoints),
         cmocka_unit_test(stops_come_alone_or_as_a_list),
         cmocka_unit_test(logprobs_differ_by_endpoint),
         cmocka_unit_test(formats_find_their_schema),
