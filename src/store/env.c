@@ -339,7 +339,8 @@ static enum err open_mdb(struct env *env, off_t size, struct buf *why)
     }
     if (rc == MDB_SUCCESS) {
         atomic_store(&env->map_bytes, map);
-        atomic_store(&env->panicked, false);
+        atomic_store(&env->file_bytes, 0);
+        atomic_store(&env->fault, ENV_FINE);
         return ERR_OK;
     }
     env_say(why, "%s %s cannot be opened: %s", env->opts.what, env->path,
@@ -347,6 +348,16 @@ static enum err open_mdb(struct env *env, off_t size, struct buf *why)
     mdb_env_close(env->mdb);
     env->mdb = NULL;
     return env_error(env, rc);
+}
+
+static enum err format_settle(struct env *env, struct buf *why)
+{
+    const enum err err = write_format(env);
+
+    if (err != ERR_OK)
+        env_say(why, "%s/format cannot be written: %s", env->dir,
+                strerror(errno));
+    return err;
 }
 
 static enum err open_all(struct env *env, struct buf *why)
@@ -363,13 +374,7 @@ static enum err open_all(struct env *env, struct buf *why)
         err = check_file(env, format, &size, why);
     if (err == ERR_OK)
         err = open_mdb(env, size, why);
-    if (err != ERR_OK || format != 0)
-        return err;
-    err = write_format(env);
-    if (err != ERR_OK)
-        env_say(why, "%s/format cannot be written: %s", env->dir,
-                strerror(errno));
-    return err;
+    return err == ERR_OK && format == 0 ? format_settle(env, why) : err;
 }
 
 static void env_free(struct env *env)
@@ -462,29 +467,37 @@ enum err env_adopt(struct env *env)
     return ERR_OK;
 }
 
-enum err env_reopen(struct env *env, struct buf *why)
+void env_shut(struct env *env)
 {
-    struct stat st;
-    enum err err;
-
     pthread_rwlock_wrlock(&env->gate);
     if (env->mdb)
         mdb_env_close(env->mdb);
     env->mdb = NULL;
-    err = env_walk(&env->opts, env->path, why);
-    if (err == ERR_OK && stat(env->path, &st) != 0) {
-        env_say(why, "%s %s: %s", env->opts.what, env->path, strerror(errno));
-        err = ERR_IO;
-    }
-    if (err == ERR_OK)
-        err = open_mdb(env, st.st_size, why);
+    atomic_store(&env->fault, ENV_SHUT);
     pthread_rwlock_unlock(&env->gate);
-    return err;
 }
 
-bool env_is_panicked(const struct env *env)
+enum err env_reopen(struct env *env, bool walked, struct buf *why)
 {
-    return atomic_load(&env->panicked);
+    long format = 0;
+    off_t size = 0;
+
+    env_shut(env);
+    env->opts.flags &= ~(unsigned)ENV_UNWALKED;
+    env->opts.flags |= walked ? 0 : ENV_UNWALKED;
+    enum err err = read_format(env, &format, why);
+    if (err == ERR_OK)
+        err = check_file(env, format, &size, why);
+    pthread_rwlock_wrlock(&env->gate);
+    if (err == ERR_OK)
+        err = open_mdb(env, size, why);
+    pthread_rwlock_unlock(&env->gate);
+    return err == ERR_OK && format == 0 ? format_settle(env, why) : err;
+}
+
+enum env_fault env_fault(const struct env *env)
+{
+    return (enum env_fault)atomic_load(&env->fault);
 }
 
 enum err env_sync(struct env *env)

@@ -29,7 +29,21 @@ enum env_flag {
     ENV_NOSYNC = 1,     /* never synced: contents may be lost by power loss */
     ENV_DISPOSABLE = 2, /* damaged files are moved aside and made anew */
     ENV_UNLOCKED = 4, /* processes share it; the caller guards the directory */
-    ENV_UNWALKED = 8  /* another process has it open, and walked it */
+    ENV_UNWALKED = 8, /* another process has it open, and walked it */
+    ENV_WATCHED = 16  /* see enum env_fault */
+};
+
+/* What makes an environment refuse all transactions until env_reopen(). Of
+ * those that are ENV_WATCHED the file is looked at before each transaction, so
+ * that one that was cut is an error there and no signal, but for the moment
+ * between the two. */
+enum env_fault {
+    ENV_FINE = 0,
+    ENV_PANICKED, /* a write of LMDB's head page failed */
+    ENV_CUT,      /* watched: the file became shorter */
+    ENV_GONE,     /* watched: the file was removed */
+    ENV_DAMAGED,  /* watched: LMDB found its own pages damaged */
+    ENV_SHUT      /* env_shut() was called, or env_reopen() failed */
 };
 
 /* What is proved of one record when a file is walked; appends what is wrong
@@ -66,13 +80,24 @@ void env_close(struct env *env);
  * transaction open; waits for readers. ERR_FULL at the stated maximum. */
 enum err env_grow(struct env *env) MUST_CHECK;
 
-/* Close and open the file anew, walked first as at the start. Writer only,
- * after a failed write of LMDB's head page has made it refuse everything.
- * Failures as env_open(); the environment then refuses all transactions. */
-enum err env_reopen(struct env *env, struct buf *why) MUST_CHECK;
+/* Close the file: all transactions are refused until env_reopen(). Writer
+ * only, with no write transaction open; waits for readers. */
+void env_shut(struct env *env);
 
-/* Whether LMDB refuses everything until env_reopen(). */
-bool env_is_panicked(const struct env *env);
+/* Close and open the file anew, checked first as at the start; made when there
+ * is none, and <walked> has the file walked in spite of ENV_UNWALKED or not at
+ * all. Readers are refused meanwhile. Writer only, after env_fault(). Failures
+ * as env_open(); the environment then refuses all transactions. */
+enum err env_reopen(struct env *env, bool walked, struct buf *why) MUST_CHECK;
+
+/* Whether all is refused until env_reopen(), and why. Any thread. */
+enum env_fault env_fault(const struct env *env);
+
+/* Whether env_fault() is any. */
+static inline bool env_is_panicked(const struct env *env)
+{
+    return env_fault(env) != ENV_FINE;
+}
 
 /* Write what an ENV_NOSYNC environment holds to the disk. Any thread. */
 enum err env_sync(struct env *env) MUST_CHECK;
@@ -142,6 +167,9 @@ enum err txn_reserve(struct txn *t, unsigned table, struct str key, size_t len,
  * a signal where the value itself is touched (before Linux 5.14 here, too). */
 enum err txn_copy(const struct txn *t, struct str v, size_t from, void *out,
                   size_t len) MUST_CHECK;
+
+/* Whether byte <from> of the value <v> is in memory; touches nothing of it. */
+bool txn_is_warm(struct str v, size_t from);
 
 /* Store unless there is a value: ERR_EXISTS. */
 enum err txn_add(struct txn *t, unsigned table, struct str key,

@@ -19,12 +19,17 @@ struct env {
     int lock_fd;           /* holds the flock */
     pthread_rwlock_t gate; /* readers shared; grow and reopen alone */
     _Atomic(size_t) map_bytes;
-    _Atomic(bool) panicked;
-    _Atomic(int) last_error; /* of LMDB or errno; 0: none */
+    _Atomic(int) fault;           /* enum env_fault */
+    _Atomic(uint64_t) file_bytes; /* watched: the most that it had */
+    _Atomic(int) last_error;      /* of LMDB or errno; 0: none */
 };
 
 /* Our code for LMDB's <rc>; remembers it as the last error of <env>. */
 enum err env_error(struct env *env, int rc);
+
+/* Watched: see whether the file is still there and whole; else ERR_IO. The
+ * caller keeps the environment from being closed. */
+enum err env_watch(struct env *env) MUST_CHECK;
 
 /* Map as much as another process has made of the file. Writer only, with no
  * write transaction open; waits for readers. */

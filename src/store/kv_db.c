@@ -11,17 +11,11 @@
  * thrown away. */
 #include "store/kv_db.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "store/boot.h"
 #include "store/kv_db_priv.h"
 
 /* Bytes of index rows a page, generously. */
@@ -34,12 +28,6 @@
 
 static const char *const tables[KV_TABLE_COUNT] = {
     [KV_PAGES] = "pages", [KV_TICKS] = "ticks", [KV_ORDER] = "order"};
-
-static void path_in(const struct kv_db *d, const char *name, char out[4096])
-{
-    if (snprintf(out, 4096, "%s/%s", d->dir, name) >= 4096)
-        out[0] = '\0'; /* then nothing can be opened */
-}
 
 /* --- room ---------------------------------------------------------------- */
 
@@ -70,139 +58,9 @@ static enum err room_plan(struct kv_db *d, struct buf *why)
     return ERR_OK;
 }
 
-/* --- who has it open ----------------------------------------------------- */
-
-static enum err users_open(struct kv_db *d, struct buf *why)
-{
-    char path[4096];
-
-    path_in(d, "users", path);
-    if (mkdir(d->dir, 0700) != 0 && errno != EEXIST) {
-        env_say(why, "prefix store %s cannot be made: %s", d->dir,
-                strerror(errno));
-        return ERR_IO;
-    }
-    d->users_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (d->users_fd < 0) {
-        env_say(why, "%s cannot be opened: %s", path, strerror(errno));
-        return ERR_IO;
-    }
-    d->alone = flock(d->users_fd, LOCK_EX | LOCK_NB) == 0;
-    /* Who opens it alone is done in a moment. */
-    while (!d->alone && flock(d->users_fd, LOCK_SH) != 0) {
-        if (errno != EINTR)
-            return ERR_IO;
-    }
-    return ERR_OK;
-}
-
-/* Whether the file was open when the machine went down. */
-static bool is_torn(const struct kv_db *d, const struct boot_id *now)
-{
-    struct boot_id then;
-    const ssize_t n = pread(d->users_fd, then.b, sizeof(then.b), 0);
-
-    if (n == 0)
-        return false;
-    return n != (ssize_t)sizeof(then.b) || !boot_id_eq(&then, now);
-}
-
-static enum err users_mark(const struct kv_db *d, const struct boot_id *now)
-{
-    if (pwrite(d->users_fd, now->b, sizeof(now->b), 0) !=
-            (ssize_t)sizeof(now->b) ||
-        fsync(d->users_fd) != 0)
-        return ERR_IO;
-    return ERR_OK;
-}
-
-static void begin_anew(const struct kv_db *d, struct str cause)
-{
-    char path[4096];
-
-    path_in(d, "data.mdb", path);
-    unlink(path);
-    path_in(d, "lock.mdb", path);
-    unlink(path);
-    path_in(d, "format", path);
-    unlink(path);
-    log_note(LOG_STORE, "prefix store begins anew: dir=%s cause=\"%.*s\"",
-             d->dir, STR_ARG(cause));
-}
-
-static enum err file_prepare(struct kv_db *d, struct buf *why)
-{
-    struct boot_id now;
-    struct stat st;
-    char path[4096];
-
-    if (!d->alone)
-        return ERR_OK;
-    boot_id_read(&now);
-    path_in(d, "data.mdb", path);
-    if (stat(path, &st) != 0)
-        st.st_size = 0;
-    if (st.st_size > 0 && is_torn(d, &now))
-        begin_anew(d, STR("the machine went down while it was open"));
-    else if ((uint64_t)st.st_size > d->max_bytes)
-        begin_anew(d, STR("it is larger than it may be"));
-    if (users_mark(d, &now) == ERR_OK)
-        return ERR_OK;
-    env_say(why, "%s/users cannot be written: %s", d->dir, strerror(errno));
-    return ERR_IO;
-}
-
-/* --- what it is ---------------------------------------------------------- */
-
-static enum err about_write(const struct kv_db *d, struct str about,
-                            const char *path)
-{
-    char from[4096];
-
-    path_in(d, "ns.json.new", from);
-    const int fd =
-        open(from, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return ERR_IO;
-    const bool ok = write(fd, about.p, about.len) == (ssize_t)about.len;
-    close(fd);
-    if (ok && rename(from, path) == 0)
-        return ERR_OK;
-    unlink(from);
-    return ERR_IO;
-}
-
-/* Have <about> in ns.json, or find it there. */
-static enum err about_settle(const struct kv_db *d, struct str about,
-                             struct buf *why)
-{
-    char path[4096];
-    char *text = malloc(about.len + 1);
-    enum err err = ERR_OK;
-
-    if (!text)
-        return ERR_NOMEM;
-    path_in(d, "ns.json", path);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0) {
-        const ssize_t n = read(fd, text, about.len + 1);
-
-        close(fd);
-        if (n < 0 || !str_eq(str_of(text, (size_t)n), about)) {
-            env_say(why, "%s is of another model or version; move %s away",
-                    path, d->dir);
-            err = ERR_REFUSED;
-        }
-    } else if (errno != ENOENT || about_write(d, about, path) != ERR_OK) {
-        env_say(why, "%s: %s", path, strerror(errno));
-        err = ERR_IO;
-    }
-    free(text);
-    return err;
-}
-
 /* --- open and close ------------------------------------------------------ */
 
+/* Open the file with <fn>; what is damaged is begun anew. */
 static enum err env_begin(struct kv_db *d, struct buf *why)
 {
     const struct env_opts opts = {
@@ -210,28 +68,61 @@ static enum err env_begin(struct kv_db *d, struct buf *why)
         .what = "prefix store",
         .tables = tables,
         .n_tables = KV_TABLE_COUNT,
-        .flags = ENV_NOSYNC | ENV_UNLOCKED | (d->alone ? 0 : ENV_UNWALKED),
+        .flags = ENV_NOSYNC | ENV_UNLOCKED | ENV_WATCHED |
+                 (d->alone ? 0 : ENV_UNWALKED),
         .map_bytes = d->max_bytes,
         .map_bytes_max = d->max_bytes,
     };
-    const size_t len = why->len;
-    const enum err err = env_open(&opts, &d->env, why);
 
-    if (err != ERR_CORRUPT || !d->alone)
+    if (d->env)
+        return env_reopen(d->env, d->alone, why);
+    return env_open(&opts, &d->env, why);
+}
+
+static enum err file_open(struct kv_db *d, struct buf *why)
+{
+    const size_t len = why->len;
+    const enum err err = env_begin(d, why);
+
+    if (err != ERR_CORRUPT)
         return err;
     /* What comes behind it is advice for files that are worth mending. */
     const char *end = memchr(why->p + len, ';', why->len - len);
-    begin_anew(d, str_of(why->p + len,
-                         end ? (size_t)(end - why->p) - len : why->len - len));
+    kv_begin_anew(d, str_of(why->p + len, end ? (size_t)(end - why->p) - len
+                                              : why->len - len));
     why->len = len;
-    return env_open(&opts, &d->env, why);
+    return env_begin(d, why);
+}
+
+/* Open all, in a directory that is ours for the moment; <lost> says why the
+ * pages that are there are of no use, and is NULL when they are. */
+static enum err open_within(struct kv_db *d, const char *lost, struct buf *why)
+{
+    ERR_TRY(kv_users_join(d, why));
+    ERR_TRY(kv_about_settle(d, why));
+    if (lost)
+        kv_begin_anew(d, str_from(lost));
+    ERR_TRY(kv_file_prepare(d, why));
+    ERR_TRY(file_open(d, why));
+    return d->alone ? kv_users_share(d) : ERR_OK;
+}
+
+static enum err open_all(struct kv_db *d, const char *lost, struct buf *why)
+{
+    d->anew = false;
+    ERR_TRY(kv_enter(d, true, why));
+    const enum err err = open_within(d, lost, why);
+    kv_leave(d);
+    return err;
 }
 
 static void db_free(struct kv_db *d)
 {
     env_close(d->env);
+    kv_leave(d);
     if (d->users_fd >= 0)
         close(d->users_fd);
+    free(d->about);
     free(d->dir);
     free(d);
 }
@@ -245,22 +136,16 @@ enum err kv_db_open(const struct kv_db_opts *opts, struct kv_db **out,
     if (!d)
         return ERR_NOMEM;
     d->users_fd = -1;
+    d->dir_fd = -1;
     d->ns = opts->ns;
     d->payload_bytes = opts->payload_bytes;
     d->max_bytes = opts->max_bytes / MIB * MIB;
     d->dir = strdup(opts->dir);
-    if (d->dir)
+    d->about = strndup(opts->about.p, opts->about.len);
+    if (d->dir && d->about)
         err = room_plan(d, why);
     if (err == ERR_OK)
-        err = users_open(d, why);
-    if (err == ERR_OK)
-        err = about_settle(d, opts->about, why);
-    if (err == ERR_OK)
-        err = file_prepare(d, why);
-    if (err == ERR_OK)
-        err = env_begin(d, why);
-    if (err == ERR_OK && d->alone && flock(d->users_fd, LOCK_SH) != 0)
-        err = ERR_IO;
+        err = open_all(d, NULL, why);
     if (err != ERR_OK) {
         db_free(d);
         return err;
@@ -271,14 +156,64 @@ enum err kv_db_open(const struct kv_db_opts *opts, struct kv_db **out,
 
 void kv_db_close(struct kv_db *d)
 {
+    struct buf why;
+
     if (!d)
         return;
+    buf_init(&why, 256);
     const bool synced = env_sync(d->env) == ERR_OK;
-    env_close(d->env);
-    d->env = NULL;
+    env_shut(d->env);
     /* The last one to go says that nothing is open. */
-    if (synced && flock(d->users_fd, LOCK_EX | LOCK_NB) == 0 &&
-        ftruncate(d->users_fd, 0) != 0)
-        log_warn(LOG_STORE, "prefix store %s counts as still open", d->dir);
+    if (kv_enter(d, false, &why) == ERR_OK)
+        kv_users_part(d, synced);
+    buf_fini(&why);
     db_free(d);
+}
+
+/* --- mending ------------------------------------------------------------- */
+
+bool kv_db_is_panicked(const struct kv_db *d)
+{
+    return env_is_panicked(d->env);
+}
+
+const char *kv_db_last_error(const struct kv_db *d)
+{
+    return env_last_error(d->env);
+}
+
+uint64_t kv_db_bytes(const struct kv_db *d)
+{
+    return kv_file_bytes(d);
+}
+
+/* Why the pages are lost after <fault>, NULL when they are not. */
+static const char *lost_by(enum env_fault fault)
+{
+    switch (fault) {
+    case ENV_CUT:
+        return "the file was cut while it was open";
+    case ENV_DAMAGED:
+        return "the file was damaged while it was open";
+    case ENV_FINE:
+    case ENV_PANICKED:
+    case ENV_GONE:
+    case ENV_SHUT:
+        break;
+    }
+    return NULL;
+}
+
+enum err kv_db_reopen(struct kv_db *d, struct buf *why)
+{
+    const enum env_fault fault = env_fault(d->env);
+
+    env_shut(d->env);
+    const enum err err = open_all(d, lost_by(fault), why);
+    if (err == ERR_OK && !d->anew)
+        log_note(LOG_STORE, "prefix store opened again: dir=%s cause=\"%s\"",
+                 d->dir,
+                 fault == ENV_GONE ? "its file was removed"
+                                   : "its head could not be written");
+    return err;
 }

@@ -38,9 +38,10 @@ enum err kv_db_open(const struct kv_db_opts *opts, struct kv_db **out,
 /* Sync and close; no call may be under way. NULL is fine. */
 void kv_db_close(struct kv_db *d);
 
-/* How many of the first pages of a chain of <n> are there. */
+/* How many of the first pages of a chain of <n> are there, and how many of
+ * these the system has in memory. Touches no payload. */
 enum err kv_db_find(struct kv_db *d, const struct digest *chain, unsigned n,
-                    unsigned *found_out) MUST_CHECK;
+                    unsigned *found_out, unsigned *warm_out) MUST_CHECK;
 
 /* Copy the payload of <key> to <out> (payload_bytes), all of it proved.
  * ERR_NOT_FOUND (also: of another text); ERR_CORRUPT and ERR_IO: drop it. <out>
@@ -62,18 +63,19 @@ struct kv_wrote {
     unsigned unused;  /* of these, never read */
 };
 
-/* Writer: store <n> pages, in short transactions, giving up the longest unused
- * ones first where there is no room. Pages of one text come in its order, and
- * kv_db_touch() follows with all of the text. What was done is counted in
- * <out> in any case. ERR_FULL: readers hold what was given up; ERR_IO. */
+/* Writer: store <n> pages, in transactions of at most 32 MiB and about 50 ms,
+ * giving up the longest unused ones first where there is no room. Pages of one
+ * text come in its order, and kv_db_touch() follows with all of the text. What
+ * was done is counted in <out> in any case. ERR_FULL: readers hold what was
+ * given up; ERR_IO. */
 enum err kv_db_write(struct kv_db *d, const struct kv_put *puts, unsigned n,
                      struct kv_wrote *out) MUST_CHECK;
 
-/* Writer: say that the pages of a text were used (<hits>: read, not stored just
- * now). The last one ages first: without the ones before it, it is worth
- * nothing. */
+/* Writer: say that the <n> pages of a text were used, of which the first
+ * <n_hit> were read and the rest stored just now. The last one ages first:
+ * without the ones before it, it is worth nothing. */
 enum err kv_db_touch(struct kv_db *d, const struct digest *chain, unsigned n,
-                     bool hits) MUST_CHECK;
+                     unsigned n_hit) MUST_CHECK;
 
 /* Writer: drop a page. ERR_NOT_FOUND. */
 enum err kv_db_drop(struct kv_db *d, const struct digest *hash) MUST_CHECK;
@@ -85,8 +87,26 @@ enum err kv_db_purge(struct kv_db *d) MUST_CHECK;
  * that died. */
 enum err kv_db_sync(struct kv_db *d) MUST_CHECK;
 
+/* Whether all is refused until kv_db_reopen(): a write of the file's head
+ * failed, or the file was cut or removed. Any thread. */
+bool kv_db_is_panicked(const struct kv_db *d);
+
+/* Writer: open the file again, or begin it anew where it is of no use, with a
+ * line in the log; readers are refused meanwhile. Failures as kv_db_open();
+ * then all is refused until it succeeds. */
+enum err kv_db_reopen(struct kv_db *d, struct buf *why) MUST_CHECK;
+
+/* What LMDB or the system said at the last failure; "" when nothing failed. Any
+ * thread; static. */
+const char *kv_db_last_error(const struct kv_db *d);
+
+/* Bytes of the file now. Any thread. */
+uint64_t kv_db_bytes(const struct kv_db *d);
+
 /* What is held. */
 struct kv_db_stats {
+    uint64_t bytes; /* of the file */
+    uint64_t max_bytes;
     uint64_t pages;
     uint64_t max_pages;
     uint64_t page_bytes; /* of a page on disk, its index rows with it */

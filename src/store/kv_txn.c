@@ -14,6 +14,17 @@
 /* Hashes that verify reads in one transaction. */
 #define VERIFY_BATCH 256
 
+/* A transaction that stores pages lasts about this long at most, of which the
+ * last commit tells how much the next one will take. */
+#define BATCH_US 50000
+
+/* What a transaction that stores pages has done. */
+struct batch {
+    struct kv_wrote wrote;
+    unsigned stored; /* in this one */
+    unsigned done;   /* pages dealt with */
+};
+
 /* A row of ticks. */
 struct tick {
     uint64_t at;
@@ -88,6 +99,15 @@ static enum err order_del(struct txn *t, uint64_t at)
     return txn_del(t, KV_ORDER, str_of((char *)key, sizeof(key)));
 }
 
+/* Give <tick> of a page the time <at>. */
+static enum err tick_move(struct txn *t, struct str hash, struct tick *tick,
+                          uint64_t at)
+{
+    ERR_TRY(order_del(t, tick->at));
+    tick->at = at;
+    return tick_put(t, hash, tick);
+}
+
 /* Give up the page that was used longest ago. */
 static enum err evict_one(struct txn *t, struct cursor *c, struct kv_wrote *out)
 {
@@ -139,43 +159,78 @@ static enum err store_one(struct kv_db *d, struct txn *t,
     return tick_put(t, hash, &tick);
 }
 
-static enum err store_batch(struct kv_db *d, struct txn *t,
-                            const struct kv_put *puts, unsigned n,
-                            struct kv_wrote *out)
+/* Store <p>, or only make it younger where it is there; gives up what is in
+ * its way before. */
+static enum err put_one(struct kv_db *d, struct txn *t, const struct kv_put *p,
+                        uint64_t at, struct batch *out)
 {
     uint64_t have;
-    uint64_t at;
+    struct tick tick;
+    enum err err = tick_get(t, hash_str(&p->key.hash), &tick);
 
-    ERR_TRY(txn_count(t, KV_PAGES, &have));
-    if (have + n > d->max_pages)
-        ERR_TRY(evict(t, have + n - d->max_pages, out));
-    ERR_TRY(tick_next(t, &at));
-    for (unsigned i = 0; i < n; i++) {
-        const enum err err = store_one(d, t, &puts[i], at + n - 1 - i);
-
-        if (err != ERR_OK && err != ERR_EXISTS)
-            return err;
-        out->stored += err == ERR_OK;
-        out->present += err == ERR_EXISTS;
+    if (err == ERR_OK) {
+        out->wrote.present++;
+        return tick_move(t, hash_str(&p->key.hash), &tick, at);
     }
+    if (err != ERR_NOT_FOUND)
+        return err;
+    ERR_TRY(txn_count(t, KV_PAGES, &have));
+    if (have >= d->max_pages)
+        ERR_TRY(evict(t, have + 1 - d->max_pages, &out->wrote));
+    err = store_one(d, t, p, at);
+    out->wrote.stored += err == ERR_OK;
+    out->stored += err == ERR_OK;
+    return err;
+}
+
+/* Store pages of <puts> until the time of a transaction is spent, counting what
+ * the commit will take. */
+static enum err store_batch(struct kv_db *d, struct txn *t,
+                            const struct kv_put *puts, unsigned n,
+                            struct batch *out)
+{
+    const uint64_t until_us = clock_now_us() + BATCH_US;
+    uint64_t at;
+    unsigned i = 0;
+
+    ERR_TRY(tick_next(t, &at));
+    do {
+        ERR_TRY(put_one(d, t, &puts[i], at + n - 1 - i, out));
+        i++;
+    } while (i < n && clock_now_us() + out->stored * d->commit_us < until_us);
+    out->done = i;
+    return ERR_OK;
+}
+
+static enum err batch_commit(struct kv_db *d, struct txn *t,
+                             const struct batch *b)
+{
+    const uint64_t from_us = clock_now_us();
+
+    ERR_TRY(txn_commit(t));
+    if (b->stored > 0)
+        d->commit_us = (clock_now_us() - from_us) / b->stored;
     return ERR_OK;
 }
 
 /* One transaction; <out> is added to when it is committed. */
 static enum err write_batch(struct kv_db *d, const struct kv_put *puts,
-                            unsigned n, struct kv_wrote *out)
+                            unsigned n, struct kv_wrote *out,
+                            unsigned *done_out)
 {
-    struct kv_wrote done = *out;
+    struct batch b = {.wrote = *out};
     struct txn t;
 
     ERR_TRY(txn_begin_write(d->env, &t));
-    enum err err = store_batch(d, &t, puts, n, &done);
+    enum err err = store_batch(d, &t, puts, n, &b);
     if (err == ERR_OK)
-        err = txn_commit(&t);
+        err = batch_commit(d, &t, &b);
     txn_end(&t);
-    if (err == ERR_OK)
-        *out = done;
-    return err;
+    if (err != ERR_OK)
+        return err;
+    *out = b.wrote;
+    *done_out = b.done;
+    return ERR_OK;
 }
 
 /* The map is full though the bound holds: readers keep old pages. Give up a
@@ -198,19 +253,20 @@ static void give_up_share(struct kv_db *d, struct kv_wrote *out)
 enum err kv_db_write(struct kv_db *d, const struct kv_put *puts, unsigned n,
                      struct kv_wrote *out)
 {
+    unsigned done = 0;
     enum err err = ERR_OK;
 
     *out = (struct kv_wrote){0};
-    for (unsigned i = 0; i < n && err == ERR_OK; i += d->batch)
-        err =
-            write_batch(d, puts + i, n - i < d->batch ? n - i : d->batch, out);
+    for (unsigned i = 0; i < n && err == ERR_OK; i += done)
+        err = write_batch(d, puts + i, n - i < d->batch ? n - i : d->batch, out,
+                          &done);
     if (err == ERR_FULL)
         give_up_share(d, out);
     return err;
 }
 
 static enum err touch_all(struct txn *t, const struct digest *chain, unsigned n,
-                          bool hits)
+                          unsigned n_hit)
 {
     uint64_t at;
 
@@ -222,12 +278,9 @@ static enum err touch_all(struct txn *t, const struct digest *chain, unsigned n,
 
         if (err == ERR_NOT_FOUND)
             continue;
+        tick.hits += i <= n_hit && tick.hits < UINT32_MAX;
         if (err == ERR_OK)
-            err = order_del(t, tick.at);
-        tick.at = at++;
-        tick.hits += hits && tick.hits < UINT32_MAX;
-        if (err == ERR_OK)
-            err = tick_put(t, hash, &tick);
+            err = tick_move(t, hash, &tick, at++);
         if (err != ERR_OK)
             return err;
     }
@@ -235,12 +288,12 @@ static enum err touch_all(struct txn *t, const struct digest *chain, unsigned n,
 }
 
 enum err kv_db_touch(struct kv_db *d, const struct digest *chain, unsigned n,
-                     bool hits)
+                     unsigned n_hit)
 {
     struct txn t;
 
     ERR_TRY(txn_begin_write(d->env, &t));
-    enum err err = touch_all(&t, chain, n, hits);
+    enum err err = touch_all(&t, chain, n, n_hit);
     if (err == ERR_OK)
         err = txn_commit(&t);
     txn_end(&t);
@@ -292,21 +345,27 @@ enum err kv_db_sync(struct kv_db *d)
 /* --- reading ------------------------------------------------------------- */
 
 enum err kv_db_find(struct kv_db *d, const struct digest *chain, unsigned n,
-                    unsigned *found_out)
+                    unsigned *found_out, unsigned *warm_out)
 {
+    const size_t len = KV_HEAD_BYTES + d->payload_bytes;
+    enum err err = ERR_OK;
+    unsigned warm = 0;
+    unsigned i = 0;
     struct txn t;
     struct str v;
-    enum err err = ERR_OK;
-    unsigned i = 0;
 
     ERR_TRY(txn_begin_read(d->env, &t));
-    while (i < n &&
-           (err = txn_get(&t, KV_PAGES, hash_str(&chain[i]), &v)) == ERR_OK)
-        i++;
+    for (; i < n; i++) {
+        err = txn_get(&t, KV_PAGES, hash_str(&chain[i]), &v);
+        if (err != ERR_OK || v.len != len)
+            break;
+        warm += txn_is_warm(v, KV_HEAD_BYTES) && txn_is_warm(v, len - 1);
+    }
     txn_end(&t);
     if (err != ERR_OK && err != ERR_NOT_FOUND)
         return err;
     *found_out = i;
+    *warm_out = warm;
     return ERR_OK;
 }
 
@@ -346,7 +405,9 @@ enum err kv_db_read(struct kv_db *d, const struct kv_key *key, void *out)
 
 enum err kv_db_stats(struct kv_db *d, struct kv_db_stats *out)
 {
-    struct kv_db_stats s = {.max_pages = d->max_pages,
+    struct kv_db_stats s = {.bytes = kv_db_bytes(d),
+                            .max_bytes = d->max_bytes,
+                            .max_pages = d->max_pages,
                             .page_bytes = d->page_bytes};
     struct txn t;
 

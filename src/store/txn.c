@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/panic.h"
@@ -23,7 +24,7 @@ enum err env_error(struct env *env, int rc)
     atomic_store(&env->last_error, rc);
     switch (rc) {
     case MDB_PANIC:
-        atomic_store(&env->panicked, true);
+        atomic_store(&env->fault, ENV_PANICKED);
         return ERR_IO;
     case MDB_MAP_FULL:
     case MDB_READERS_FULL:
@@ -34,6 +35,8 @@ enum err env_error(struct env *env, int rc)
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
+        if ((env->opts.flags & ENV_WATCHED) != 0)
+            atomic_store(&env->fault, ENV_DAMAGED);
         return ERR_CORRUPT;
     case ENOMEM:
         return ERR_NOMEM;
@@ -65,22 +68,50 @@ static bool is_open_table(const struct txn *t, unsigned table)
     return t->mdb && table < t->env->opts.n_tables;
 }
 
-enum err txn_begin_read(struct env *env, struct txn *txn_out)
+enum err env_watch(struct env *env)
+{
+    const uint64_t least = atomic_load(&env->file_bytes);
+    uint64_t most = least;
+    struct stat st;
+    int fd;
+
+    if ((env->opts.flags & ENV_WATCHED) == 0)
+        return ERR_OK;
+    if (atomic_load(&env->fault) != ENV_FINE)
+        return ERR_IO;
+    if (mdb_env_get_fd(env->mdb, &fd) != MDB_SUCCESS || fstat(fd, &st) != 0)
+        return env_error(env, EIO);
+    while ((uint64_t)st.st_size > most &&
+           !atomic_compare_exchange_weak(&env->file_bytes, &most,
+                                         (uint64_t)st.st_size))
+        continue;
+    if (st.st_nlink > 0 && (uint64_t)st.st_size >= least)
+        return ERR_OK;
+    atomic_store(&env->fault, st.st_nlink > 0 ? ENV_CUT : ENV_GONE);
+    return env_error(env, st.st_nlink > 0 ? EIO : ENOENT);
+}
+
+static enum err begin_read(struct env *env, struct txn *txn_out)
 {
     MDB_txn *mdb;
 
-    pthread_rwlock_rdlock(&env->gate);
-    if (!env->mdb) {
-        pthread_rwlock_unlock(&env->gate);
+    if (!env->mdb)
         return ERR_IO;
-    }
+    ERR_TRY(env_watch(env));
     const int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &mdb);
-    if (rc != MDB_SUCCESS) {
-        pthread_rwlock_unlock(&env->gate);
+    if (rc != MDB_SUCCESS)
         return env_error(env, rc);
-    }
     *txn_out = (struct txn){.env = env, .mdb = mdb};
     return ERR_OK;
+}
+
+enum err txn_begin_read(struct env *env, struct txn *txn_out)
+{
+    pthread_rwlock_rdlock(&env->gate);
+    const enum err err = begin_read(env, txn_out);
+    if (err != ERR_OK)
+        pthread_rwlock_unlock(&env->gate);
+    return err;
 }
 
 enum err txn_begin_write(struct env *env, struct txn *txn_out)
@@ -89,6 +120,7 @@ enum err txn_begin_write(struct env *env, struct txn *txn_out)
 
     if (!env->mdb)
         return ERR_IO;
+    ERR_TRY(env_watch(env));
     int rc = mdb_txn_begin(env->mdb, NULL, 0, &mdb);
     if (rc == MDB_MAP_RESIZED && env_adopt(env) == ERR_OK)
         rc = mdb_txn_begin(env->mdb, NULL, 0, &mdb);
@@ -196,6 +228,16 @@ static enum err pages_read(const struct txn *t, const char *p, size_t len)
             return env_error(t->env, EIO);
     }
     return ERR_OK;
+}
+
+bool txn_is_warm(struct str v, size_t from)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t at = ((uintptr_t)v.p + from) & ~(page - 1);
+    unsigned char in = 0;
+
+    BUG_ON(from >= v.len);
+    return mincore((void *)at, page, &in) == 0 && (in & 1) != 0;
 }
 
 enum err txn_copy(const struct txn *t, struct str v, size_t from, void *out,

@@ -149,7 +149,7 @@ static enum err reopen(struct writer *w)
     log_warn(LOG_STORE, "reopening after a failed head page: file=%s error=%s",
              env_path(w->opts.env), env_last_error(w->opts.env));
     buf_init(&why, TROUBLE_MAX);
-    const enum err err = env_reopen(w->opts.env, &why);
+    const enum err err = env_reopen(w->opts.env, true, &why);
     if (err != ERR_OK)
         break_down(w, buf_str(&why));
     buf_fini(&why);

@@ -38,7 +38,15 @@ tests_unit_t_keytab_CFLAGS = $(unit_cflags)
 tests_unit_t_keytab_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/t_kv_db
-tests_unit_t_kv_db_SOURCES = tests/unit/t_kv_db.c tests/unit/state_dir.h
+tests_unit_t_kv_db_SOURCES = tests/unit/t_kv_db.c tests/unit/kv_fixture.h \
+    tests/unit/state_dir.h
 tests_unit_t_kv_db_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_kv_db_CFLAGS = $(unit_cflags)
 tests_unit_t_kv_db_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_kv_fault
+tests_unit_t_kv_fault_SOURCES = tests/unit/t_kv_fault.c tests/unit/kv_fixture.h \
+    tests/unit/state_dir.h
+tests_unit_t_kv_fault_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_kv_fault_CFLAGS = $(unit_cflags)
+tests_unit_t_kv_fault_LDADD = $(unit_libs)

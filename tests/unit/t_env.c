@@ -462,7 +462,7 @@ static void failed_head_page_needs_one_reopen(void **state)
     atomic_store(&head_writes_to_fail, 0);
     assert_int_equal(txn_begin_write(ldb_env(db), &t), ERR_IO);
     assert_true(env_is_panicked(ldb_env(db)));
-    assert_int_equal(env_reopen(ldb_env(db), &f->why), ERR_OK);
+    assert_int_equal(env_reopen(ldb_env(db), true, &f->why), ERR_OK);
     assert_false(env_is_panicked(ldb_env(db)));
     assert_int_equal(count(f, db), 50);
     fill(db, 60);

@@ -1,152 +1,6 @@
 /* t_kv_db.c - Pages of keys and values on disk: what is found, what ages, the
  * bound, and what a damaged, foreign or torn store does. */
-#include "store/kv_db.h"
-
-#include "unit/state_dir.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define TOKENS  16
-#define PAYLOAD 65536
-
-struct fixture {
-    char *dir;
-    char ns[4096];
-    char data[4096];
-    struct buf why;
-    struct kv_db *db;
-};
-
-static struct kv_db_opts opts_of(const struct fixture *f)
-{
-    return (struct kv_db_opts){.dir = f->ns,
-                               .ns = digest_sha256("ns", 2),
-                               .about = STR("{\"model\":\"a\"}\n"),
-                               .payload_bytes = PAYLOAD,
-                               .max_bytes = KV_DB_LEAST_BYTES};
-}
-
-static void open_again(struct fixture *f)
-{
-    const struct kv_db_opts opts = opts_of(f);
-
-    kv_db_close(f->db);
-    f->db = NULL;
-    buf_clear(&f->why);
-    assert_int_equal(kv_db_open(&opts, &f->db, &f->why), ERR_OK);
-}
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-
-    f->dir = state_dir_make();
-    state_dir_path(f->dir, "ns", f->ns);
-    state_dir_path(f->dir, "ns/data.mdb", f->data);
-    buf_init(&f->why, 4096);
-    open_again(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    kv_db_close(f->db);
-    state_dir_drop(f->dir);
-    buf_fini(&f->why);
-    free(f);
-    return 0;
-}
-
-/* Page <i> of text <text>: all of it follows from the two. */
-struct page {
-    struct kv_put put;
-    int32_t tokens[TOKENS];
-    uint8_t payload[PAYLOAD];
-};
-
-static struct digest hash_of(unsigned text, unsigned i)
-{
-    const unsigned both[2] = {text, i};
-
-    return digest_sha256(both, sizeof(both));
-}
-
-static void page_make(struct page *p, unsigned text, unsigned i)
-{
-    for (unsigned k = 0; k < TOKENS; k++)
-        p->tokens[k] = (int32_t)(text * 1000 + i * TOKENS + k);
-    for (size_t k = 0; k < PAYLOAD; k++)
-        p->payload[k] = (uint8_t)(k * 7 + text * 31 + i);
-    p->put = (struct kv_put){.key = {.hash = hash_of(text, i),
-                                     .before = hash_of(text, i - 1),
-                                     .index = i,
-                                     .n_tokens = TOKENS,
-                                     .tokens = p->tokens},
-                             .payload = p->payload};
-}
-
-/* Store pages 0 .. n-1 of <text>. */
-static struct kv_wrote store(struct kv_db *db, unsigned text, unsigned n)
-{
-    struct page *pages = calloc(n, sizeof(*pages));
-    struct kv_put *puts = calloc(n, sizeof(*puts));
-    struct digest *chain = calloc(n, sizeof(*chain));
-    struct kv_wrote wrote;
-
-    for (unsigned i = 0; i < n; i++) {
-        page_make(&pages[i], text, i);
-        puts[i] = pages[i].put;
-        chain[i] = puts[i].key.hash;
-    }
-    assert_int_equal(kv_db_write(db, puts, n, &wrote), ERR_OK);
-    assert_int_equal(kv_db_touch(db, chain, n, false), ERR_OK);
-    free(pages);
-    free(puts);
-    free(chain);
-    return wrote;
-}
-
-static unsigned found(struct kv_db *db, unsigned text, unsigned n)
-{
-    struct digest chain[64];
-    unsigned out = 99;
-
-    for (unsigned i = 0; i < n; i++)
-        chain[i] = hash_of(text, i);
-    assert_int_equal(kv_db_find(db, chain, n, &out), ERR_OK);
-    return out;
-}
-
-static enum err read_page(struct kv_db *db, unsigned text, unsigned i)
-{
-    struct page *want = malloc(sizeof(*want));
-    uint8_t *got = malloc(PAYLOAD);
-
-    page_make(want, text, i);
-    const enum err err = kv_db_read(db, &want->put.key, got);
-    if (err == ERR_OK)
-        assert_memory_equal(got, want->payload, PAYLOAD);
-    free(want);
-    free(got);
-    return err;
-}
-
-static off_t file_size(const struct fixture *f)
-{
-    struct stat st;
-
-    assert_int_equal(stat(f->data, &st), 0);
-    return st.st_size;
-}
+#include "unit/kv_fixture.h"
 
 /* --- what is found ------------------------------------------------------- */
 
@@ -226,7 +80,7 @@ static void the_end_of_an_old_text_goes_first(void **state)
     struct digest chain[64];
     for (unsigned i = 0; i < max / 2; i++)
         chain[i] = hash_of(1, i);
-    assert_int_equal(kv_db_touch(f->db, chain, max / 2, true), ERR_OK);
+    assert_int_equal(kv_db_touch(f->db, chain, max / 2, max / 2), ERR_OK);
     const struct kv_wrote wrote = store(f->db, 4, 3);
     assert_int_equal(wrote.evicted, 3);
     assert_int_equal(wrote.unused, 3);
@@ -270,22 +124,6 @@ static bool is_found_out(struct fixture *f, off_t at, unsigned i)
     assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     close(fd);
     return err == ERR_CORRUPT;
-}
-
-/* Where in the file <len> bytes at <p> stand. */
-static off_t place_of(const struct fixture *f, const void *p, size_t len)
-{
-    const off_t size = file_size(f);
-    const int fd = open(f->data, O_RDONLY);
-    char *all = malloc((size_t)size);
-
-    assert_int_equal(pread(fd, all, (size_t)size, 0), size);
-    const char *at = memmem(all, (size_t)size, p, len);
-    assert_non_null(at);
-    const off_t place = at - all;
-    free(all);
-    close(fd);
-    return place;
 }
 
 static void any_flipped_byte_of_a_value_is_a_miss(void **state)

@@ -1,0 +1,231 @@
+/* kv_files.c - The files of a namespace's directory but for the pages: who has
+ * it open, what it was made of, and whether the pages can be trusted. All that
+ * opens, mends or removes a namespace holds the lock of its directory, for a
+ * moment; see kv_enter(). */
+#include "store/kv_db_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "store/boot.h"
+
+/* How often a directory that was removed under our feet is made again. */
+#define ENTER_TRIES 8
+
+void kv_path(const struct kv_db *d, const char *name, char out[4096])
+{
+    if (snprintf(out, 4096, "%s/%s", d->dir, name) >= 4096)
+        out[0] = '\0'; /* then nothing can be opened */
+}
+
+static bool lock_wait(int fd, int how)
+{
+    int rc;
+
+    do
+        rc = flock(fd, how);
+    while (rc != 0 && errno == EINTR);
+    return rc == 0;
+}
+
+/* Whether <fd> is what stands at <path>. */
+static bool is_at(int fd, const char *path)
+{
+    struct stat a;
+    struct stat b;
+
+    return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* --- the directory ------------------------------------------------------- */
+
+enum err kv_enter(struct kv_db *d, bool make, struct buf *why)
+{
+    for (unsigned i = 0; i < ENTER_TRIES; i++) {
+        if (make && mkdir(d->dir, 0700) != 0 && errno != EEXIST) {
+            env_say(why, "prefix store %s cannot be made: %s", d->dir,
+                    strerror(errno));
+            return ERR_IO;
+        }
+        d->dir_fd = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (d->dir_fd < 0)
+            break;
+        if (lock_wait(d->dir_fd, LOCK_EX) && is_at(d->dir_fd, d->dir))
+            return ERR_OK;
+        kv_leave(d); /* it was removed meanwhile */
+    }
+    env_say(why, "prefix store %s cannot be opened: %s", d->dir,
+            strerror(errno));
+    return ERR_IO;
+}
+
+void kv_leave(struct kv_db *d)
+{
+    if (d->dir_fd >= 0)
+        close(d->dir_fd);
+    d->dir_fd = -1;
+}
+
+/* --- who has it open ----------------------------------------------------- */
+
+enum err kv_users_join(struct kv_db *d, struct buf *why)
+{
+    char path[4096];
+
+    kv_path(d, "users", path);
+    if (d->users_fd >= 0 && !is_at(d->users_fd, path)) {
+        close(d->users_fd);
+        d->users_fd = -1;
+    }
+    if (d->users_fd < 0)
+        d->users_fd =
+            open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (d->users_fd < 0) {
+        env_say(why, "%s cannot be opened: %s", path, strerror(errno));
+        return ERR_IO;
+    }
+    d->alone = flock(d->users_fd, LOCK_EX | LOCK_NB) == 0;
+    if (d->alone || lock_wait(d->users_fd, LOCK_SH))
+        return ERR_OK;
+    env_say(why, "%s cannot be locked: %s", path, strerror(errno));
+    return ERR_IO;
+}
+
+enum err kv_users_share(struct kv_db *d)
+{
+    return lock_wait(d->users_fd, LOCK_SH) ? ERR_OK : ERR_IO;
+}
+
+void kv_users_part(struct kv_db *d, bool synced)
+{
+    if (!synced || d->users_fd < 0 ||
+        flock(d->users_fd, LOCK_EX | LOCK_NB) != 0)
+        return;
+    if (ftruncate(d->users_fd, 0) != 0)
+        log_warn(LOG_STORE,
+                 "prefix store counts as still open: dir=%s error=%s", d->dir,
+                 strerror(errno));
+}
+
+/* Whether the file was open when the machine went down. */
+static bool is_torn(const struct kv_db *d, const struct boot_id *now)
+{
+    struct boot_id then;
+    const ssize_t n = pread(d->users_fd, then.b, sizeof(then.b), 0);
+
+    if (n == 0)
+        return false;
+    return n != (ssize_t)sizeof(then.b) || !boot_id_eq(&then, now);
+}
+
+static enum err users_mark(const struct kv_db *d, const struct boot_id *now)
+{
+    if (pwrite(d->users_fd, now->b, sizeof(now->b), 0) !=
+            (ssize_t)sizeof(now->b) ||
+        fsync(d->users_fd) != 0)
+        return ERR_IO;
+    return ERR_OK;
+}
+
+/* --- the pages ----------------------------------------------------------- */
+
+void kv_begin_anew(struct kv_db *d, struct str cause)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb", "format"};
+    char path[4096];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        kv_path(d, names[i], path);
+        unlink(path);
+    }
+    d->anew = true;
+    log_note(LOG_STORE, "prefix store begins anew: dir=%s cause=\"%.*s\"",
+             d->dir, STR_ARG(cause));
+}
+
+uint64_t kv_file_bytes(const struct kv_db *d)
+{
+    struct stat st;
+    char path[4096];
+
+    kv_path(d, "data.mdb", path);
+    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+enum err kv_file_prepare(struct kv_db *d, struct buf *why)
+{
+    const uint64_t size = kv_file_bytes(d);
+    struct boot_id now;
+
+    if (!d->alone)
+        return ERR_OK;
+    boot_id_read(&now);
+    if (size > 0 && is_torn(d, &now))
+        kv_begin_anew(d, STR("the machine went down while it was open"));
+    else if (size > d->max_bytes)
+        kv_begin_anew(d, STR("it is larger than it may be"));
+    if (users_mark(d, &now) == ERR_OK)
+        return ERR_OK;
+    env_say(why, "%s/users cannot be written: %s", d->dir, strerror(errno));
+    return ERR_IO;
+}
+
+/* --- what it is ---------------------------------------------------------- */
+
+static enum err file_write(const struct kv_db *d, const char *name,
+                           struct str text)
+{
+    char from[4096];
+    char to[4096];
+    char part[64];
+
+    snprintf(part, sizeof(part), "%s.new", name);
+    kv_path(d, part, from);
+    kv_path(d, name, to);
+    const int fd =
+        open(from, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return ERR_IO;
+    const bool ok = write(fd, text.p, text.len) == (ssize_t)text.len;
+    close(fd);
+    if (ok && rename(from, to) == 0)
+        return ERR_OK;
+    unlink(from);
+    return ERR_IO;
+}
+
+enum err kv_about_settle(const struct kv_db *d, struct buf *why)
+{
+    const struct str about = str_from(d->about);
+    char path[4096];
+    char *text = malloc(about.len + 1);
+    enum err err = ERR_OK;
+
+    if (!text)
+        return ERR_NOMEM;
+    kv_path(d, "ns.json", path);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {
+        const ssize_t n = read(fd, text, about.len + 1);
+
+        close(fd);
+        if (n < 0 || !str_eq(str_of(text, (size_t)n), about)) {
+            env_say(why, "%s is of another model or version; move %s away",
+                    path, d->dir);
+            err = ERR_REFUSED;
+        }
+    } else if (errno != ENOENT || file_write(d, "ns.json", about) != ERR_OK) {
+        env_say(why, "%s: %s", path, strerror(errno));
+        err = ERR_IO;
+    }
+    free(text);
+    return err;
+}
