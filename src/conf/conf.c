@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -87,6 +88,15 @@ static int engine_index(const struct conf *c, struct str name)
         if (str_eq(c->engine.models[i].name, name))
             return (int)i;
     return -1;
+}
+
+void conf_prefix_root(const struct conf *c, char out[CONF_PREFIX_ROOT_BYTES])
+{
+    const struct str dir = c->engine.prefix_dir;
+
+    snprintf(out, CONF_PREFIX_ROOT_BYTES, "%.*s%s",
+             STR_ARG(dir.len > 0 ? dir : c->state_dir),
+             dir.len > 0 ? "" : "/prefix");
 }
 
 void conf_keep_engine(struct conf *fresh, struct conf *running)

@@ -423,6 +423,13 @@ void conf_unref(struct conf *c);
 /* Index of the upstream called <name>, -1 if there is none. */
 int conf_upstream_find(const struct conf *c, struct str name);
 
+/* Bytes of conf_prefix_root(), with its NUL. */
+#define CONF_PREFIX_ROOT_BYTES 4200
+
+/* The directory of stored prefixes: engine.prefix_store.dir, or "prefix" in the
+ * state directory. */
+void conf_prefix_root(const struct conf *c, char out[CONF_PREFIX_ROOT_BYTES]);
+
 /* The first route whose glob matches <model>, an exact name before any glob;
  * NULL if there is none. */
 const struct conf_route *conf_route_find(const struct conf *c,

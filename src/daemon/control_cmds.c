@@ -12,6 +12,7 @@
 #include "daemon/control_args.h"
 #include "daemon/control_info.h"
 #include "daemon/control_keys.h"
+#include "daemon/control_prefix.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
 #include "daemon/status_engine.h"
@@ -151,6 +152,8 @@ const struct control_cmd control_cmds[] = {
     {"ledger verify", control_ledger_verify, false},
     {"ledger export", control_ledger_export, false},
     {"request show", control_request_show, false},
+    {"prefix stats", control_prefix_stats, false},
+    {"prefix purge", control_prefix_purge, true},
     {"top", control_top, false},
     {NULL, NULL, false},
 };

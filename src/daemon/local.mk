@@ -8,12 +8,14 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/control_cmds.c \
     src/daemon/control_info.c src/daemon/control_info.h \
     src/daemon/control_keys.c src/daemon/control_keys.h \
+    src/daemon/control_prefix.c src/daemon/control_prefix.h \
     src/daemon/local.c src/daemon/local.h \
     src/daemon/reload.c src/daemon/reload.h \
     src/daemon/signals.c src/daemon/signals.h \
     src/daemon/stages.c src/daemon/stages.h \
     src/daemon/status.c src/daemon/status.h \
     src/daemon/status_engine.c src/daemon/status_engine.h \
+    src/daemon/status_prefix.c src/daemon/status_prefix.h \
     src/daemon/worker.c src/daemon/worker.h
 
 bin_PROGRAMS += tollgate

@@ -1,12 +1,15 @@
 /* status_engine.c - The engine's numbers as metrics. Samples of a family stand
- * together, so each family walks the models anew. */
+ * together: the models are looked at once, and each family walks the views. */
 #include "daemon/status_engine.h"
 
-#include <inttypes.h>
-
+#include "base/arena.h"
 #include "daemon/daemon.h"
+#include "daemon/status_prefix.h"
 #include "engine/engine.h"
 #include "settle/metrics.h"
+
+/* Bytes of all models' views, at most. */
+#define VIEWS_MAX (1UL << 20)
 
 /* A number of one model. */
 typedef double number_fn(const struct engine_view *v);
@@ -88,56 +91,44 @@ static const struct {
      cancelled_of},
 };
 
-static enum err put_family(struct daemon *d, struct buf *out, size_t f)
+static enum err put_family(const struct engine_view *views, unsigned n,
+                           struct buf *out, size_t f)
 {
-    struct engine_view v;
     enum err e = buf_printf(out,
                             "# HELP tollgate_%s %s.\n"
                             "# TYPE tollgate_%s %s\n",
                             families[f].name, families[f].help,
                             families[f].name, families[f].type);
 
-    for (unsigned i = 0; e == ERR_OK && engine_view(d->engine, i, &v); i++)
+    for (unsigned i = 0; e == ERR_OK && i < n; i++)
         e = buf_printf(out, "tollgate_%s{model=\"%.*s\"} %.10g\n",
-                       families[f].name, STR_ARG(v.name),
-                       families[f].number(&v));
-    return e;
-}
-
-static enum err put_prefix(struct daemon *d, struct buf *out)
-{
-    struct engine_view v;
-    enum err e = buf_printf(
-        out, "# HELP tollgate_prefix_tokens_total Prompt tokens by where their "
-             "keys and values came from.\n"
-             "# TYPE tollgate_prefix_tokens_total counter\n");
-
-    for (unsigned i = 0; e == ERR_OK && engine_view(d->engine, i, &v); i++) {
-        uint64_t cached = v.stats.cached_tokens;
-
-        e = buf_printf(out,
-                       "tollgate_prefix_tokens_total{model=\"%.*s\","
-                       "source=\"device\"} %" PRIu64 "\n"
-                       "tollgate_prefix_tokens_total{model=\"%.*s\","
-                       "source=\"computed\"} %" PRIu64 "\n",
-                       STR_ARG(v.name), cached, STR_ARG(v.name),
-                       v.stats.prompt_tokens > cached
-                           ? v.stats.prompt_tokens - cached
-                           : 0);
-    }
+                       families[f].name, STR_ARG(views[i].name),
+                       families[f].number(&views[i]));
     return e;
 }
 
 enum err status_engine_metrics(struct daemon *d, struct buf *out)
 {
+    const size_t most = d->conf_start->engine.n_models;
+    struct engine_view *views;
+    struct arena *mem;
     enum err e = ERR_OK;
+    unsigned n = 0;
 
     if (!d->engine)
         return ERR_OK;
+    mem = arena_new(16384, VIEWS_MAX);
+    views = mem ? arena_alloc(mem, (most + 1) * sizeof(*views)) : NULL;
+    e = views ? ERR_OK : ERR_NOMEM;
+    while (views && n < most && engine_view(d->engine, n, &views[n]))
+        n++;
     for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++)
         if (e == ERR_OK)
-            e = put_family(d, out, f);
-    return e == ERR_OK ? put_prefix(d, out) : e;
+            e = put_family(views, n, out, f);
+    if (e == ERR_OK)
+        e = status_prefix_metrics(views, n, out);
+    arena_free(mem);
+    return e;
 }
 
 json_t *status_engine_json(const struct engine_view *v)
@@ -146,7 +137,7 @@ json_t *status_engine_json(const struct engine_view *v)
 
     return json_pack(
         "{s:s, s:i, s:o, s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:I, "
-        "s:I, s:s}",
+        "s:I, s:s, s:o}",
         "state", state, "percent", (int)v->percent, "reason",
         v->why[0] ? json_string(v->why) : json_null(), "device", v->device,
         "context_length", (json_int_t)v->context, "slots", (json_int_t)v->slots,
@@ -155,7 +146,8 @@ json_t *status_engine_json(const struct engine_view *v)
         "weight_bytes", (json_int_t)v->weight_bytes, "kv_bytes",
         (json_int_t)v->kv_bytes, "kv_blocks", (json_int_t)v->stats.pages_all,
         "kv_blocks_used", (json_int_t)v->stats.pages_used, "kv_blocks_cached",
-        (json_int_t)v->stats.pages_cached, "fingerprint", v->fingerprint);
+        (json_int_t)v->stats.pages_cached, "fingerprint", v->fingerprint,
+        "prefix", status_prefix_json(v));
 }
 
 json_t *status_engine_list(struct daemon *d)

@@ -16,7 +16,7 @@ enum err status_engine_metrics(struct daemon *d, struct buf *out) MUST_CHECK;
 
 /* <v> as a new object: state, percent, reason, device, context_length, slots,
  * queue, running, tokens_per_second, weight_bytes, kv_bytes, kv_blocks (all,
- * _used, _cached), fingerprint. */
+ * _used, _cached), fingerprint, prefix (see status_prefix_json()). */
 json_t *status_engine_json(const struct engine_view *v);
 
 /* A new array of such objects, each with its name. */

@@ -363,12 +363,7 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
 
 void engine_prefix_root(const struct engine *e, char out[ENGINE_PATH_BYTES])
 {
-    const struct conf *c = e->conf;
-
-    if (c->engine.prefix_dir.len > 0)
-        snprintf(out, ENGINE_PATH_BYTES, "%.*s", STR_ARG(c->engine.prefix_dir));
-    else
-        snprintf(out, ENGINE_PATH_BYTES, "%.*s/prefix", STR_ARG(c->state_dir));
+    conf_prefix_root(e->conf, out);
 }
 
 bool engine_purge(struct engine *e, struct str name)

@@ -85,7 +85,7 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out);
 bool engine_find(struct engine *e, struct str name, struct engine_view *out);
 
 /* Bytes of a path, with its NUL. */
-#define ENGINE_PATH_BYTES 4096
+#define ENGINE_PATH_BYTES 4200 /* as conf_prefix_root() */
 
 /* The directory of all stored prefixes, also when nothing is stored. Any
  * thread. */

@@ -48,6 +48,8 @@ struct kvswap_stats {
     uint64_t found_tokens;      /* of them stored */
     uint64_t restored_tokens;   /* of them brought back */
     uint64_t recomputed_tokens; /* found, but faster computed anew */
+    uint64_t restores;          /* prompts of which tokens were brought back */
+    uint64_t recomputes;        /* prompts found, but computed anew */
     uint64_t restored_bytes;    /* payloads read */
     uint64_t restored_us;       /* time of reading them */
     uint64_t saved_us; /* prefill that took no time, less restored_us */

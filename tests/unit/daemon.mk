@@ -4,3 +4,9 @@
 # tests_unit_t_NAME_CPPFLAGS = $(unit_cppflags)
 # tests_unit_t_NAME_CFLAGS = $(unit_cflags)
 # tests_unit_t_NAME_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_status_prefix
+tests_unit_t_status_prefix_SOURCES = tests/unit/t_status_prefix.c
+tests_unit_t_status_prefix_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_status_prefix_CFLAGS = $(unit_cflags)
+tests_unit_t_status_prefix_LDADD = $(unit_libs)

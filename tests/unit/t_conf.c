@@ -97,6 +97,21 @@ static void an_empty_file_gives_the_defaults(void **state)
     conf_unref(c);
 }
 
+static void the_prefix_store_is_in_the_state_directory_or_its_own(void **state)
+{
+    struct conf *c = must_load("state_dir: /s");
+    char root[CONF_PREFIX_ROOT_BYTES];
+
+    (void)state; /* cmocka's signature */
+    conf_prefix_root(c, root);
+    assert_string_equal(root, "/s/prefix");
+    conf_unref(c);
+    c = must_load("state_dir: /s\nengine: {prefix_store: {dir: /p/q}}");
+    conf_prefix_root(c, root);
+    assert_string_equal(root, "/p/q");
+    conf_unref(c);
+}
+
 static void an_upstream_has_its_defaults(void **state)
 {
     struct conf *c = must_load("upstreams:\n"
@@ -537,6 +552,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_file_gives_the_defaults),
+        cmocka_unit_test(the_prefix_store_is_in_the_state_directory_or_its_own),
         cmocka_unit_test(an_upstream_has_its_defaults),
         cmocka_unit_test(every_part_is_filled),
         cmocka_unit_test(upstreams_and_routes_are_resolved),
