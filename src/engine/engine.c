@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "engine/digest_cache.h"
 #include "engine/engine_priv.h"
 #include "engine/graph.h"
 #include "engine/model.h"
@@ -78,16 +79,21 @@ void engine_scope(const struct engine *e, struct str key_id, struct str team,
 
 /* Name the weights and the arithmetic: what a reply's system_fingerprint and
  * the key of a stored prefix depend on. */
-static void digest_one(struct engine_model *m)
+static void digest_one(const struct engine *e, struct engine_model *m)
 {
+    char dir[ENGINE_PATH_BYTES];
     struct digest_ctx *c;
     struct digest d;
+    enum err err;
 
     if (atomic_load(&m->fingerprinted))
         return;
-    c = digest_new();
-    if (!c || model_digest(m->model) != ERR_OK) {
-        digest_free(c);
+    engine_prefix_root(e, dir);
+    err = e->conf->engine.prefix_size_bytes > 0
+              ? digest_cache_fill(dir, m->model)
+              : model_digest(m->model);
+    c = err == ERR_OK ? digest_new() : NULL;
+    if (!c) {
         log_warn(LOG_ENGINE, "no fingerprint: name=%.*s", STR_ARG(m->name));
         return;
     }
@@ -108,7 +114,7 @@ static void load_one(struct engine *e, struct engine_model *m)
 
     if (err == ERR_OK) {
         if (m->model->file_bytes <= DIGEST_FIRST)
-            digest_one(m);
+            digest_one(e, m);
         atomic_store(&m->state, ENGINE_READY);
         log_note(LOG_ENGINE,
                  "model ready: name=%.*s device=\"%s\" context=%u slots=%u "
@@ -136,7 +142,7 @@ static void loader_main(void *arg)
         load_one(e, e->models[i]);
     for (unsigned i = 0; i < e->n_models && !atomic_load(&e->closing); i++)
         if (atomic_load(&e->models[i]->state) == ENGINE_READY)
-            digest_one(e->models[i]);
+            digest_one(e, e->models[i]);
 }
 
 /* --- judging ------------------------------------------------------------ */
