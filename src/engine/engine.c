@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/log.h"
-#include "engine/digest_cache.h"
 #include "engine/engine_priv.h"
 #include "engine/graph.h"
 #include "engine/model.h"
@@ -79,21 +78,16 @@ void engine_scope(const struct engine *e, struct str key_id, struct str team,
 
 /* Name the weights and the arithmetic: what a reply's system_fingerprint and
  * the key of a stored prefix depend on. */
-static void digest_one(const struct engine *e, struct engine_model *m)
+static void digest_one(struct engine *e, struct engine_model *m)
 {
-    char dir[ENGINE_PATH_BYTES];
     struct digest_ctx *c;
     struct digest d;
-    enum err err;
 
     if (atomic_load(&m->fingerprinted))
         return;
-    engine_prefix_root(e, dir);
-    err = e->conf->engine.prefix_size_bytes > 0
-              ? digest_cache_fill(dir, m->model)
-              : model_digest(m->model);
-    c = err == ERR_OK ? digest_new() : NULL;
-    if (!c) {
+    c = digest_new();
+    if (!c || model_digest(m->model) != ERR_OK) {
+        digest_free(c);
         log_warn(LOG_ENGINE, "no fingerprint: name=%.*s", STR_ARG(m->name));
         return;
     }
@@ -104,6 +98,7 @@ static void digest_one(const struct engine *e, struct engine_model *m)
     memcpy(m->fingerprint, "fp_", 3);
     digest_hex(d.b, 6, m->fingerprint + 3);
     atomic_store(&m->fingerprinted, true);
+    engine_store_open(e, m);
 }
 
 static void load_one(struct engine *e, struct engine_model *m)
@@ -327,7 +322,23 @@ static void prefix_why(const struct engine *e, const struct engine_model *m,
         why = "prefix_store of the model is false";
     else if (!out->ready)
         why = "the model is not ready";
+    else if (atomic_load(&m->swap_failed))
+        why = m->swap_why;
+    else if (!atomic_load(&m->swap))
+        why = "the model's digest is not known yet";
     snprintf(out->prefix_why, sizeof(out->prefix_why), "%s", why);
+}
+
+/* Numbers of the disk behind <m>. */
+static void view_swap(const struct engine_model *m, struct engine_view *out)
+{
+    struct kvswap *w = atomic_load(&m->swap);
+
+    if (!w)
+        return;
+    out->prefix_on = true;
+    memcpy(out->prefix_ns, m->swap_ns, sizeof(out->prefix_ns));
+    kvswap_read(w, &out->prefix);
 }
 
 bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
@@ -363,6 +374,7 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
     out->weight_bytes = graph_weight_bytes(m->graph);
     out->kv_bytes = m->kv_bytes;
     sched_read(m->sched, &out->stats);
+    view_swap(m, out);
     out->tokens_per_s = rate_of(e, i, out->stats.output_tokens);
     return true;
 }
@@ -382,8 +394,11 @@ bool engine_purge(struct engine *e, struct str name)
         if (name.len > 0 && !str_eq(m->name, name))
             continue;
         found = true;
-        if (atomic_load(&m->state) == ENGINE_READY)
-            sched_purge(m->sched);
+        if (atomic_load(&m->state) != ENGINE_READY)
+            continue;
+        sched_purge(m->sched);
+        if (atomic_load(&m->swap))
+            kvswap_purge(atomic_load(&m->swap));
     }
     return found || name.len == 0;
 }

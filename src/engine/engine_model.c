@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "engine/graph.h"
+#include "engine/kvswap.h"
 #include "engine/model.h"
 #include "engine/sched.h"
 #include "kernels/krn.h"
@@ -222,6 +223,7 @@ static enum err size_pool(struct engine_model *m, struct engine_fault *why,
         m->context = context;
     }
     m->kv_bytes = pages * page;
+    m->kv_dtype = kv_dtype(m->conf);
     *pages_out = (unsigned)pages;
     return ERR_OK;
 }
@@ -302,6 +304,7 @@ void engine_model_free(struct engine_model *m)
         return;
     if (m->sched)
         sched_free(m->sched);
+    kvswap_close(atomic_load(&m->swap));
     graph_free(m->graph);
     krn_close(m->krn);
     vocab_index_free(m->index);

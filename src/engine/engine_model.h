@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "kernels/krn.h"
 #include "token/toolcall.h"
 
 #include <stdatomic.h>
@@ -14,6 +15,7 @@
 
 struct conf_engine_model;
 struct graph;
+struct kvswap;
 struct krn_ctx;
 struct model;
 struct sched;
@@ -48,9 +50,14 @@ struct engine_model {
     struct sched *sched;       /* owned */
     unsigned slots;
     uint64_t kv_bytes;
+    enum krn_dtype kv_dtype;
     char device[64];
     char fingerprint[16]; /* "fp_" and 12 hex digits, once <fingerprinted> */
     _Atomic bool fingerprinted;
+    _Atomic(struct kvswap *) swap; /* owned: one reference; NULL = none */
+    char swap_ns[17];              /* directory of <swap>, which is there */
+    char swap_why[512];            /* why there is none, once <swap_failed> */
+    _Atomic bool swap_failed;
     struct engine_fault fault; /* at ENGINE_FAILED: why */
     _Atomic unsigned percent;  /* of it is loaded */
     _Atomic int state;         /* enum engine_state */

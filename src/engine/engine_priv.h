@@ -44,6 +44,10 @@ struct engine_model *engine_model_of(struct engine *e, struct str name);
 void engine_scope(const struct engine *e, struct str key_id, struct str team,
                   uint8_t out[SCOPE_BYTES]);
 
+/* Open the prefix store of <m>, which is loaded and has a digest, unless it is
+ * to have none. On the loader's thread. */
+void engine_store_open(struct engine *e, struct engine_model *m);
+
 /* Drain and free a port that was given up; nobody sends to it any more. */
 void engine_port_bury(struct engine_port *p);
 

@@ -295,6 +295,17 @@ enum err graph_page_copy(struct graph *g, unsigned to, unsigned from)
     return err_of(krn_kv_copy(g->c, &g->kv, to, from));
 }
 
+enum err graph_page_get(struct graph *g, unsigned page, void *host)
+{
+    return err_of(krn_get(g->c, host, graph_page_room(g, page),
+                          krn_kv_page_bytes(&g->kv)));
+}
+
+void *graph_page_room(struct graph *g, unsigned page)
+{
+    return (char *)g->kv.pages + page * krn_kv_page_bytes(&g->kv);
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 static struct krn_kv kv_shape(const struct model_params *p, enum krn_dtype t)

@@ -60,6 +60,13 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s,
 enum err graph_page_copy(struct graph *g, unsigned to,
                          unsigned from) MUST_CHECK;
 
+/* Copy page <page> to <host>. */
+enum err graph_page_get(struct graph *g, unsigned page, void *host) MUST_CHECK;
+
+/* Where page <page>, which no step uses, may be written by the host, and by any
+ * thread. */
+void *graph_page_room(struct graph *g, unsigned page);
+
 /* Bytes of all weights on the device. */
 size_t graph_weight_bytes(const struct graph *g);
 

@@ -11,19 +11,14 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "engine/gen.h"
+#include "engine/kvadmit.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct kvswap;
-
-/* When a page is stored. */
-enum kvswap_admission {
-    KVSWAP_FIRST = 0, /* as soon as it is computed */
-    KVSWAP_SECOND,    /* when its text is seen again */
-    KVSWAP_AUTO,      /* FIRST, until most of what is given up was of no use */
-};
 
 /* How to open. All is copied. */
 struct kvswap_opts {
@@ -35,7 +30,7 @@ struct kvswap_opts {
     uint64_t max_bytes;   /* of this namespace's file; hard */
     uint64_t root_bytes;  /* of all namespaces; older ones make room */
     uint64_t write_bytes; /* written an hour at most; 0 = as many as come */
-    enum kvswap_admission admission;
+    enum kvadmit_rule admission;
 };
 
 /* Numbers since the start, and levels. */
@@ -65,13 +60,17 @@ struct kvswap_stats {
     double cold_bytes_s;
 };
 
-/* Open the namespace and start the threads; two models of one process with
- * one namespace share them. On failure a sentence is appended to <why>; errors
- * as kv_db_open(). */
+/* Open the namespace and start the threads. A process may have a namespace open
+ * once only: see kvswap_share(). On failure a sentence is appended to <why>;
+ * errors as kv_db_open(), ERR_IO for a thread. */
 enum err kvswap_open(const struct kvswap_opts *o, struct kvswap **out,
                      struct buf *why) MUST_CHECK;
 
-/* Store what waits, stop, close. No load may be under way. NULL is fine. */
+/* <w> once more, when it is of namespace <ns>; else NULL. */
+struct kvswap *kvswap_share(struct kvswap *w, const struct digest *ns);
+
+/* Give it back; the last one has what waits stored, and closes. No load may be
+ * under way. NULL is fine. */
 void kvswap_close(struct kvswap *w);
 
 /* Numbers as of now. */
@@ -87,19 +86,22 @@ struct kvswap_key {
     struct digest hash, before;
     uint32_t index;
     const int32_t *tokens; /* (KRN_PAGE_TOKENS), borrowed */
+    uint32_t cost_us;      /* time that it took to compute */
 };
 
 /* A page that is about to be stored. */
 struct kvswap_page;
 
-/* Offer a page. NULL: it is not wanted, now or at all (<again_out>: worth to
- * be offered at its next use). Else room for its payload is at *room_out; then
- * kvswap_push() it. */
+/* Offer a page. NULL: it is not wanted now, but may be at its next use. Else
+ * there is room for its payload at *room_out; then kvswap_push() it. */
 struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kvswap_key *key,
-                                 void **room_out, bool *again_out);
+                                 void **room_out);
 
 /* Hand a filled page over. */
 void kvswap_push(struct kvswap *w, struct kvswap_page *p);
+
+/* Give a page back that could not be filled, or was written. */
+void kvswap_page_done(struct kvswap *w, struct kvswap_page *p);
 
 /* Say that a text of <n> pages was used, of which the first <n_hit> were there
  * before. Lost when the queue is full. */
@@ -117,8 +119,9 @@ enum kvswap_stage {
 /* A load: pages first .. first+n-1 of a text. Made and freed by a scheduler,
  * which hands it over twice; it comes back each time as a message. */
 struct kvswap_load {
-    struct gen_head head; /* the scheduler's kind */
-    struct mbox *answer;  /* borrowed; outlives the load */
+    struct gen_head head;          /* the scheduler's kind */
+    TAILQ_ENTRY(kvswap_load) link; /* the loader's */
+    struct mbox *answer;           /* borrowed; outlives the load */
     enum kvswap_stage stage;
     _Atomic bool cancelled; /* nobody waits any more */
     unsigned first, n;
@@ -130,7 +133,8 @@ struct kvswap_load {
     void **to;            /* READ in: (n_to) where pages go */
     unsigned n_to;        /* READ in: pages to read, <= found */
     unsigned done;        /* READ out: leading pages that are proven */
-    uint64_t us;          /* out: time it took */
+    uint64_t us;          /* READ out: time it took */
+    uint64_t cost_us;     /* READ out: time that computing them took */
 };
 
 /* Hand <l> over; it comes back in any case. */

@@ -99,6 +99,9 @@ static void on_msg(struct mbox_msg *m, void *arg)
     case SCHED_PURGE:
         sched_forget(s);
         break;
+    case SCHED_LOAD:
+        sched_on_load(s, (struct kvswap_load *)(void *)head);
+        return;
     default:
         s->stopping = true;
         drain(s);
@@ -256,7 +259,8 @@ static enum err make_tables(struct sched *s)
 
     s->table = reallocarray(NULL, n, sizeof(*s->table));
     s->slot_used = calloc(s->o.slots, sizeof(*s->slot_used));
-    if (!s->table || !s->slot_used)
+    s->kept = calloc(s->o.n_pages, sizeof(*s->kept));
+    if (!s->table || !s->slot_used || !s->kept)
         return ERR_NOMEM;
     for (size_t i = 0; i < n; i++)
         s->table[i] = -1;
@@ -283,6 +287,7 @@ enum err sched_make(struct graph *g, const struct model *m,
     TAILQ_INIT(&s->dead);
     TAILQ_INIT(&s->running);
     TAILQ_INIT(&s->idle);
+    LIST_INIT(&s->restores);
     s->next_deadline_ms = INT64_MAX;
     atomic_init(&s->n.out_tokens, OUT_TOKENS);
     s->stop.head.kind = SCHED_STOP;
@@ -317,6 +322,21 @@ enum err sched_new(struct graph *g, const struct model *m,
     return ERR_OK;
 }
 
+void sched_attach(struct sched *s, struct kvswap *w)
+{
+    atomic_store(&s->swap, w);
+}
+
+/* Wait for messages, and take them in. */
+static void await(struct sched *s)
+{
+    struct pollfd p = {.fd = mbox_fd(&s->mbox), .events = POLLIN};
+
+    if (poll(&p, 1, -1) == -1)
+        BUG_ON(errno != EINTR);
+    mbox_drain(&s->mbox, 0, on_msg, s);
+}
+
 void sched_free(struct sched *s)
 {
     if (!s)
@@ -326,12 +346,15 @@ void sched_free(struct sched *s)
         thr_join(&s->thr);
         mbox_drain(&s->mbox, 0, on_msg, s);
     }
+    while (sched_has_restores(s))
+        await(s);
     task_bury(s);
     mbox_fini(&s->mbox);
     kvpool_fini(&s->pool);
     prefix_fini(&s->prefix);
     free(s->table);
     free(s->slot_used);
+    free(s->kept);
     free(s->rows.seq);
     free(s->rows.pos);
     free(s->rows.ids);
@@ -439,6 +462,7 @@ void sched_read(const struct sched *s, struct sched_stats *out)
         .jobs = get(&s->n.jobs),
         .prompt_tokens = get(&s->n.prompt_tokens),
         .cached_tokens = get(&s->n.cached_tokens),
+        .store_tokens = get(&s->n.store_tokens),
         .output_tokens = get(&s->n.output_tokens),
         .steps = get(&s->n.steps),
         .rows = get(&s->n.rows),

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct graph;
+struct kvswap;
 struct model;
 struct sched;
 
@@ -43,6 +44,10 @@ struct sched_stats {
  * or ERR_NOMEM. */
 enum err sched_new(struct graph *g, const struct model *m,
                    const struct sched_opts *o, struct sched **out) MUST_CHECK;
+
+/* Use the disk <w> (borrowed until sched_free()) from now on. Once; any thread.
+ */
+void sched_attach(struct sched *s, struct kvswap *w);
 
 /* Fail what is under way with ERR_DRAINING, stop the thread, free. */
 void sched_free(struct sched *s);

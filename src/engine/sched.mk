@@ -8,13 +8,20 @@ src_engine_libengine_a_SOURCES += \
     src/engine/kvpool.h \
     src/engine/kv_ns.c \
     src/engine/kv_ns.h \
+    src/engine/kvadmit.c \
+    src/engine/kvadmit.h \
+    src/engine/kvswap.c \
     src/engine/kvswap.h \
+    src/engine/kvswap_load.c \
+    src/engine/kvswap_priv.h \
+    src/engine/kvswap_write.c \
     src/engine/prefix.c \
     src/engine/prefix.h \
     src/engine/sched.c \
     src/engine/sched.h \
     src/engine/sched_plan.c \
     src/engine/sched_priv.h \
+    src/engine/sched_restore.c \
     src/engine/sched_seq.c \
     src/engine/sched_step.c \
     src/engine/sched_task.c \

@@ -112,7 +112,7 @@ static void plan_decodes(struct sched *s)
 
 /* --- starts ------------------------------------------------------------- */
 
-/* Pages that sequences in PREFILL will still ask for. */
+/* Pages that sequences under way will still ask for. */
 static size_t pledged(const struct sched *s)
 {
     const struct seq *q;
@@ -125,7 +125,7 @@ static size_t pledged(const struct sched *s)
         if (q->state == SEQ_PREFILL && want > q->n_pages)
             n += want - q->n_pages;
     }
-    return n;
+    return n + sched_restoring(s);
 }
 
 /* How many leading tokens of <q> may come from the index: at least the last
@@ -158,27 +158,45 @@ static void count_start(struct sched *s, struct task *t, size_t cached)
     t->counts.cached_tokens = (unsigned)cached;
     atomic_fetch_add_explicit(&s->n.cached_tokens, cached,
                               memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->n.store_tokens,
+                              t->n_restored < cached ? t->n_restored : cached,
+                              memory_order_relaxed);
     task_uncount(s, t);
 }
 
-/* Let <q>, which waits, run; false when there is no room for it now. */
-static bool admit(struct sched *s, struct seq *q)
+/* What became of a sequence that waits. */
+enum admission {
+    ADMIT_RUNS = 0,
+    ADMIT_AWAY, /* it waits for the disk */
+    ADMIT_FULL, /* there is no room for it now */
+};
+
+/* Whether <q> holds nothing but full pages of the index. */
+static bool is_cached(const struct seq *q)
+{
+    return q->n_pages == q->n_indexed &&
+           q->computed == q->n_pages * KRN_PAGE_TOKENS;
+}
+
+/* Let <q>, which waits, run. */
+static enum admission admit(struct sched *s, struct seq *q)
 {
     struct task *t = q->task;
+    size_t most = most_cached(q);
     bool is_first = !q->begun;
 
-    if (q->n_pages == 0 && seq_take_cached(s, q, most_cached(q)) != ERR_OK) {
+    if ((is_cached(q) && seq_take_cached(s, q, most) != ERR_OK) ||
+        !fits(s, q)) {
         seq_drop_pages(s, q);
-        return false;
+        return ADMIT_FULL;
     }
-    if (!fits(s, q)) {
-        seq_drop_pages(s, q);
-        return false;
-    }
+    if (seq_restore(s, q, most))
+        return ADMIT_AWAY;
     if (is_first && t->first_us == 0)
         count_start(s, t, q->computed);
+    seq_keep(s, q, 0);
     sched_enter(s, q, q->n_out > 0 && left(q) == 1 ? SEQ_DECODE : SEQ_PREFILL);
-    return true;
+    return ADMIT_RUNS;
 }
 
 /* The first of <k> that waits and is of the kind of this step. */
@@ -197,18 +215,22 @@ static struct seq *first_waiting(const struct sched *s,
 static struct seq *start_of(struct sched *s, struct fair_key *k)
 {
     struct seq *q = first_waiting(s, k);
+    enum admission how = ADMIT_AWAY;
 
-    if (!q || s->rows.closed || q->stuck == s->step_no ||
-        !fair_may_start(&s->fair, k))
-        return NULL;
-    if (s->n_slots == s->o.slots) {
-        s->rows.closed = true;
-        return NULL;
+    while (q && !s->rows.closed && q->stuck != s->step_no &&
+           fair_may_start(&s->fair, k)) {
+        if (s->n_slots < s->o.slots)
+            how = admit(s, q);
+        else
+            s->rows.closed = true;
+        if (how == ADMIT_RUNS)
+            return q;
+        if (how == ADMIT_FULL) {
+            s->rows.closed = true;
+            s->rows.first = k;
+        }
+        q = first_waiting(s, k);
     }
-    if (admit(s, q))
-        return q;
-    s->rows.closed = true;
-    s->rows.first = k;
     return NULL;
 }
 
@@ -266,7 +288,8 @@ static void plan_reads(struct sched *s)
             serve(s, k, q);
         } else {
             n_dry++;
-            fair_next(&s->fair);
+            if (k->in_ring)
+                fair_next(&s->fair);
         }
     }
     if (r->first && r->first->in_ring)

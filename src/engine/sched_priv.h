@@ -5,7 +5,8 @@
  *   sched_task.c a job from its arrival to its last event
  *   sched_seq.c  moves of sequences between states; their pages
  *   sched_plan.c who gets rows in the next step
- *   sched_step.c the step, and what comes out of it */
+ *   sched_step.c the step, and what comes out of it
+ *   sched_restore.c the disk behind the prefix index */
 #ifndef TG_ENGINE_SCHED_PRIV_H
 #define TG_ENGINE_SCHED_PRIV_H
 
@@ -24,6 +25,12 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+/* Depths of a text by which the time of computing is measured. */
+#define SCHED_DEPTHS 12
+
+struct kvswap;
+struct kvswap_load;
+struct restore;
 struct stop_set;
 
 /* Kinds of messages. */
@@ -33,10 +40,11 @@ enum sched_msg_kind {
     SCHED_PAUSE,
     SCHED_RESUME,
     SCHED_PURGE,
+    SCHED_LOAD, /* a struct kvswap_load */
     SCHED_STOP,
 };
 
-/* A message that is no job. */
+/* A message that is neither a job nor a load. */
 struct sched_msg {
     struct gen_head head;
     uint64_t id; /* of a job */
@@ -61,6 +69,7 @@ struct task {
     size_t n_read;           /* rows taken in, in order */
     struct gen_logprob *lps; /* (n_tokens - 1) owned, or NULL */
     double *sum;             /* (d_model) owned, or NULL */
+    size_t n_restored;       /* tokens of the prompt read from the disk */
     uint64_t first_us;       /* first step; 0 = none yet */
     uint64_t token_us;       /* first token; 0 = none yet */
     struct gen_counts counts;
@@ -76,7 +85,7 @@ TAILQ_HEAD(task_list, task);
 struct sched_counts {
     _Atomic uint64_t waiting, running, pages_used, pages_cached;
     _Atomic uint64_t jobs, prompt_tokens, cached_tokens, output_tokens;
-    _Atomic uint64_t steps, rows, preemptions, cancelled, refused;
+    _Atomic uint64_t store_tokens, steps, rows, preemptions, cancelled, refused;
     _Atomic uint64_t busy_us;
     _Atomic uint64_t ahead;      /* tokens that jobs are expected to take */
     _Atomic uint64_t per_second; /* tokens, of late; 0 = not known */
@@ -134,6 +143,12 @@ struct sched {
     uint64_t step_no;
     uint64_t late_rows, late_us; /* of late, for per_second */
     uint64_t read_rate; /* rows of prompts a second, of late; 0 = not known */
+    _Atomic(struct kvswap *) swap; /* borrowed; NULL = no disk (yet) */
+    bool *kept;                    /* (n_pages) owned: the disk has it */
+    LIST_HEAD(, restore) restores; /* under way */
+    double row_us;                 /* time of a row of the last step */
+    double depth_us[SCHED_DEPTHS]; /* likewise of late, by depth; 0 = none */
+    uint64_t n_unworthy;           /* restores that would have taken longer */
     struct sched_counts n;
 };
 
@@ -190,8 +205,9 @@ int64_t sched_retry_ms(const struct sched *s);
  * needs a free slot. */
 void sched_enter(struct sched *s, struct seq *q, enum seq_state to);
 
-/* Take the cached pages of the beginning of <q>, which holds none: at most
- * those of its first <most> tokens. ERR_NOMEM. */
+/* Take the cached pages of the beginning of <q> behind those it holds, all of
+ * which are full and cached: at most those of its first <most> tokens.
+ * ERR_NOMEM. */
 enum err seq_take_cached(struct sched *s, struct seq *q,
                          size_t most) MUST_CHECK;
 
@@ -205,6 +221,9 @@ int32_t sched_page(struct sched *s);
 /* Take the pages of the youngest sequence that does not run, of those paused
  * first, but not those of <except>; false when there are none. */
 bool sched_reclaim(struct sched *s, const struct seq *except);
+
+/* Append <page> to those of <q>, or give it back: ERR_NOMEM. */
+enum err seq_add_page(struct sched *s, struct seq *q, int32_t page) MUST_CHECK;
 
 /* Give back all pages of <q>. */
 void seq_drop_pages(struct sched *s, struct seq *q);
@@ -222,6 +241,33 @@ enum err seq_fork(struct sched *s, struct seq *q,
 
 /* Forget the cached pages. */
 void sched_forget(struct sched *s);
+
+/* --- sched_restore.c ---------------------------------------------------- */
+
+/* Have the disk asked for what of the first <most> tokens of <q> is not in
+ * memory; then it is in RESTORING. False when there is nothing to ask for. */
+bool seq_restore(struct sched *s, struct seq *q, size_t most);
+
+/* <q> leaves RESTORING for another reason than an answer. */
+void seq_leave_restore(struct seq *q);
+
+/* An answer came. */
+void sched_on_load(struct sched *s, struct kvswap_load *l);
+
+/* Whether answers are still to come. */
+bool sched_has_restores(const struct sched *s);
+
+/* Pages that sequences in RESTORING will still ask for. */
+size_t sched_restoring(const struct sched *s);
+
+/* Offer the pages of <q> from <from> on that the index has to the disk. */
+void seq_keep(struct sched *s, const struct seq *q, size_t from);
+
+/* <q> is over: tell the disk what of it was used. */
+void seq_used(struct sched *s, const struct seq *q);
+
+/* Learn that a step of <rows> took <us>. */
+void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us);
 
 /* --- sched_plan.c ------------------------------------------------------- */
 

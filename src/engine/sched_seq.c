@@ -63,6 +63,8 @@ static void leave(struct sched *s, struct seq *q, enum seq_state to)
 {
     struct fair_key *k = q->task->key;
 
+    if (q->state == SEQ_RESTORING && q->restore)
+        seq_leave_restore(q);
     if (q->state == SEQ_PREFILL)
         fair_remove(&s->fair, k, q, true);
     if (q->queued)
@@ -105,6 +107,7 @@ void sched_enter(struct sched *s, struct seq *q, enum seq_state to)
     if (to == SEQ_PAUSED || to == SEQ_PREEMPTED)
         insert(&s->idle, q);
     if (to == SEQ_DONE) {
+        seq_used(s, q);
         seq_drop_pages(s, q);
         seq_fini(q);
     }
@@ -112,8 +115,7 @@ void sched_enter(struct sched *s, struct seq *q, enum seq_state to)
 
 /* --- pages -------------------------------------------------------------- */
 
-/* Append <page> to those of <q>, or give it back without memory. */
-static enum err add_page(struct sched *s, struct seq *q, int32_t page)
+enum err seq_add_page(struct sched *s, struct seq *q, int32_t page)
 {
     enum err e = seq_put_page(q, page);
 
@@ -178,10 +180,14 @@ static bool evict(struct sched *s)
 
 int32_t sched_page(struct sched *s)
 {
+    int32_t page;
+
     while (s->pool.n_free == 0 && !evict(s))
         if (!sched_reclaim(s, NULL))
             return -1;
-    return kvpool_take(&s->pool);
+    page = kvpool_take(&s->pool);
+    s->kept[page] = false;
+    return page;
 }
 
 size_t seq_grow(struct sched *s, struct seq *q, size_t n)
@@ -192,7 +198,7 @@ size_t seq_grow(struct sched *s, struct seq *q, size_t n)
     while (q->n_pages < want) {
         int32_t page = sched_page(s);
 
-        if (page < 0 || add_page(s, q, page) != ERR_OK)
+        if (page < 0 || seq_add_page(s, q, page) != ERR_OK)
             break;
     }
     have = q->n_pages * KRN_PAGE_TOKENS;
@@ -222,8 +228,9 @@ enum err seq_take_cached(struct sched *s, struct seq *q, size_t most)
     int32_t tokens[KRN_PAGE_TOKENS];
     size_t n = most / KRN_PAGE_TOKENS;
 
-    BUG_ON(q->n_pages > 0);
-    for (size_t i = 0; i < n; i++) {
+    BUG_ON(q->n_pages != q->n_indexed ||
+           q->computed != q->n_pages * KRN_PAGE_TOKENS);
+    for (size_t i = q->n_pages; i < n; i++) {
         enum err e = seq_hash(q, i + 1);
         struct prefix_key key;
         int32_t page;
@@ -235,7 +242,7 @@ enum err seq_take_cached(struct sched *s, struct seq *q, size_t most)
         if (page < 0)
             break;
         kvpool_ref(&s->pool, page);
-        e = add_page(s, q, page);
+        e = seq_add_page(s, q, page);
         if (e != ERR_OK)
             return e;
         q->n_indexed = i + 1;
@@ -270,6 +277,7 @@ static void index_page(struct sched *s, struct seq *q, size_t i)
 enum err seq_index(struct sched *s, struct seq *q)
 {
     size_t n = q->computed / KRN_PAGE_TOKENS;
+    size_t from = q->n_indexed;
     enum err e;
 
     if (n == q->n_indexed)
@@ -279,6 +287,7 @@ enum err seq_index(struct sched *s, struct seq *q)
         return e;
     while (q->n_indexed < n && !q->unindexed)
         index_page(s, q, q->n_indexed);
+    seq_keep(s, q, from);
     return ERR_OK;
 }
 
@@ -296,7 +305,7 @@ static enum err share(struct sched *s, struct seq *q, const struct seq *from)
     e = seq_share_hashes(q, from);
     for (size_t i = 0; i < full && e == ERR_OK; i++) {
         kvpool_ref(&s->pool, from->pages[i]);
-        e = add_page(s, q, from->pages[i]);
+        e = seq_add_page(s, q, from->pages[i]);
     }
     if (e != ERR_OK)
         return e;
@@ -313,7 +322,7 @@ static enum err share(struct sched *s, struct seq *q, const struct seq *from)
         kvpool_unref(&s->pool, page);
         return e;
     }
-    e = add_page(s, q, page);
+    e = seq_add_page(s, q, page);
     if (e == ERR_OK)
         q->computed = n;
     return e;

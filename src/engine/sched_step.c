@@ -95,6 +95,7 @@ static enum err run(struct sched *s)
     s->now_us = clock_now_us();
     learn_rate(s, r->m, s->now_us - begin);
     learn_pace(s, r->m, s->now_us - begin);
+    sched_learn_depth(s, r->m, s->now_us - begin);
     atomic_fetch_add_explicit(&s->n.busy_us, s->now_us - begin,
                               memory_order_relaxed);
     atomic_fetch_add_explicit(&s->n.steps, 1, memory_order_relaxed);
@@ -304,6 +305,7 @@ static enum err hand_out(struct sched *s, struct seq *q)
     }
     count_done(s, q->task, q->take);
     q->computed = end;
+    q->asked = false; /* who loses its pages may ask again */
     e = seq_index(s, q);
     if (e != ERR_OK || end < seq_len(q))
         return e;

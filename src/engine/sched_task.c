@@ -297,7 +297,8 @@ void task_pause(struct sched *s, struct task *t, bool pause)
         if (pause)
             sched_enter(s, q, SEQ_PAUSED);
         else
-            sched_enter(s, q, q->begun ? SEQ_PREEMPTED : SEQ_WAITING);
+            sched_enter(
+                s, q, q->begun || q->n_pages > 0 ? SEQ_PREEMPTED : SEQ_WAITING);
     }
 }
 

@@ -5,11 +5,13 @@
  *   WAITING -> PREFILL -> DECODE -> PREEMPTED -> PREFILL | DECODE
  *      |          |          |          |
  *      +----------+----------+----------+--> PAUSED -> WAITING | PREEMPTED
+ *   WAITING or PREEMPTED -> RESTORING -> WAITING, PREEMPTED or PAUSED
  *   any of them -> DONE
  *
- * WAITING may also go to DECODE and PREEMPTED: so a choice begins whose prompt
- * a sibling has read. The scheduler moves sequences; the table of legal moves
- * stands here. */
+ * In RESTORING nothing is computed: the beginning of the text is being brought
+ * back from the disk. WAITING may also go to DECODE and PREEMPTED: so a choice
+ * begins whose prompt a sibling has read. The scheduler moves sequences; the
+ * table of legal moves stands here. */
 #ifndef TG_ENGINE_SEQ_H
 #define TG_ENGINE_SEQ_H
 
@@ -22,6 +24,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct restore;
 struct task;
 
 /* Where a sequence stands. */
@@ -31,6 +34,7 @@ enum seq_state {
     SEQ_DECODE,      /* runs: one token a step */
     SEQ_PAUSED,      /* its reader is slow; may hold pages */
     SEQ_PREEMPTED,   /* was under way, waits for room; may hold pages */
+    SEQ_RESTORING,   /* pages are being read from the disk; may hold some */
     SEQ_DONE,        /* over: holds nothing */
     SEQ_COUNT
 };
@@ -54,6 +58,8 @@ struct seq {
     size_t n_chain, cap_chain;
     size_t n_indexed; /* leading pages that the prefix index has */
     bool unindexed;   /* a hash is taken by another text: no more of them */
+    bool asked;       /* the disk was asked for its beginning */
+    struct restore *restore; /* borrowed: what it waits for in RESTORING */
 
     int32_t *out; /* (n_out) owned; what was generated */
     size_t n_out, cap_out;

@@ -45,9 +45,9 @@ enum err kv_db_find(struct kv_db *d, const struct digest *chain, unsigned n,
 
 /* Copy the payload of <key> to <out> (payload_bytes), all of it proved.
  * ERR_NOT_FOUND (also: of another text); ERR_CORRUPT and ERR_IO: drop it. <out>
- * may be overwritten in any case. */
-enum err kv_db_read(struct kv_db *d, const struct kv_key *key,
-                    void *out) MUST_CHECK;
+ * may be overwritten in any case. Gives what computing it took. */
+enum err kv_db_read(struct kv_db *d, const struct kv_key *key, void *out,
+                    uint32_t *cost_us_out) MUST_CHECK;
 
 /* A page to be stored. */
 struct kv_put {

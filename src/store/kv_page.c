@@ -4,7 +4,8 @@
  *      8  namespace, hash, hash of the page before (32 each)
  *    104  index (u32), tokens (u32), payload bytes (u64)
  *    120  created (u64), checksum of the payload (u64)
- *    136  token ids (i32 each), zeros
+ *    136  token ids (i32 each, room for 256), zeros
+ *   1160  microseconds that computing it took (u32)
  *   4072  checksum of all before (u64) */
 #include "store/kv_page.h"
 
@@ -22,11 +23,12 @@ enum {
     AT_CREATED = 120,
     AT_SUM = 128,
     AT_TOKENS = 136,
+    AT_COST = 1160,
     AT_OWN_SUM = KV_HEAD_BYTES - 8,
     VERSION = 1
 };
 
-_Static_assert(AT_TOKENS + 4 * KV_TOKENS_MAX <= AT_OWN_SUM, "tokens fit");
+_Static_assert(AT_TOKENS + 4 * KV_TOKENS_MAX <= AT_COST, "tokens fit");
 
 static const uint8_t magic[4] = {'T', 'G', 'K', 'V'};
 
@@ -66,6 +68,7 @@ void kv_page_head(const struct kv_key *key, const struct digest *ns, size_t len,
     put(out + AT_SUM, sum, 8);
     for (uint32_t i = 0; i < key->n_tokens; i++)
         put(out + AT_TOKENS + 4 * i, (uint32_t)key->tokens[i], 4);
+    put(out + AT_COST, key->cost_us, 4);
     put(out + AT_OWN_SUM, XXH3_64bits(out, AT_OWN_SUM), 8);
 }
 
@@ -85,7 +88,7 @@ static bool is_text(const uint8_t *head, const struct kv_key *key)
 
 enum err kv_page_check(const uint8_t head[KV_HEAD_BYTES],
                        const struct digest *ns, size_t len,
-                       const struct kv_key *key, uint64_t *sum_out)
+                       const struct kv_key *key, struct kv_about *out)
 {
     if (memcmp(head, magic, sizeof(magic)) != 0 ||
         get(head + AT_VERSION, 4) != VERSION ||
@@ -95,6 +98,7 @@ enum err kv_page_check(const uint8_t head[KV_HEAD_BYTES],
         return ERR_CORRUPT;
     if (key && !is_text(head, key))
         return ERR_NOT_FOUND;
-    *sum_out = get(head + AT_SUM, 8);
+    *out = (struct kv_about){.sum = get(head + AT_SUM, 8),
+                             .cost_us = (uint32_t)get(head + AT_COST, 4)};
     return ERR_OK;
 }

@@ -23,6 +23,13 @@ struct kv_key {
     uint32_t index;        /* of the page in its text, from 0 */
     uint32_t n_tokens;     /* 1 .. KV_TOKENS_MAX */
     const int32_t *tokens; /* (n_tokens), borrowed */
+    uint32_t cost_us;      /* time that computing took; no part of the key */
+};
+
+/* What a header tells beside its key. */
+struct kv_about {
+    uint64_t sum;     /* checksum of the payload */
+    uint32_t cost_us; /* see struct kv_key */
 };
 
 /* The payload's checksum. */
@@ -35,9 +42,10 @@ void kv_page_head(const struct kv_key *key, const struct digest *ns, size_t len,
 
 /* Whether <head> is whole and of a page of <ns> with <len> bytes: else
  * ERR_CORRUPT. With <key>, whether it is of that very text: else ERR_NOT_FOUND,
- * for two texts can have one hash. Gives the payload's checksum. */
+ * for two texts can have one hash. */
 enum err kv_page_check(const uint8_t head[KV_HEAD_BYTES],
                        const struct digest *ns, size_t len,
-                       const struct kv_key *key, uint64_t *sum_out) MUST_CHECK;
+                       const struct kv_key *key,
+                       struct kv_about *out) MUST_CHECK;
 
 #endif

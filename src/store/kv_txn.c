@@ -370,7 +370,8 @@ enum err kv_db_find(struct kv_db *d, const struct digest *chain, unsigned n,
 }
 
 static enum err read_in(struct kv_db *d, struct txn *t, struct str hash,
-                        const struct kv_key *key, void *out, uint64_t *sum_out)
+                        const struct kv_key *key, void *out,
+                        struct kv_about *about)
 {
     uint8_t head[KV_HEAD_BYTES];
     struct str v;
@@ -379,28 +380,34 @@ static enum err read_in(struct kv_db *d, struct txn *t, struct str hash,
     if (v.len != KV_HEAD_BYTES + d->payload_bytes)
         return ERR_CORRUPT;
     ERR_TRY(txn_copy(t, v, 0, head, sizeof(head)));
-    ERR_TRY(kv_page_check(head, &d->ns, d->payload_bytes, key, sum_out));
+    ERR_TRY(kv_page_check(head, &d->ns, d->payload_bytes, key, about));
     return txn_copy(t, v, KV_HEAD_BYTES, out, d->payload_bytes);
 }
 
 /* Of any text where <key> is NULL. */
 static enum err read_page(struct kv_db *d, struct str hash,
-                          const struct kv_key *key, void *out)
+                          const struct kv_key *key, void *out,
+                          struct kv_about *about)
 {
     struct txn t;
-    uint64_t sum = 0;
 
     ERR_TRY(txn_begin_read(d->env, &t));
-    const enum err err = read_in(d, &t, hash, key, out, &sum);
+    const enum err err = read_in(d, &t, hash, key, out, about);
     txn_end(&t);
     if (err != ERR_OK)
         return err;
-    return kv_page_sum(out, d->payload_bytes) == sum ? ERR_OK : ERR_CORRUPT;
+    return kv_page_sum(out, d->payload_bytes) == about->sum ? ERR_OK
+                                                            : ERR_CORRUPT;
 }
 
-enum err kv_db_read(struct kv_db *d, const struct kv_key *key, void *out)
+enum err kv_db_read(struct kv_db *d, const struct kv_key *key, void *out,
+                    uint32_t *cost_us_out)
 {
-    return read_page(d, hash_str(&key->hash), key, out);
+    struct kv_about about;
+
+    ERR_TRY(read_page(d, hash_str(&key->hash), key, out, &about));
+    *cost_us_out = about.cost_us;
+    return ERR_OK;
 }
 
 enum err kv_db_stats(struct kv_db *d, struct kv_db_stats *out)
@@ -454,6 +461,7 @@ enum err kv_db_verify(struct kv_db *d, uint64_t *pages_out, struct buf *bad)
     struct digest *batch = calloc(VERIFY_BATCH, sizeof(*batch));
     void *page = malloc(d->payload_bytes);
     struct str from = STR("");
+    struct kv_about about;
     uint64_t pages = 0;
     unsigned n = 1;
     enum err err = batch && page ? ERR_OK : ERR_NOMEM;
@@ -461,7 +469,8 @@ enum err kv_db_verify(struct kv_db *d, uint64_t *pages_out, struct buf *bad)
     while (err == ERR_OK && n > 0) {
         err = hashes_next(d, from, batch, &n);
         for (unsigned i = 0; err == ERR_OK && i < n; i++) {
-            const enum err e = read_page(d, hash_str(&batch[i]), NULL, page);
+            const enum err e =
+                read_page(d, hash_str(&batch[i]), NULL, page, &about);
 
             pages += e != ERR_NOT_FOUND;
             if (e != ERR_OK && e != ERR_NOT_FOUND)

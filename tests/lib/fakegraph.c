@@ -7,6 +7,7 @@
 #include "unit/cmocka_all.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A step of splitmix64. */
 static uint64_t mix(uint64_t x)
@@ -122,6 +123,18 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
         out = fill(g, out, see(g, s, i), s->want[i]);
     }
     return ERR_OK;
+}
+
+enum err graph_page_get(struct graph *g, unsigned page, void *host)
+{
+    memcpy(host, graph_page_room(g, page), KRN_PAGE_TOKENS * sizeof(g->kv[0]));
+    return ERR_OK;
+}
+
+void *graph_page_room(struct graph *g, unsigned page)
+{
+    assert_in_range(page, 0, g->n_pages - 1);
+    return &g->kv[page * KRN_PAGE_TOKENS];
 }
 
 enum err graph_page_copy(struct graph *g, unsigned to, unsigned from)

@@ -91,7 +91,8 @@ static inline void page_make(struct page *p, unsigned text, unsigned i)
                                      .before = hash_of(text, i - 1),
                                      .index = i,
                                      .n_tokens = TOKENS,
-                                     .tokens = p->tokens},
+                                     .tokens = p->tokens,
+                                     .cost_us = text * 100 + i},
                              .payload = p->payload};
 }
 
@@ -135,7 +136,10 @@ static inline enum err read_page(struct kv_db *db, unsigned text, unsigned i)
     uint8_t *got = malloc(PAYLOAD);
 
     page_make(want, text, i);
-    const enum err err = kv_db_read(db, &want->put.key, got);
+    uint32_t cost_us = 0;
+    const enum err err = kv_db_read(db, &want->put.key, got, &cost_us);
+    if (err == ERR_OK)
+        assert_int_equal(cost_us, want->put.key.cost_us);
     if (err == ERR_OK)
         assert_memory_equal(got, want->payload, PAYLOAD);
     free(want);

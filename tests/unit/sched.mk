@@ -1,10 +1,12 @@
 # Unit tests of area 'sched': the scheduler, over a double of the graph.
 sched_unit_tests = \
+    tests/unit/t_kvadmit \
     tests/unit/t_sched \
     tests/unit/t_sched_cache \
     tests/unit/t_sched_parts \
     tests/unit/t_sched_real \
     tests/unit/t_sched_rules \
+    tests/unit/t_sched_store \
     tests/unit/t_sched_text \
     tests/unit/t_sched_threads
 check_PROGRAMS += $(sched_unit_tests)
@@ -58,3 +60,15 @@ tests_unit_t_sched_real_SOURCES = \
 tests_unit_t_sched_real_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_real_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_real_LDADD = $(unit_libs)
+
+tests_unit_t_kvadmit_SOURCES = tests/unit/t_kvadmit.c
+tests_unit_t_kvadmit_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_kvadmit_CFLAGS = $(unit_cflags)
+tests_unit_t_kvadmit_LDADD = $(unit_libs)
+
+tests_unit_t_sched_store_SOURCES = \
+    tests/unit/t_sched_store.c tests/unit/state_dir.h \
+    $(engine_rig) $(ggufm_sources)
+tests_unit_t_sched_store_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_store_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_store_LDADD = $(unit_libs)

@@ -26,20 +26,25 @@ static void one_hash_of_two_texts_is_a_miss(void **state)
     struct fixture *f = *state;
     struct page *p = malloc(sizeof(*p));
     uint8_t *out = malloc(PAYLOAD);
+    uint32_t cost_us = 0;
 
     store(f->db, 1, 2);
     page_make(p, 1, 1);
     p->tokens[TOKENS - 1]++;
-    assert_int_equal(kv_db_read(f->db, &p->put.key, out), ERR_NOT_FOUND);
+    assert_int_equal(kv_db_read(f->db, &p->put.key, out, &cost_us),
+                     ERR_NOT_FOUND);
     page_make(p, 1, 1);
     p->put.key.before.b[31] ^= 1;
-    assert_int_equal(kv_db_read(f->db, &p->put.key, out), ERR_NOT_FOUND);
+    assert_int_equal(kv_db_read(f->db, &p->put.key, out, &cost_us),
+                     ERR_NOT_FOUND);
     page_make(p, 1, 1);
     p->put.key.index = 2;
-    assert_int_equal(kv_db_read(f->db, &p->put.key, out), ERR_NOT_FOUND);
+    assert_int_equal(kv_db_read(f->db, &p->put.key, out, &cost_us),
+                     ERR_NOT_FOUND);
     page_make(p, 1, 1);
     p->put.key.n_tokens--;
-    assert_int_equal(kv_db_read(f->db, &p->put.key, out), ERR_NOT_FOUND);
+    assert_int_equal(kv_db_read(f->db, &p->put.key, out, &cost_us),
+                     ERR_NOT_FOUND);
     free(p);
     free(out);
 }

@@ -304,7 +304,8 @@ static void moves_are_those_that_are_drawn(void **state)
     static const char *const names[SEQ_COUNT] = {
         [SEQ_WAITING] = "waiting",     [SEQ_PREFILL] = "prefill",
         [SEQ_DECODE] = "decode",       [SEQ_PAUSED] = "paused",
-        [SEQ_PREEMPTED] = "preempted", [SEQ_DONE] = "done",
+        [SEQ_PREEMPTED] = "preempted", [SEQ_RESTORING] = "restoring",
+        [SEQ_DONE] = "done",
     };
     static const char *const legal[] = {
         "waiting prefill",   "waiting decode",    "waiting paused",
@@ -313,7 +314,9 @@ static void moves_are_those_that_are_drawn(void **state)
         "decode paused",     "decode preempted",  "decode done",
         "paused waiting",    "paused preempted",  "paused done",
         "preempted prefill", "preempted decode",  "preempted paused",
-        "preempted done",
+        "preempted done",    "waiting restoring", "preempted restoring",
+        "restoring waiting", "restoring paused",  "restoring preempted",
+        "restoring done",
     };
 
     (void)state;

@@ -1,0 +1,119 @@
+/* engine_store.c - The prefix store of a model: whether it has one, in which
+ * namespace, and how much of the disk is its share. A model whose store cannot
+ * be opened is served without. */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "engine/engine_priv.h"
+#include "engine/kv_ns.h"
+#include "engine/kvswap.h"
+#include "engine/model.h"
+#include "kernels/krn.h"
+
+#define WHY_BYTES ((size_t)4096)
+
+/* Bytes of the name of a namespace's directory, in binary. */
+#define DIR_BYTES 8
+
+/* Models whose prefixes are to be kept. */
+static uint64_t count_stores(const struct engine *e)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < e->n_models; i++)
+        n += e->models[i]->conf->prefix_store;
+    return n;
+}
+
+/* What another model of the same namespace has open, once more. */
+static struct kvswap *share(const struct engine *e, const struct digest *ns)
+{
+    struct kvswap *w = NULL;
+
+    for (unsigned i = 0; i < e->n_models && !w; i++)
+        w = kvswap_share(atomic_load(&e->models[i]->swap), ns);
+    return w;
+}
+
+static enum kvadmit_rule rule_of(enum conf_admission a)
+{
+    switch (a) {
+    case CONF_ADMISSION_SECOND:
+        return KVADMIT_SECOND;
+    case CONF_ADMISSION_AUTO:
+        return KVADMIT_AUTO;
+    default:
+        return KVADMIT_FIRST;
+    }
+}
+
+static enum err open_own(const struct engine *e, const struct engine_model *m,
+                         const struct kv_ns *ns, struct kvswap **out,
+                         struct buf *why)
+{
+    const struct conf_engine *c = &e->conf->engine;
+    char root[ENGINE_PATH_BYTES];
+    struct buf about;
+    enum err err;
+
+    engine_prefix_root(e, root);
+    buf_init(&about, WHY_BYTES);
+    err = kv_ns_about(ns, &about);
+    if (err == ERR_OK) {
+        const struct kvswap_opts o = {
+            .name = m->name,
+            .root = root,
+            .ns = kv_ns_digest(ns),
+            .about = buf_str(&about),
+            .page_bytes = kv_ns_page_bytes(ns),
+            .max_bytes = c->prefix_size_bytes / count_stores(e),
+            .root_bytes = c->prefix_size_bytes,
+            .write_bytes = c->prefix_write_bytes,
+            .admission = rule_of(c->prefix_admission),
+        };
+
+        err = kvswap_open(&o, out, why);
+    }
+    buf_fini(&about);
+    return err;
+}
+
+/* Prefixes of <m> stay in memory alone. */
+static void give_up(struct engine_model *m, enum err e, const struct buf *why)
+{
+    const struct str text =
+        why->len > 0 ? buf_str(why) : str_from(err_row(e)->message);
+
+    snprintf(m->swap_why, sizeof(m->swap_why), "%.*s", STR_ARG(text));
+    log_warn(LOG_ENGINE, "prefixes are not stored: name=%.*s: %s",
+             STR_ARG(m->name), m->swap_why);
+    atomic_store(&m->swap_failed, true);
+}
+
+void engine_store_open(struct engine *e, struct engine_model *m)
+{
+    struct kvswap *w;
+    struct digest d;
+    struct kv_ns ns;
+    struct buf why;
+    enum err err = ERR_OK;
+
+    if (!m->conf->prefix_store || e->conf->engine.prefix_size_bytes == 0 ||
+        atomic_load(&m->swap))
+        return;
+    kv_ns_of(m->model, m->kv_dtype, krn_numerics(m->krn),
+             e->conf->engine.prefix_epoch, &ns);
+    d = kv_ns_digest(&ns);
+    digest_hex(d.b, DIR_BYTES, m->swap_ns);
+    buf_init(&why, WHY_BYTES);
+    w = share(e, &d);
+    if (!w)
+        err = open_own(e, m, &ns, &w, &why);
+    if (err == ERR_OK) {
+        sched_attach(m->sched, w);
+        atomic_store(&m->swap, w);
+    } else {
+        give_up(m, err, &why);
+    }
+    buf_fini(&why);
+}

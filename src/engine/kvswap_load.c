@@ -1,0 +1,166 @@
+/* kvswap_load.c - The thread that brings pages back. What is asked for is
+ * looked up at once, between the pieces of what is being read; those that are
+ * read take turns, so that a long text does not hold up a short one. A page
+ * that cannot be proved ends its load there, and is dropped. */
+#include "engine/kvswap_priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "kernels/krn.h"
+
+/* Bytes that one load reads in its turn. */
+#define PIECE_BYTES ((size_t)4 << 20)
+
+/* Newer measurements of a rate count so much: 1/4. */
+#define LEARN 4
+
+static void give_back(struct kvswap_load *l)
+{
+    mbox_push(l->answer, &l->head.link);
+}
+
+/* --- finding ------------------------------------------------------------- */
+
+static void find(struct kvswap *w, struct kvswap_load *l)
+{
+    l->found = 0;
+    l->warm = 0;
+    if (kv_db_find(w->db, l->chain, l->n, &l->found, &l->warm) != ERR_OK)
+        l->found = 0;
+    pthread_mutex_lock(&w->lock);
+    w->n.lookups++;
+    w->n.hits += l->found > 0;
+    w->n.asked_tokens += (uint64_t)l->n * KRN_PAGE_TOKENS;
+    w->n.found_tokens += (uint64_t)l->found * KRN_PAGE_TOKENS;
+    pthread_mutex_unlock(&w->lock);
+    give_back(l);
+}
+
+/* --- reading ------------------------------------------------------------- */
+
+/* Remember how fast <l> was read, if it was all from memory or all not. */
+static void learn(struct kvswap *w, const struct kvswap_load *l)
+{
+    const uint64_t bytes = (uint64_t)l->done * w->page_bytes;
+    const double rate = (double)bytes * 1e6 / (double)(l->us + 1);
+    double *mean = NULL;
+
+    pthread_mutex_lock(&w->lock);
+    w->n.restored_bytes += bytes;
+    w->n.restored_us += l->us;
+    if (l->done > 0 && l->warm >= l->n_to)
+        mean = &w->n.warm_bytes_s;
+    else if (l->done > 0 && l->warm == 0)
+        mean = &w->n.cold_bytes_s;
+    if (mean)
+        *mean = *mean > 0 ? *mean + (rate - *mean) / LEARN : rate;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* The load of <l> is over. */
+static void finish(struct kvswap *w, struct kvswap_load *l)
+{
+    TAILQ_REMOVE(&w->loads, l, link);
+    learn(w, l);
+    give_back(l);
+}
+
+/* The page of <key> is no good. */
+static void condemn(struct kvswap *w, const struct kv_key *key, enum err e)
+{
+    char hex[17];
+
+    digest_hex(key->hash.b, 8, hex);
+    log_warn(LOG_ENGINE,
+             "stored prefix is damaged and dropped: name=%s page=%s: %s",
+             w->name, hex, err_row(e)->message);
+    KVSWAP_COUNT(w, failed, 1);
+    kvswap_drop(w, &key->hash);
+}
+
+/* Read page l->done; false when the load ends here. */
+static bool read_page(struct kvswap *w, struct kvswap_load *l)
+{
+    const unsigned i = l->done;
+    struct kv_key key = {.hash = l->chain[i],
+                         .before = i > 0 ? l->chain[i - 1] : l->before,
+                         .index = l->first + i,
+                         .n_tokens = KRN_PAGE_TOKENS,
+                         .tokens = l->tokens + (size_t)i * KRN_PAGE_TOKENS};
+    uint32_t cost_us;
+    const enum err e = kv_db_read(w->db, &key, l->to[i], &cost_us);
+
+    if (e == ERR_OK) {
+        l->cost_us += cost_us;
+        l->done++;
+        return true;
+    }
+    if (e != ERR_NOT_FOUND)
+        condemn(w, &key, e);
+    return false;
+}
+
+/* Read a piece of the load whose turn it is. */
+static void read_piece(struct kvswap *w)
+{
+    struct kvswap_load *l = TAILQ_FIRST(&w->loads);
+    const uint64_t from_us = clock_now_us();
+    bool more = true;
+
+    for (size_t bytes = 0; more && bytes < PIECE_BYTES; bytes += w->page_bytes)
+        more =
+            l->done < l->n_to && !atomic_load(&l->cancelled) && read_page(w, l);
+    l->us += clock_now_us() - from_us;
+    if (!more || l->done == l->n_to) {
+        finish(w, l);
+        return;
+    }
+    TAILQ_REMOVE(&w->loads, l, link);
+    TAILQ_INSERT_TAIL(&w->loads, l, link);
+}
+
+/* --- the thread ---------------------------------------------------------- */
+
+static void on_msg(struct mbox_msg *m, void *arg)
+{
+    struct kvswap *w = arg;
+    struct kvswap_load *l;
+
+    if (m == &w->wake_loader)
+        return;
+    l = (struct kvswap_load *)(void *)MBOX_ENTRY(m, struct gen_head, link);
+    if (l->stage == KVSWAP_FIND) {
+        find(w, l);
+        return;
+    }
+    l->done = 0;
+    l->us = 0;
+    l->cost_us = 0;
+    TAILQ_INSERT_TAIL(&w->loads, l, link);
+}
+
+void kvswap_load_run(void *arg)
+{
+    struct kvswap *w = arg;
+
+    while (!atomic_load(&w->closing) || !TAILQ_EMPTY(&w->loads)) {
+        struct pollfd p = {.fd = mbox_fd(&w->to_loader), .events = POLLIN};
+
+        mbox_drain(&w->to_loader, 0, on_msg, w);
+        if (!TAILQ_EMPTY(&w->loads))
+            read_piece(w);
+        else if (!atomic_load(&w->closing) && poll(&p, 1, -1) == -1)
+            BUG_ON(errno != EINTR);
+    }
+    mbox_drain(&w->to_loader, 0, on_msg, w);
+}
+
+void kvswap_load(struct kvswap *w, struct kvswap_load *l)
+{
+    mbox_push(&w->to_loader, &l->head.link);
+}

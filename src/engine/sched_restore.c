@@ -1,0 +1,366 @@
+/* sched_restore.c - The disk behind the prefix index: what is offered to it,
+ * and sequences whose beginning it has. A sequence asks before it starts, and
+ * only for what is not in memory; it waits in RESTORING, without a slot, while
+ * others run. Pages that are read belong to the restore until they come back,
+ * so that a sequence may leave at any time.
+ *
+ * A restore is worth it when it takes less time than computing: both are
+ * measured, computing by the place in the text, for later tokens cost more. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/panic.h"
+#include "engine/graph.h"
+#include "engine/kvswap.h"
+#include "engine/sched_priv.h"
+
+/* Computing must take so much longer than reading, or it is computed. */
+#define WORTH 1.3
+
+/* One of so many that are not worth it is read all the same, so that what was
+ * measured does not grow old. */
+#define TRY_EVERY 32
+
+/* Newer measurements count so much: 1/4. */
+#define LEARN 4
+
+/* Tokens of the first depth; each is twice as long as the one before. */
+#define DEPTH_FIRST 256
+
+/* What is being brought back. */
+struct restore {
+    struct kvswap_load load; /* first */
+    struct seq *q;           /* who waits, or NULL */
+    int32_t *pages;          /* (n_pages) owned; each held once */
+    unsigned n_pages;
+    struct restore *ahead; /* it waits for that one: same text */
+    LIST_ENTRY(restore) link;
+};
+
+/* --- what computing costs ------------------------------------------------- */
+
+static unsigned depth_of(size_t pos)
+{
+    unsigned d = 0;
+
+    for (size_t end = DEPTH_FIRST; pos >= end && d + 1 < SCHED_DEPTHS; end *= 2)
+        d++;
+    return d;
+}
+
+void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us)
+{
+    const struct sched_rows *r = &s->rows;
+    const double each = (double)us / (double)rows;
+    double at = 0;
+    double *mean;
+
+    s->row_us = each;
+    if (rows < KRN_PAGE_TOKENS || rows < (uint64_t)r->n_placed * 2)
+        return;
+    for (size_t i = 0; i < r->n_placed; i++) {
+        const struct seq *q = r->placed[i];
+
+        at += ((double)q->computed + (double)q->take / 2) * (double)q->take;
+    }
+    mean = &s->depth_us[depth_of((size_t)(at / (double)rows))];
+    *mean = *mean > 0 ? *mean + (each - *mean) / LEARN : each;
+}
+
+/* Time of a row at depth <d>, of the nearest depth that is known; 0 = none. */
+static double row_us_at(const struct sched *s, unsigned d)
+{
+    for (unsigned i = d + 1; i-- > 0;)
+        if (s->depth_us[i] > 0)
+            return s->depth_us[i];
+    for (unsigned i = d + 1; i < SCHED_DEPTHS; i++)
+        if (s->depth_us[i] > 0)
+            return s->depth_us[i];
+    return 0;
+}
+
+/* Microseconds that tokens <from> .. <to>-1 would take; 0 = not known. */
+static double compute_us(const struct sched *s, size_t from, size_t to)
+{
+    double us = 0;
+
+    for (size_t pos = from; pos < to; pos += KRN_PAGE_TOKENS)
+        us += KRN_PAGE_TOKENS * row_us_at(s, depth_of(pos));
+    return us;
+}
+
+/* --- offering ------------------------------------------------------------ */
+
+/* Store page <i> of <q>, which the index has, unless it is. */
+static void keep_page(struct sched *s, struct kvswap *w, const struct seq *q,
+                      size_t i)
+{
+    int32_t tokens[KRN_PAGE_TOKENS];
+    struct kvswap_key key = {.hash = q->chain[i],
+                             .before = *seq_before(q, i),
+                             .index = (uint32_t)i,
+                             .tokens = tokens,
+                             .cost_us =
+                                 (uint32_t)(s->row_us * KRN_PAGE_TOKENS)};
+    struct kvswap_page *p;
+    void *room;
+
+    seq_tokens(q, i * KRN_PAGE_TOKENS, KRN_PAGE_TOKENS, tokens);
+    p = kvswap_offer(w, &key, &room);
+    if (!p)
+        return;
+    if (graph_page_get(s->g, (unsigned)q->pages[i], room) != ERR_OK) {
+        kvswap_page_done(w, p);
+        return;
+    }
+    kvswap_push(w, p);
+    s->kept[q->pages[i]] = true;
+}
+
+void seq_keep(struct sched *s, const struct seq *q, size_t from)
+{
+    struct kvswap *w = atomic_load(&s->swap);
+
+    if (!w || q->task->job->kind != GEN_TEXT)
+        return;
+    for (size_t i = from; i < q->n_indexed; i++)
+        if (!s->kept[q->pages[i]])
+            keep_page(s, w, q, i);
+}
+
+void seq_used(struct sched *s, const struct seq *q)
+{
+    const size_t n_hit = q->task->counts.cached_tokens / KRN_PAGE_TOKENS;
+    struct kvswap *w = atomic_load(&s->swap);
+
+    if (w && q->n_indexed > 0 && q->task->job->kind == GEN_TEXT)
+        kvswap_touch(w, q->chain, (unsigned)q->n_indexed,
+                     (unsigned)(n_hit < q->n_indexed ? n_hit : q->n_indexed));
+}
+
+/* --- asking -------------------------------------------------------------- */
+
+static void restore_free(struct restore *r)
+{
+    free(r->load.chain);
+    free(r->load.tokens);
+    free(r->load.to);
+    free(r->pages);
+    free(r);
+}
+
+/* A restore of the pages of <q> behind those it has, <n> in all. */
+static struct restore *restore_new(const struct seq *q, size_t n)
+{
+    struct restore *r = calloc(1, sizeof(*r));
+    const size_t first = q->n_pages;
+
+    if (!r)
+        return NULL;
+    r->load.first = (unsigned)first;
+    r->load.n = (unsigned)n;
+    r->load.before = *seq_before(q, first);
+    r->load.chain = calloc(n, sizeof(*r->load.chain));
+    r->load.tokens = calloc(n * KRN_PAGE_TOKENS, sizeof(*r->load.tokens));
+    r->load.to = calloc(n, sizeof(*r->load.to));
+    r->pages = calloc(n, sizeof(*r->pages));
+    if (!r->load.chain || !r->load.tokens || !r->load.to || !r->pages) {
+        restore_free(r);
+        return NULL;
+    }
+    memcpy(r->load.chain, q->chain + first, n * sizeof(*r->load.chain));
+    seq_tokens(q, first * KRN_PAGE_TOKENS, n * KRN_PAGE_TOKENS, r->load.tokens);
+    return r;
+}
+
+/* The restore under way that brings the first page that <r> wants, or NULL. */
+static struct restore *same_text(const struct sched *s, const struct restore *r)
+{
+    struct restore *o;
+
+    LIST_FOREACH(o, &s->restores, link)
+    if (!o->ahead && o->q && o->load.first == r->load.first &&
+        memcmp(o->load.chain[0].b, r->load.chain[0].b, DIGEST_BYTES) == 0)
+        return o;
+    return NULL;
+}
+
+bool seq_restore(struct sched *s, struct seq *q, size_t most)
+{
+    struct kvswap *w = atomic_load(&s->swap);
+    const size_t n = most / KRN_PAGE_TOKENS;
+    struct restore *r;
+
+    if (!w || q->asked || q->unindexed || n <= q->n_pages ||
+        q->n_pages != q->n_indexed ||
+        q->computed != q->n_pages * KRN_PAGE_TOKENS)
+        return false;
+    if (seq_hash(q, n) != ERR_OK)
+        return false;
+    r = restore_new(q, n - q->n_pages);
+    if (!r)
+        return false;
+    r->q = q;
+    q->restore = r;
+    r->ahead = same_text(s, r);
+    LIST_INSERT_HEAD(&s->restores, r, link);
+    sched_enter(s, q, SEQ_RESTORING);
+    if (r->ahead)
+        return true;
+    q->asked = true;
+    r->load.head.kind = SCHED_LOAD;
+    r->load.answer = &s->mbox;
+    r->load.stage = KVSWAP_FIND;
+    kvswap_load(w, &r->load);
+    return true;
+}
+
+size_t sched_restoring(const struct sched *s)
+{
+    const struct restore *r;
+    size_t n = 0;
+
+    LIST_FOREACH(r, &s->restores, link)
+    if (r->q)
+        n += (seq_len(r->q) + KRN_PAGE_TOKENS - 1) / KRN_PAGE_TOKENS -
+             r->q->n_pages - r->n_pages;
+    return n;
+}
+
+/* --- answers ------------------------------------------------------------- */
+
+/* Let <q> wait for its turn again. */
+static void go_on(struct sched *s, struct seq *q)
+{
+    sched_enter(s, q, q->begun || q->n_pages > 0 ? SEQ_PREEMPTED : SEQ_WAITING);
+}
+
+/* <r> is over: whoever waits goes on, and who waited for it asks anew. */
+static void restore_end(struct sched *s, struct restore *r)
+{
+    struct restore *o, *next;
+    struct seq *q = r->q;
+
+    if (q) {
+        q->restore = NULL;
+        go_on(s, q);
+    }
+    for (unsigned i = 0; i < r->n_pages; i++)
+        kvpool_unref(&s->pool, r->pages[i]);
+    LIST_REMOVE(r, link);
+    for (o = LIST_FIRST(&s->restores); o; o = next) {
+        next = LIST_NEXT(o, link);
+        if (o->ahead == r)
+            go_on(s, o->q); /* frees <o> */
+    }
+    restore_free(r);
+}
+
+void seq_leave_restore(struct seq *q)
+{
+    struct restore *r = q->restore;
+
+    q->restore = NULL;
+    r->q = NULL;
+    if (r->ahead) {
+        LIST_REMOVE(r, link);
+        restore_free(r);
+        return;
+    }
+    atomic_store(&r->load.cancelled, true);
+}
+
+/* Whether reading <n> pages is worth it. */
+static bool is_worth(struct sched *s, struct kvswap *w, const struct restore *r,
+                     unsigned n)
+{
+    const size_t from = (size_t)r->load.first * KRN_PAGE_TOKENS;
+    const double us = compute_us(s, from, from + (size_t)n * KRN_PAGE_TOKENS);
+    const double read_us = kvswap_expect_s(w, n, r->load.warm) * 1e6;
+
+    if (us <= 0 || read_us <= 0 || us > WORTH * read_us)
+        return true;
+    return ++s->n_unworthy % TRY_EVERY == 0;
+}
+
+/* Take pages for what was found and have them read; false when it is not worth
+ * it, or there is no room. */
+static bool read_found(struct sched *s, struct kvswap *w, struct restore *r)
+{
+    struct kvswap_load *l = &r->load;
+    size_t n = l->found;
+
+    if (n > sched_room(s))
+        n = sched_room(s);
+    if (n == 0 || !is_worth(s, w, r, (unsigned)n))
+        return false;
+    while (r->n_pages < n) {
+        int32_t page = sched_page(s);
+
+        if (page < 0)
+            break;
+        l->to[r->n_pages] = graph_page_room(s->g, (unsigned)page);
+        r->pages[r->n_pages++] = page;
+    }
+    if (r->n_pages == 0)
+        return false;
+    l->n_to = r->n_pages;
+    l->stage = KVSWAP_READ;
+    kvswap_load(w, l);
+    return true;
+}
+
+/* Give <q> the pages that were read. */
+static enum err take_read(struct sched *s, struct restore *r)
+{
+    struct seq *q = r->q;
+    unsigned n = r->load.done;
+    enum err e = ERR_OK;
+    unsigned i;
+
+    for (i = 0; i < n && e == ERR_OK; i++) {
+        kvpool_ref(&s->pool, r->pages[i]);
+        e = seq_add_page(s, q, r->pages[i]);
+        if (e != ERR_OK)
+            break;
+        s->kept[r->pages[i]] = true;
+        q->computed += KRN_PAGE_TOKENS;
+    }
+    return i > 0 ? seq_index(s, q) : e;
+}
+
+/* What was read came back. */
+static void take_answer(struct sched *s, struct kvswap *w, struct restore *r)
+{
+    const struct kvswap_load *l = &r->load;
+    const unsigned tokens = r->q ? l->done * KRN_PAGE_TOKENS : 0;
+
+    if (tokens > 0) {
+        r->q->task->n_restored += tokens;
+        kvswap_count(w, l->found * KRN_PAGE_TOKENS, tokens,
+                     l->cost_us > l->us ? l->cost_us - l->us : 0);
+        /* without memory the rest is computed */
+        if (take_read(s, r) != ERR_OK)
+            r->q->asked = true;
+    }
+}
+
+void sched_on_load(struct sched *s, struct kvswap_load *l)
+{
+    struct restore *r = (struct restore *)(void *)l;
+    struct kvswap *w = atomic_load(&s->swap);
+
+    if (l->stage == KVSWAP_READ)
+        take_answer(s, w, r);
+    else if (r->q && l->found > 0) {
+        if (read_found(s, w, r))
+            return;
+        kvswap_count(w, l->found * KRN_PAGE_TOKENS, 0, 0);
+    }
+    restore_end(s, r);
+}
+
+bool sched_has_restores(const struct sched *s)
+{
+    return !LIST_EMPTY(&s->restores);
+}
