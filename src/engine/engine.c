@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "engine/digest_cache.h"
 #include "engine/engine_priv.h"
 #include "engine/graph.h"
 #include "engine/model.h"
@@ -80,14 +81,19 @@ void engine_scope(const struct engine *e, struct str key_id, struct str team,
  * the key of a stored prefix depend on. */
 static void digest_one(struct engine *e, struct engine_model *m)
 {
+    char dir[ENGINE_PATH_BYTES];
     struct digest_ctx *c;
     struct digest d;
+    enum err err;
 
     if (atomic_load(&m->fingerprinted))
         return;
-    c = digest_new();
-    if (!c || model_digest(m->model) != ERR_OK) {
-        digest_free(c);
+    engine_prefix_root(e, dir);
+    err = e->conf->engine.prefix_size_bytes > 0
+              ? digest_cache_fill(dir, m->model)
+              : model_digest(m->model);
+    c = err == ERR_OK ? digest_new() : NULL;
+    if (!c) {
         log_warn(LOG_ENGINE, "no fingerprint: name=%.*s", STR_ARG(m->name));
         return;
     }

@@ -1,5 +1,7 @@
 # Model files.
 src_engine_libengine_a_SOURCES += \
+    src/engine/digest_cache.c \
+    src/engine/digest_cache.h \
     src/engine/gguf.c \
     src/engine/gguf.h \
     src/engine/gguf_value.c \

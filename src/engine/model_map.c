@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/model_fault.h"
@@ -18,9 +19,11 @@
 
 static enum err map_fd(int fd, struct model_fault *why, struct model_map *out)
 {
+    struct timespec now;
     struct stat st;
     void *p;
 
+    clock_gettime(CLOCK_REALTIME, &now); /* what file systems go by */
     if (fstat(fd, &st) != 0)
         return model_fail(why, ERR_IO, "cannot be read: %s", strerror(errno));
     if (!S_ISREG(st.st_mode))
@@ -31,7 +34,11 @@ static enum err map_fd(int fd, struct model_fault *why, struct model_map *out)
     if (p == MAP_FAILED)
         return model_fail(why, ERR_IO, "cannot be mapped: %s", strerror(errno));
     *out = (struct model_map){
-        .fd = fd, .bytes = str_of(p, (size_t)st.st_size), .seen = st};
+        .fd = fd,
+        .bytes = str_of(p, (size_t)st.st_size),
+        .seen = st,
+        .opened_wall_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
+    };
     return ERR_OK;
 }
 

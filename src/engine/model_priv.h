@@ -17,6 +17,7 @@ struct model_map {
     int fd;           /* owned; -1: borrowed memory */
     struct str bytes; /* mapped; empty files are refused */
     struct stat seen; /* as it was when opened */
+    int64_t opened_wall_ns;
 };
 
 /* What stands behind a model. */

@@ -8,6 +8,7 @@ src_store_libstore_a_SOURCES = \
     src/store/env_walk.c \
     src/store/kv_db.c src/store/kv_db.h src/store/kv_db_priv.h \
     src/store/kv_files.c \
+    src/store/kv_models.c src/store/kv_models.h \
     src/store/kv_page.c src/store/kv_page.h \
     src/store/kv_txn.c \
     src/store/ledger_db.c src/store/ledger_db.h \

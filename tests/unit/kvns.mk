@@ -17,3 +17,10 @@ tests_unit_t_secret_SOURCES = tests/unit/t_secret.c tests/unit/state_dir.h
 tests_unit_t_secret_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_secret_CFLAGS = $(unit_cflags)
 tests_unit_t_secret_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_digest_cache
+tests_unit_t_digest_cache_SOURCES = tests/unit/t_digest_cache.c \
+    tests/unit/model_rig.h tests/unit/state_dir.h $(ggufm_sources)
+tests_unit_t_digest_cache_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_digest_cache_CFLAGS = $(unit_cflags)
+tests_unit_t_digest_cache_LDADD = $(unit_libs)

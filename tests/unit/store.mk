@@ -50,3 +50,9 @@ tests_unit_t_kv_fault_SOURCES = tests/unit/t_kv_fault.c tests/unit/kv_fixture.h 
 tests_unit_t_kv_fault_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_kv_fault_CFLAGS = $(unit_cflags)
 tests_unit_t_kv_fault_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_kv_models
+tests_unit_t_kv_models_SOURCES = tests/unit/t_kv_models.c tests/unit/state_dir.h
+tests_unit_t_kv_models_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_kv_models_CFLAGS = $(unit_cflags)
+tests_unit_t_kv_models_LDADD = $(unit_libs)
