@@ -107,6 +107,16 @@ static void digest_one(struct engine *e, struct engine_model *m)
     engine_store_open(e, m);
 }
 
+/* Whether the digest of <m> takes no time. */
+static bool is_digested(const struct engine *e, const struct engine_model *m)
+{
+    char dir[ENGINE_PATH_BYTES];
+
+    engine_prefix_root(e, dir);
+    return e->conf->engine.prefix_size_bytes > 0 &&
+           digest_cache_get(dir, m->model) == ERR_OK;
+}
+
 static void load_one(struct engine *e, struct engine_model *m)
 {
     uint64_t from_ms = clock_now_us() / 1000;
@@ -114,7 +124,7 @@ static void load_one(struct engine *e, struct engine_model *m)
         engine_model_load(m, (unsigned)e->conf->engine.threads, &m->fault);
 
     if (err == ERR_OK) {
-        if (m->model->file_bytes <= DIGEST_FIRST)
+        if (m->model->file_bytes <= DIGEST_FIRST || is_digested(e, m))
             digest_one(e, m);
         atomic_store(&m->state, ENGINE_READY);
         log_note(LOG_ENGINE,

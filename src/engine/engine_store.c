@@ -9,6 +9,7 @@
 #include "engine/kvswap.h"
 #include "engine/model.h"
 #include "kernels/krn.h"
+#include "store/kv_models.h"
 
 #define WHY_BYTES ((size_t)4096)
 
@@ -78,6 +79,20 @@ static enum err open_own(const struct engine *e, const struct engine_model *m,
     return err;
 }
 
+/* Tell tools that <m> uses its namespace. */
+static void note_name(const struct engine *e, const struct engine_model *m)
+{
+    char root[ENGINE_PATH_BYTES];
+    char dir[ENGINE_PATH_BYTES + 32];
+
+    engine_prefix_root(e, root);
+    snprintf(dir, sizeof(dir), "%s/%s", root, m->swap_ns);
+    if (kv_models_note(dir, m->name) != ERR_OK)
+        log_warn(LOG_ENGINE,
+                 "the prefix store does not name its model: name=%.*s dir=%s",
+                 STR_ARG(m->name), dir);
+}
+
 /* Prefixes of <m> stay in memory alone. */
 static void give_up(struct engine_model *m, enum err e, const struct buf *why)
 {
@@ -110,6 +125,7 @@ void engine_store_open(struct engine *e, struct engine_model *m)
     if (!w)
         err = open_own(e, m, &ns, &w, &why);
     if (err == ERR_OK) {
+        note_name(e, m);
         sched_attach(m->sched, w);
         atomic_store(&m->swap, w);
     } else {

@@ -344,7 +344,10 @@ void kvswap_count(struct kvswap *w, unsigned found, unsigned restored,
     pthread_mutex_lock(&w->lock);
     w->n.restored_tokens += restored;
     w->n.saved_us += saved_us;
-    if (restored == 0)
+    w->n.restores += restored > 0;
+    if (restored == 0) {
+        w->n.recomputes++;
         w->n.recomputed_tokens += found;
+    }
     pthread_mutex_unlock(&w->lock);
 }
