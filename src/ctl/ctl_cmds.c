@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/ctl_io.h"
+#include "ctl/ctl_prefix_table.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -52,6 +53,11 @@ static const struct ctl_opt usage_opts[] = {
 static const struct ctl_opt span_opts[] = {
     {"--since", "since", CTL_OPT_TEXT, "7d|DATE"},
     {"--until", "until", CTL_OPT_TEXT, "1d|DATE"},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
+static const struct ctl_opt prefix_opts[] = {
+    {"--model", "model", CTL_OPT_TEXT, "MODEL"},
     {NULL, NULL, CTL_OPT_TEXT, NULL},
 };
 
@@ -226,6 +232,10 @@ static void show_status(const json_t *data)
     json_decref(copy);
     putchar('\n');
     ctl_engine_table(json_object_get(data, "engine"));
+    if (json_array_size(json_object_get(data, "engine")) > 0) {
+        fputs("\nprefixes on disk:\n", stdout);
+        ctl_prefix_table(json_object_get(data, "engine"), "name", "prefix");
+    }
 }
 
 static void show_yaml(const json_t *data)
@@ -371,6 +381,24 @@ const struct ctl_cmd ctl_cmds[] = {
      NULL,
      show_fields,
      "the usage row of a request",
+     NULL},
+    {"prefix stats",
+     {NULL},
+     prefix_opts,
+     NULL,
+     "stored prefixes: size, hits, what they save",
+     NULL},
+    {"prefix purge",
+     {NULL},
+     prefix_opts,
+     NULL,
+     "forget them; without a daemon, too",
+     NULL},
+    {"prefix verify",
+     {NULL},
+     prefix_opts,
+     NULL,
+     "prove each of them whole; without a daemon, too",
      NULL},
     {"status", {NULL}, NULL, show_status, "the daemon at a glance", NULL},
     {"top", {NULL}, NULL, NULL, "a live view; q or ^C ends it", NULL},

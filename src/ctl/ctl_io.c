@@ -19,31 +19,44 @@
 /* A column is not cut below this many places. */
 #define COLUMN_WIDTH_MIN 8
 
-bool ctl_connect(struct ctl_conn *c, const char *path)
+int ctl_try(struct ctl_conn *c, const char *path)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    int reason = 0;
 
     *c = (struct ctl_conn){.fd = -1};
-    if (strlen(path) >= sizeof(sa.sun_path)) {
-        fprintf(stderr, "tollctl: socket path is too long: %s\n", path);
-        return false;
-    }
+    if (strlen(path) >= sizeof(sa.sun_path))
+        return ENAMETOOLONG;
     memcpy(sa.sun_path, path, strlen(path) + 1);
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0 ||
-        connect(c->fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0) {
+        connect(c->fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0)
+        reason = errno;
+    else if ((c->in = fdopen(c->fd, "r")) == NULL)
+        reason = errno;
+    if (reason != 0)
+        ctl_close(c);
+    return reason;
+}
+
+void ctl_say_gone(const char *path, int reason)
+{
+    if (reason == ENAMETOOLONG)
+        fprintf(stderr, "tollctl: socket path is too long: %s\n", path);
+    else
         fprintf(stderr,
                 "tollctl: no daemon answers on %s: %s; is tollgate running? "
                 "--socket or -c names another\n",
-                path, strerror(errno));
-        ctl_close(c);
-        return false;
-    }
-    c->in = fdopen(c->fd, "r");
-    if (c->in)
-        return true;
-    ctl_close(c);
-    return false;
+                path, strerror(reason));
+}
+
+bool ctl_connect(struct ctl_conn *c, const char *path)
+{
+    int reason = ctl_try(c, path);
+
+    if (reason != 0)
+        ctl_say_gone(path, reason);
+    return reason == 0;
 }
 
 void ctl_close(struct ctl_conn *c)

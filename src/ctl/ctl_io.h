@@ -20,6 +20,13 @@ struct ctl_conn {
     FILE *in; /* owned; reads from fd */
 };
 
+/* Connect to the socket <path>. Gives 0, or errno: with ENOENT and ECONNREFUSED
+ * no daemon is there. */
+int ctl_try(struct ctl_conn *c, const char *path);
+
+/* Say on stderr that ctl_try() gave <reason> for <path>. */
+void ctl_say_gone(const char *path, int reason);
+
 /* Connect to the socket <path>. False: the reason is on stderr. */
 bool ctl_connect(struct ctl_conn *c, const char *path);
 

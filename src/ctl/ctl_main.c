@@ -14,6 +14,7 @@
 #include "ctl/ctl_cmds.h"
 #include "ctl/ctl_export.h"
 #include "ctl/ctl_io.h"
+#include "ctl/ctl_prefix.h"
 #include "ctl/ctl_top.h"
 
 /* Options of the tool itself. */
@@ -318,6 +319,30 @@ static bool socket_path(const struct tool *t, char *out, size_t room)
     return ok;
 }
 
+/* The commands of the noun "prefix", which need no daemon. */
+static enum ctl_exit run_prefix(const struct tool *t, const struct ctl_cmd *c,
+                                const json_t *args)
+{
+    const char *verb = c->name + strlen("prefix ");
+    char path[512];
+    const struct ctl_prefix p = {
+        .socket = path,
+        .conf = t->conf,
+        .model = json_string_value(json_object_get(args, "model")),
+        .json = t->json};
+
+    if (p.model && !p.model[0]) {
+        bad("a model's name is empty", c->name);
+        return CTL_USAGE;
+    }
+    if (!socket_path(t, path, sizeof(path)))
+        return CTL_UNREACHABLE;
+    if (strcmp(verb, "stats") == 0)
+        return ctl_prefix_stats(&p);
+    return strcmp(verb, "purge") == 0 ? ctl_prefix_purge(&p)
+                                      : ctl_prefix_verify(&p);
+}
+
 /* Ask once and show the answer. */
 static enum ctl_exit ask_once(const struct tool *t, struct ctl_conn *conn,
                               const struct ctl_cmd *c, json_t *args)
@@ -434,9 +459,12 @@ static enum ctl_exit run_words(const struct tool *t, const struct ctl_cmd *c,
         help_cmd(stderr, c);
         return CTL_USAGE;
     }
-    if (strcmp(c->name, "config check") != 0)
+    if (is_of_noun(c, "prefix"))
+        e = run_prefix(t, c, args);
+    else if (strcmp(c->name, "config check") == 0)
+        e = config_check(t, json_string_value(json_object_get(args, "file")));
+    else
         return run_cmd(t, c, args);
-    e = config_check(t, json_string_value(json_object_get(args, "file")));
     json_decref(args);
     return e;
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "ctl/ctl_cmds.h"
+#include "ctl/ctl_prefix_table.h"
 
 #define FRAME_MS 1000
 
@@ -25,6 +26,7 @@ struct frame {
     double requests, errors, input, output, cached;
     double conns, in_flight, resident, lag;
     double engine_queue, engine_batch, engine_rate; /* over all models */
+    double from_memory, from_store, computed;       /* prompt tokens */
     bool has_engine;
     double at_s; /* when it was taken */
     double seconds_sum, seconds_count;
@@ -88,6 +90,16 @@ static void add_engine(struct frame *f, const char *line, double v)
     f->has_engine = true;
 }
 
+static void add_prefix(struct frame *f, const char *line, double v)
+{
+    if (strstr(line, "source=\"device\""))
+        f->from_memory += v;
+    else if (strstr(line, "source=\"store\""))
+        f->from_store += v;
+    else if (strstr(line, "source=\"computed\""))
+        f->computed += v;
+}
+
 static void add_line(struct frame *f, const char *line)
 {
     const char *space = strrchr(line, ' ');
@@ -107,6 +119,8 @@ static void add_line(struct frame *f, const char *line)
         f->lag = v;
     else if (str_starts(str_from(line), STR("tollgate_engine_")))
         add_engine(f, line, v);
+    else if (line_is(line, "tollgate_prefix_tokens_total"))
+        add_prefix(f, line, v);
     else if (line_is(line, "tollgate_request_seconds_sum"))
         f->seconds_sum += v;
     else if (line_is(line, "tollgate_request_seconds_count"))
@@ -168,6 +182,12 @@ static void show(const struct frame *a, const struct frame *b,
     if (b->has_engine)
         printf("engine    %10.1f /s out  %8.0f running   %6.0f waiting\n",
                b->engine_rate, b->engine_batch, b->engine_queue);
+    if (b->has_engine)
+        printf("prompts   %10.1f /s computed   %8.1f /s from memory   "
+               "%8.1f /s from disk\n",
+               (b->computed - a->computed) / secs,
+               (b->from_memory - a->from_memory) / secs,
+               (b->from_store - a->from_store) / secs);
     fputs("latency   ", stdout);
     put_quantile(a, b, 0.5, "p50");
     put_quantile(a, b, 0.99, "p99");
@@ -178,6 +198,8 @@ static void show(const struct frame *a, const struct frame *b,
     if (json_array_size(models) > 0) {
         putchar('\n');
         ctl_engine_table(models);
+        putchar('\n');
+        ctl_prefix_table(models, "name", "prefix");
     }
     fflush(stdout);
 }

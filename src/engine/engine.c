@@ -353,6 +353,7 @@ static void view_swap(const struct engine_model *m, struct engine_view *out)
     if (!w)
         return;
     out->prefix_on = true;
+    out->prefix_why[0] = '\0';
     memcpy(out->prefix_ns, m->swap_ns, sizeof(out->prefix_ns));
     kvswap_read(w, &out->prefix);
 }
