@@ -32,6 +32,7 @@ EXTRA_DIST += \
     tests/e2e/lib/hf.mjs \
     tests/e2e/lib/holdload.c \
     tests/e2e/lib/openai.mjs \
+    tests/e2e/lib/prefix.mjs \
     tests/e2e/lib/prng.mjs \
     tests/e2e/lib/provider/anthropic.mjs \
     tests/e2e/lib/provider/faults.mjs \
@@ -54,6 +55,9 @@ EXTRA_DIST += \
     tests/e2e/package-lock.json \
     tests/e2e/package.json \
     tests/e2e/passthrough.test.mjs \
+    tests/e2e/prefix-scope.test.mjs \
+    tests/e2e/prefix-space.test.mjs \
+    tests/e2e/prefix-store.test.mjs \
     tests/e2e/routing.test.mjs \
     tests/e2e/run.sh \
     tests/e2e/tls.test.mjs \
