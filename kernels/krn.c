@@ -6,10 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "kernels/krn_priv.h"
 #include "kernels/pool.h"
 #include "kernels/ref/ref.h"
+
+/* A large page, and what is worth being laid on them. */
+#define HUGE_BYTES  ((size_t)2 << 20)
+#define LARGE_BYTES ((size_t)32 << 20)
 
 struct dtype_row {
     const char *name;
@@ -135,9 +140,23 @@ static void *alloc_aligned(size_t bytes)
     return aligned_alloc(64, bytes == 0 ? 64 : (bytes + 63) / 64 * 64);
 }
 
+/* Large memory lies on large pages: what is written for the first time then
+ * costs a fault for two megabytes, not for four kilobytes. */
+static void *alloc_large(size_t bytes)
+{
+    const size_t whole = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    void *p = aligned_alloc(HUGE_BYTES, whole);
+
+    if (p)
+        (void)madvise(p, whole, MADV_HUGEPAGE);
+    return p;
+}
+
 void *krn_alloc(struct krn_ctx *c, size_t bytes)
 {
     (void)c;
+    if (bytes >= LARGE_BYTES && bytes <= SIZE_MAX - HUGE_BYTES)
+        return alloc_large(bytes);
     return alloc_aligned(bytes);
 }
 
