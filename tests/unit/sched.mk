@@ -5,6 +5,7 @@ sched_unit_tests = \
     tests/unit/t_sched_cache \
     tests/unit/t_sched_parts \
     tests/unit/t_sched_real \
+    tests/unit/t_sched_restore \
     tests/unit/t_sched_rules \
     tests/unit/t_sched_store \
     tests/unit/t_sched_text \
@@ -72,3 +73,10 @@ tests_unit_t_sched_store_SOURCES = \
 tests_unit_t_sched_store_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_store_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_store_LDADD = $(unit_libs)
+
+tests_unit_t_sched_restore_SOURCES = \
+    tests/unit/t_sched_restore.c \
+    tests/lib/fakeswap.c tests/lib/fakeswap.h $(sched_fixture)
+tests_unit_t_sched_restore_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_restore_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_restore_LDADD = $(unit_libs)
