@@ -452,6 +452,23 @@ enum err env_grow(struct env *env)
     return ERR_OK;
 }
 
+enum err env_limit(struct env *env, size_t bytes)
+{
+    MDB_envinfo info;
+    int rc = EIO;
+
+    pthread_rwlock_wrlock(&env->gate);
+    if (env->mdb && env_watch(env) == ERR_OK)
+        rc = mdb_env_set_mapsize(env->mdb, bytes);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_info(env->mdb, &info);
+    pthread_rwlock_unlock(&env->gate);
+    if (rc != MDB_SUCCESS)
+        return env_error(env, rc);
+    atomic_store(&env->map_bytes, info.me_mapsize);
+    return ERR_OK;
+}
+
 enum err env_adopt(struct env *env)
 {
     MDB_envinfo info;
@@ -498,6 +515,20 @@ enum err env_reopen(struct env *env, bool walked, struct buf *why)
 enum env_fault env_fault(const struct env *env)
 {
     return (enum env_fault)atomic_load(&env->fault);
+}
+
+enum env_fault env_probe(struct env *env)
+{
+    struct txn t;
+
+    if (txn_begin_read(env, &t) == ERR_OK)
+        txn_end(&t);
+    return env_fault(env);
+}
+
+void env_condemn(struct env *env)
+{
+    atomic_store(&env->fault, ENV_DAMAGED);
 }
 
 enum err env_sync(struct env *env)

@@ -80,6 +80,11 @@ void env_close(struct env *env);
  * transaction open; waits for readers. ERR_FULL at the stated maximum. */
 enum err env_grow(struct env *env) MUST_CHECK;
 
+/* Let the file grow to <bytes> and no further, whatever it was opened with;
+ * what it has now is the least. Writer only, with no write transaction open;
+ * waits for readers. */
+enum err env_limit(struct env *env, size_t bytes) MUST_CHECK;
+
 /* Close the file: all transactions are refused until env_reopen(). Writer
  * only, with no write transaction open; waits for readers. */
 void env_shut(struct env *env);
@@ -92,6 +97,14 @@ enum err env_reopen(struct env *env, bool walked, struct buf *why) MUST_CHECK;
 
 /* Whether all is refused until env_reopen(), and why. Any thread. */
 enum env_fault env_fault(const struct env *env);
+
+/* Look at the file of an ENV_WATCHED environment now; as env_fault(). Any
+ * thread without a transaction. */
+enum env_fault env_probe(struct env *env);
+
+/* Refuse all from now on, as ENV_DAMAGED: what the tables hold is contrary to
+ * each other. Any thread. */
+void env_condemn(struct env *env);
 
 /* Whether env_fault() is any. */
 static inline bool env_is_panicked(const struct env *env)
@@ -111,6 +124,12 @@ size_t env_map_bytes(const struct env *env);
 
 /* The file, for sentences; borrowed. */
 const char *env_path(const struct env *env);
+
+/* Whether the last failure was that of a disk without room. Any thread. */
+bool env_is_disk_full(const struct env *env);
+
+/* Note <system_errno> as the last failure; gives ERR_IO. Any thread. */
+enum err env_fail(struct env *env, int system_errno) MUST_CHECK;
 
 /* What LMDB or the system said at the last failure of any transaction, e.g.
  * "No space left on device"; "" when nothing failed. Any thread; static. */
@@ -185,6 +204,10 @@ enum err txn_clear(struct txn *t, unsigned table) MUST_CHECK;
 enum err txn_count(struct txn *t, unsigned table,
                    uint64_t *count_out) MUST_CHECK;
 
+/* Records of LMDB's list of free pages, and pages that it holds. */
+enum err txn_count_free(struct txn *t, uint64_t *records_out,
+                        uint64_t *pages_out) MUST_CHECK;
+
 /* A place in a table; ends with its transaction, close it before. */
 struct cursor {
     struct txn *txn;
@@ -213,6 +236,11 @@ enum err cursor_last(struct cursor *c) MUST_CHECK;
 /* Delete the record it stands on; cursor_next() then goes to the one behind
  * it. Write transactions only. */
 enum err cursor_del(struct cursor *c) MUST_CHECK;
+
+/* Walk the file at <path>, that of <opts>, in a child process; nobody may write
+ * meanwhile. ERR_CORRUPT with a sentence appended to <why>; ERR_IO. */
+enum err env_walk(const struct env_opts *opts, const char *path,
+                  struct buf *why) MUST_CHECK;
 
 /* Open the file of <opts> for reading in this process, which must be a child
  * made for it, and call <fn> with a transaction. With <shared> it stands

@@ -9,6 +9,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* LMDB's table of free pages. */
+#define DBI_FREE 0
+
 /* An open environment. */
 struct env {
     struct env_opts opts; /* its dir and path below, owned */
@@ -34,9 +37,5 @@ enum err env_watch(struct env *env) MUST_CHECK;
 /* Map as much as another process has made of the file. Writer only, with no
  * write transaction open; waits for readers. */
 enum err env_adopt(struct env *env) MUST_CHECK;
-
-/* Walk the file of <opts> in a child process. ERR_CORRUPT with a sentence. */
-enum err env_walk(const struct env_opts *opts, const char *path,
-                  struct buf *why) MUST_CHECK;
 
 #endif

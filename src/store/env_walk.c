@@ -9,9 +9,6 @@
 #include "store/child.h"
 #include "store/env_priv.h"
 
-/* LMDB's list of free pages and its list of tables. */
-#define DBI_FREE 0
-
 void env_say(struct buf *why, const char *fmt, ...)
 {
     char text[512];

@@ -3,7 +3,8 @@
  *
  *   users     locked by all who have it open, alone by who opens it as the
  *             first; holds the boot it was opened in until it is closed
- *   ns.json   what the namespace was made of
+ *   ns.json   what the namespace was made of, for people
+ *   layout    what a program needs to open it
  *   data.mdb  pages by hash, ticks by hash, hashes by tick
  *
  * LMDB never syncs here, but every few seconds: that survives the death of a
@@ -17,56 +18,81 @@
 
 #include "base/log.h"
 #include "store/kv_db_priv.h"
+#include "store/kv_room.h"
 
 /* Bytes of index rows a page, generously. */
 #define ROW_BYTES 512
 
 #define MIB ((uint64_t)1 << 20)
 
+/* What is made when a store is opened for the first time has less. */
+#define FIRST_BYTES 131072
+
+/* A store has room for so many. */
+#define LEAST_PAGES 16
+
 /* One transaction writes no more. */
 #define BATCH_BYTES (32 * MIB)
 
-static const char *const tables[KV_TABLE_COUNT] = {
+const char *const kv_tables[KV_TABLE_COUNT] = {
     [KV_PAGES] = "pages", [KV_TICKS] = "ticks", [KV_ORDER] = "order"};
 
 /* --- room ---------------------------------------------------------------- */
 
 /* LMDB may use a page again only in a later transaction: what one of them gives
  * up and what the next one writes must find room beside each other. */
-static enum err room_plan(struct kv_db *d, struct buf *why)
+enum err kv_plan(struct kv_db *d, uint64_t cap)
+{
+    const uint64_t rows = cap / 4 < MIB ? cap / 4 : MIB;
+    const uint64_t spare =
+        cap / 10 + rows > 4 * BATCH_BYTES ? 4 * BATCH_BYTES : cap / 10 + rows;
+    const uint64_t part = (spare < BATCH_BYTES ? spare : BATCH_BYTES) / 3;
+    const uint64_t batch = part / d->page_bytes ? part / d->page_bytes : 1;
+    const uint64_t pages = (cap - spare) / d->page_bytes;
+
+    if (pages <= 3 * batch)
+        return ERR_RANGE;
+    d->batch = (unsigned)batch;
+    d->max_pages = pages - 3 * batch;
+    d->cap_bytes = cap;
+    return ERR_OK;
+}
+
+uint64_t kv_plan_bytes(const struct kv_db *d, uint64_t pages)
+{
+    const uint64_t most = BATCH_BYTES / 3 / d->page_bytes;
+    const uint64_t part = d->max_bytes / 10 / 3 / d->page_bytes;
+    const uint64_t batch = (part < most ? part : most) + 1;
+    const uint64_t bytes = (pages + 3 * batch) * d->page_bytes;
+    const uint64_t tenth = bytes / 9 + 2 * MIB;
+
+    return bytes + (tenth < 4 * BATCH_BYTES ? tenth : 4 * BATCH_BYTES);
+}
+
+static enum err plan_all(struct kv_db *d, struct buf *why)
 {
     const uint64_t value = KV_HEAD_BYTES + d->payload_bytes;
-    const uint64_t spare = d->max_bytes / 10 > 4 * BATCH_BYTES
-                               ? 4 * BATCH_BYTES
-                               : d->max_bytes / 10 + MIB;
+    uint64_t least = KV_DB_LEAST_BYTES;
 
     d->page_bytes = (value + 16 + 4095) / 4096 * 4096 + ROW_BYTES;
-    if (d->max_bytes < KV_DB_LEAST_BYTES || d->max_bytes < 16 * d->page_bytes) {
-        env_say(why, "the prefix store %s is too small: its least is %llu MiB",
-                d->dir,
-                (unsigned long long)((16 * d->page_bytes > KV_DB_LEAST_BYTES
-                                          ? 16 * d->page_bytes
-                                          : KV_DB_LEAST_BYTES) /
-                                         MIB +
-                                     1));
-        return ERR_RANGE;
-    }
-    d->batch = (unsigned)((spare < BATCH_BYTES ? spare : BATCH_BYTES) / 3 /
-                          d->page_bytes);
-    d->batch = d->batch ? d->batch : 1;
-    d->max_pages = (d->max_bytes - spare) / d->page_bytes - 3 * d->batch;
-    return ERR_OK;
+    if (LEAST_PAGES * d->page_bytes > least)
+        least = LEAST_PAGES * d->page_bytes;
+    if (d->max_bytes >= least && kv_plan(d, d->max_bytes) == ERR_OK)
+        return ERR_OK;
+    env_say(why, "the prefix store %s is too small: its least is %llu MiB",
+            d->dir, (unsigned long long)((least + MIB - 1) / MIB));
+    return ERR_RANGE;
 }
 
 /* --- open and close ------------------------------------------------------ */
 
-/* Open the file with <fn>; what is damaged is begun anew. */
+/* Open the file, for the first time or again. */
 static enum err env_begin(struct kv_db *d, struct buf *why)
 {
     const struct env_opts opts = {
         .dir = d->dir,
         .what = "prefix store",
-        .tables = tables,
+        .tables = kv_tables,
         .n_tables = KV_TABLE_COUNT,
         .flags = ENV_NOSYNC | ENV_UNLOCKED | ENV_WATCHED |
                  (d->alone ? 0 : ENV_UNWALKED),
@@ -79,12 +105,13 @@ static enum err env_begin(struct kv_db *d, struct buf *why)
     return env_open(&opts, &d->env, why);
 }
 
+/* The same; what is damaged is begun anew. */
 static enum err file_open(struct kv_db *d, struct buf *why)
 {
     const size_t len = why->len;
     const enum err err = env_begin(d, why);
 
-    if (err != ERR_CORRUPT)
+    if (err != ERR_CORRUPT || d->keep)
         return err;
     /* What comes behind it is advice for files that are worth mending. */
     const char *end = memchr(why->p + len, ';', why->len - len);
@@ -94,23 +121,41 @@ static enum err file_open(struct kv_db *d, struct buf *why)
     return env_begin(d, why);
 }
 
+/* Make room for the files alone. */
+static void room_first(const struct kv_db *d)
+{
+    const uint64_t kept = kv_room_bytes(d->dir) + FIRST_BYTES;
+    const int fd = kv_room_enter(d->root);
+
+    kv_room_make(d->root, d->root_bytes > kept ? d->root_bytes - kept : 0,
+                 d->dir);
+    kv_room_leave(fd);
+}
+
 /* Open all, in a directory that is ours for the moment; <lost> says why the
  * pages that are there are of no use, and is NULL when they are. */
 static enum err open_within(struct kv_db *d, const char *lost, struct buf *why)
 {
     ERR_TRY(kv_users_join(d, why));
-    ERR_TRY(kv_about_settle(d, why));
-    if (lost)
+    if (!d->keep) {
+        ERR_TRY(kv_about_settle(d, why));
+        ERR_TRY(kv_layout_settle(d, why));
+    }
+    if (d->root_bytes > 0)
+        room_first(d);
+    if (lost && !d->keep)
         kv_begin_anew(d, str_from(lost));
     ERR_TRY(kv_file_prepare(d, why));
     ERR_TRY(file_open(d, why));
+    ERR_TRY(kv_plan(d, d->max_bytes));
+    d->is_disk_full = false;
     return d->alone ? kv_users_share(d) : ERR_OK;
 }
 
 static enum err open_all(struct kv_db *d, const char *lost, struct buf *why)
 {
     d->anew = false;
-    ERR_TRY(kv_enter(d, true, why));
+    ERR_TRY(kv_enter(d, !d->keep, why));
     const enum err err = open_within(d, lost, why);
     kv_leave(d);
     return err;
@@ -123,27 +168,50 @@ static void db_free(struct kv_db *d)
     if (d->users_fd >= 0)
         close(d->users_fd);
     free(d->about);
+    free(d->root);
     free(d->dir);
     free(d);
+}
+
+/* The directory around <dir>. */
+static char *root_of(const char *dir)
+{
+    const char *end = dir + strlen(dir);
+
+    while (end > dir && end[-1] == '/')
+        end--;
+    while (end > dir && end[-1] != '/')
+        end--;
+    while (end > dir + 1 && end[-1] == '/')
+        end--;
+    return end > dir ? strndup(dir, (size_t)(end - dir)) : strdup(".");
+}
+
+static enum err fill(struct kv_db *d, const struct kv_db_opts *opts)
+{
+    d->users_fd = -1;
+    d->dir_fd = -1;
+    d->ns = opts->ns;
+    d->payload_bytes = opts->payload_bytes;
+    d->max_bytes = opts->max_bytes / MIB * MIB;
+    d->root_bytes = opts->root_bytes;
+    d->keep = opts->keep;
+    d->dir = strdup(opts->dir);
+    d->root = root_of(opts->dir);
+    d->about = strndup(opts->about.p, opts->about.len);
+    return d->dir && d->root && d->about ? ERR_OK : ERR_NOMEM;
 }
 
 enum err kv_db_open(const struct kv_db_opts *opts, struct kv_db **out,
                     struct buf *why)
 {
     struct kv_db *d = calloc(1, sizeof(*d));
-    enum err err = ERR_NOMEM;
 
     if (!d)
         return ERR_NOMEM;
-    d->users_fd = -1;
-    d->dir_fd = -1;
-    d->ns = opts->ns;
-    d->payload_bytes = opts->payload_bytes;
-    d->max_bytes = opts->max_bytes / MIB * MIB;
-    d->dir = strdup(opts->dir);
-    d->about = strndup(opts->about.p, opts->about.len);
-    if (d->dir && d->about)
-        err = room_plan(d, why);
+    enum err err = fill(d, opts);
+    if (err == ERR_OK)
+        err = plan_all(d, why);
     if (err == ERR_OK)
         err = open_all(d, NULL, why);
     if (err != ERR_OK) {
@@ -204,6 +272,23 @@ static const char *lost_by(enum env_fault fault)
     return NULL;
 }
 
+static const char *cause_of(enum env_fault fault)
+{
+    switch (fault) {
+    case ENV_PANICKED:
+        return "the head of its file could not be written";
+    case ENV_GONE:
+        return "its file was removed";
+    case ENV_SHUT:
+        return "it could not be opened before";
+    case ENV_FINE:
+    case ENV_CUT:
+    case ENV_DAMAGED:
+        break;
+    }
+    return "asked for";
+}
+
 enum err kv_db_reopen(struct kv_db *d, struct buf *why)
 {
     const enum env_fault fault = env_fault(d->env);
@@ -212,8 +297,6 @@ enum err kv_db_reopen(struct kv_db *d, struct buf *why)
     const enum err err = open_all(d, lost_by(fault), why);
     if (err == ERR_OK && !d->anew)
         log_note(LOG_STORE, "prefix store opened again: dir=%s cause=\"%s\"",
-                 d->dir,
-                 fault == ENV_GONE ? "its file was removed"
-                                   : "its head could not be written");
+                 d->dir, cause_of(fault));
     return err;
 }

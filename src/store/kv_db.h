@@ -3,7 +3,11 @@
  * a cache: what is damaged is a miss, and after a power cut all of it is.
  *
  * Threads: what is marked "writer" is for one thread of the process, the rest
- * for any. Processes of one host may have a namespace open together. */
+ * for any. Processes of one host may have a namespace open together.
+ *
+ * A file that was cut or removed while it was open, or of which the head could
+ * not be written, is opened again or begun anew by the next call of the writer,
+ * with a line in the log; readers are refused until then. */
 #ifndef TG_STORE_KV_DB_H
 #define TG_STORE_KV_DB_H
 
@@ -22,6 +26,10 @@ struct kv_db_opts {
     size_t payload_bytes; /* of every page; a multiple of 4096 is best */
     uint64_t max_bytes;   /* the file is never larger; at least 16 pages and
                            * KV_DB_LEAST_BYTES */
+    uint64_t root_bytes;  /* all that stands in the directory around <dir> is
+                           * never larger: namespaces that nobody has open make
+                           * room; 0 = not bounded */
+    bool keep;            /* nothing is begun anew: ERR_CORRUPT instead */
 };
 
 /* Least bound of a namespace's file. */
@@ -83,8 +91,8 @@ enum err kv_db_drop(struct kv_db *d, const struct digest *hash) MUST_CHECK;
 /* Writer: drop all. */
 enum err kv_db_purge(struct kv_db *d) MUST_CHECK;
 
-/* Writer, every few seconds: have it on disk, and free the slots of readers
- * that died. */
+/* Writer, every few seconds: have it on disk, free the slots of readers that
+ * died, and see whether the disk has room again. */
 enum err kv_db_sync(struct kv_db *d) MUST_CHECK;
 
 /* Whether all is refused until kv_db_reopen(): a write of the file's head
@@ -110,6 +118,8 @@ struct kv_db_stats {
     uint64_t pages;
     uint64_t max_pages;
     uint64_t page_bytes; /* of a page on disk, its index rows with it */
+    uint64_t free_lists; /* records of LMDB's list of free pages */
+    uint64_t free_bytes; /* of the file, to be used again */
 };
 
 /* Count. */

@@ -13,6 +13,9 @@ enum kv_table {
     KV_TABLE_COUNT
 };
 
+/* Their names. */
+extern const char *const kv_tables[KV_TABLE_COUNT];
+
 /* A namespace. Nothing changes once it is open, but for what is the writer's
  * own. */
 struct kv_db {
@@ -21,18 +24,38 @@ struct kv_db {
     struct env *env;
     struct digest ns;
     size_t payload_bytes;
-    uint64_t max_bytes;  /* of the file */
-    uint64_t max_pages;  /* that are kept */
-    uint64_t page_bytes; /* of one on disk */
-    unsigned batch;      /* most pages of one transaction */
+    uint64_t max_bytes;         /* of the file */
+    uint64_t page_bytes;        /* of one on disk */
+    char *root;                 /* the directory around <dir>, owned */
+    uint64_t root_bytes;        /* of all that stands there, 0 = not bounded */
+    bool keep;                  /* nothing is begun anew */
+    _Atomic uint64_t max_pages; /* that are kept */
 
     /* The writer's own. */
-    int dir_fd; /* between kv_enter() and kv_leave(), else -1 */
+    unsigned batch;     /* most pages of one transaction */
+    uint64_t cap_bytes; /* what the file may have for now, <= max_bytes */
+    bool is_disk_full;  /* <cap_bytes> is what the file has, for this cause */
+    int dir_fd;         /* between kv_enter() and kv_leave(), else -1 */
     int users_fd;
     bool alone;         /* nobody else had it open when it was opened */
     bool anew;          /* it was begun anew when it was opened */
     uint64_t commit_us; /* that the last commit took, a page */
 };
+
+/* A hash as a key of the tables; borrowed. */
+static inline struct str kv_hash_str(const struct digest *h)
+{
+    return str_of((const char *)h->b, sizeof(h->b));
+}
+
+/* Plan how many pages a file of <cap> bytes may hold. ERR_RANGE: too few. */
+enum err kv_plan(struct kv_db *d, uint64_t cap) MUST_CHECK;
+
+/* Bytes that a file must be allowed to have to hold <pages>. */
+uint64_t kv_plan_bytes(const struct kv_db *d, uint64_t pages);
+
+/* Pages that are stored, 0 when it cannot be told. */
+uint64_t kv_count(struct kv_db *d);
 
 /* The path of a file of the namespace. */
 void kv_path(const struct kv_db *d, const char *name, char out[4096]);
@@ -51,9 +74,17 @@ enum err kv_users_share(struct kv_db *d) MUST_CHECK;
  * open. Within the lock, before users_fd is closed. */
 void kv_users_part(struct kv_db *d, bool synced);
 
-/* Remove the pages, with a line in the log. Within the lock; others who have
- * them open find out. */
+/* Remove the pages; false (errno tells why) when that cannot be. Within the
+ * lock; others who have them open find out. */
+bool kv_pages_unlink(const struct kv_db *d);
+
+/* The same, with a line in the log. */
 void kv_begin_anew(struct kv_db *d, struct str cause);
+
+/* Whether what stands in <dir> was open when the machine went down, and what is
+ * said of it. */
+#define KV_TORN "the machine went down while it was open"
+bool kv_is_torn(const char *dir);
 
 /* Remove pages that cannot be trusted, and note that they are open now. */
 enum err kv_file_prepare(struct kv_db *d, struct buf *why) MUST_CHECK;
@@ -63,5 +94,19 @@ uint64_t kv_file_bytes(const struct kv_db *d);
 
 /* Have the text of ns.json there, or find it. ERR_REFUSED: another one. */
 enum err kv_about_settle(const struct kv_db *d, struct buf *why) MUST_CHECK;
+
+/* What a program must know to open a namespace. */
+struct kv_layout {
+    struct digest ns;
+    uint64_t page_bytes; /* of a payload */
+    uint64_t max_bytes;  /* as it was opened last */
+};
+
+/* Read it. ERR_IO, ERR_CORRUPT. */
+enum err kv_layout_read(const char *dir, struct kv_layout *out,
+                        struct buf *why) MUST_CHECK;
+
+/* Have it stand there, or find it. ERR_REFUSED: another namespace's. */
+enum err kv_layout_settle(const struct kv_db *d, struct buf *why) MUST_CHECK;
 
 #endif

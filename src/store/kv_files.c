@@ -137,15 +137,23 @@ static enum err users_mark(const struct kv_db *d, const struct boot_id *now)
 
 /* --- the pages ----------------------------------------------------------- */
 
-void kv_begin_anew(struct kv_db *d, struct str cause)
+bool kv_pages_unlink(const struct kv_db *d)
 {
     static const char *const names[] = {"data.mdb", "lock.mdb", "format"};
     char path[4096];
+    bool ok = true;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         kv_path(d, names[i], path);
-        unlink(path);
+        ok = (unlink(path) == 0 || errno == ENOENT) && ok;
     }
+    return ok;
+}
+
+void kv_begin_anew(struct kv_db *d, struct str cause)
+{
+    if (!kv_pages_unlink(d))
+        return; /* opening it says why it cannot be */
     d->anew = true;
     log_note(LOG_STORE, "prefix store begins anew: dir=%s cause=\"%.*s\"",
              d->dir, STR_ARG(cause));
@@ -160,6 +168,22 @@ uint64_t kv_file_bytes(const struct kv_db *d)
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+bool kv_is_torn(const char *dir)
+{
+    struct kv_db d = {.users_fd = -1};
+    struct boot_id now;
+    char path[4200];
+
+    snprintf(path, sizeof(path), "%s/users", dir);
+    d.users_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (d.users_fd < 0)
+        return false;
+    boot_id_read(&now);
+    const bool torn = is_torn(&d, &now);
+    close(d.users_fd);
+    return torn;
+}
+
 enum err kv_file_prepare(struct kv_db *d, struct buf *why)
 {
     const uint64_t size = kv_file_bytes(d);
@@ -168,9 +192,14 @@ enum err kv_file_prepare(struct kv_db *d, struct buf *why)
     if (!d->alone)
         return ERR_OK;
     boot_id_read(&now);
-    if (size > 0 && is_torn(d, &now))
-        kv_begin_anew(d, STR("the machine went down while it was open"));
-    else if (size > d->max_bytes)
+    const bool torn = size > 0 && is_torn(d, &now);
+    if (torn && d->keep) {
+        env_say(why, "prefix store %s cannot be trusted: " KV_TORN, d->dir);
+        return ERR_CORRUPT;
+    }
+    if (torn)
+        kv_begin_anew(d, STR(KV_TORN));
+    else if (size > d->max_bytes && !d->keep)
         kv_begin_anew(d, STR("it is larger than it may be"));
     if (users_mark(d, &now) == ERR_OK)
         return ERR_OK;
@@ -228,4 +257,64 @@ enum err kv_about_settle(const struct kv_db *d, struct buf *why)
     }
     free(text);
     return err;
+}
+
+/* --- what a program needs ------------------------------------------------ */
+
+enum err kv_layout_read(const char *dir, struct kv_layout *out, struct buf *why)
+{
+    unsigned long long bytes[2] = {0};
+    char hex[DIGEST_HEX_SIZE] = "";
+    struct kv_layout l;
+    char text[512] = "";
+    char path[4200];
+
+    snprintf(path, sizeof(path), "%s/layout", dir);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    const ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    if (n < 0)
+        env_say(why, "%s cannot be read: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return ERR_IO;
+    if (sscanf(text, "namespace %64s page_bytes %llu max_bytes %llu", hex,
+               &bytes[0], &bytes[1]) != 3 ||
+        strlen(hex) != 2 * DIGEST_BYTES ||
+        digest_unhex(str_from(hex), l.ns.b) != ERR_OK) {
+        env_say(why, "%s is damaged", path);
+        return ERR_CORRUPT;
+    }
+    l.page_bytes = bytes[0];
+    l.max_bytes = bytes[1];
+    *out = l;
+    return ERR_OK;
+}
+
+enum err kv_layout_settle(const struct kv_db *d, struct buf *why)
+{
+    struct kv_layout l = {.max_bytes = 0};
+    char hex[DIGEST_HEX_SIZE];
+    char text[256];
+    struct buf none;
+
+    buf_init(&none, 512);
+    const bool known = kv_layout_read(d->dir, &l, &none) == ERR_OK;
+    buf_fini(&none);
+    if (known && (!digest_eq(l.ns.b, d->ns.b, sizeof(l.ns.b)) ||
+                  l.page_bytes != d->payload_bytes)) {
+        env_say(why, "%s/layout is of another model or version; move %s away",
+                d->dir, d->dir);
+        return ERR_REFUSED;
+    }
+    if (known && l.max_bytes == d->max_bytes)
+        return ERR_OK;
+    digest_hex(d->ns.b, sizeof(d->ns.b), hex);
+    const int n = snprintf(
+        text, sizeof(text), "namespace %s\npage_bytes %zu\nmax_bytes %llu\n",
+        hex, d->payload_bytes, (unsigned long long)d->max_bytes);
+    if (file_write(d, "layout", str_of(text, (size_t)n)) == ERR_OK)
+        return ERR_OK;
+    env_say(why, "%s/layout cannot be written: %s", d->dir, strerror(errno));
+    return ERR_IO;
 }

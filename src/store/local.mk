@@ -7,10 +7,13 @@ src_store_libstore_a_SOURCES = \
     src/store/env.c src/store/env.h src/store/env_priv.h \
     src/store/env_walk.c \
     src/store/kv_db.c src/store/kv_db.h src/store/kv_db_priv.h \
+    src/store/kv_dir.c src/store/kv_dir.h \
     src/store/kv_files.c \
     src/store/kv_models.c src/store/kv_models.h \
     src/store/kv_page.c src/store/kv_page.h \
+    src/store/kv_room.c src/store/kv_room.h \
     src/store/kv_txn.c \
+    src/store/kv_write.c \
     src/store/ledger_db.c src/store/ledger_db.h \
     src/store/rec.c src/store/rec.h \
     src/store/row.c src/store/row.h \

@@ -4,10 +4,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/panic.h"
 #include "store/env_priv.h"
+
+/* A disk with less than this is full. */
+#define LEAST_FREE_BYTES ((uint64_t)1 << 20)
 
 enum err env_error(struct env *env, int rc)
 {
@@ -21,11 +25,12 @@ enum err env_error(struct env *env, int rc)
     default:
         break;
     }
-    atomic_store(&env->last_error, rc);
-    switch (rc) {
-    case MDB_PANIC:
+    if (rc == MDB_PANIC) { /* what led to it is known */
         atomic_store(&env->fault, ENV_PANICKED);
         return ERR_IO;
+    }
+    atomic_store(&env->last_error, rc);
+    switch (rc) {
     case MDB_MAP_FULL:
     case MDB_READERS_FULL:
     case MDB_TXN_FULL:
@@ -49,7 +54,22 @@ const char *env_last_error(const struct env *env)
 {
     const int rc = atomic_load(&env->last_error);
 
+    if (rc == MDB_MAP_FULL)
+        return "the file has its largest size and no page of it is free "
+               "(MDB_MAP_FULL)";
     return rc == 0 ? "" : mdb_strerror(rc);
+}
+
+bool env_is_disk_full(const struct env *env)
+{
+    const int rc = atomic_load(&env->last_error);
+
+    return rc == ENOSPC || rc == EDQUOT || rc == EFBIG;
+}
+
+enum err env_fail(struct env *env, int system_errno)
+{
+    return env_error(env, system_errno);
 }
 
 static MDB_val val_of(struct str s)
@@ -143,11 +163,23 @@ enum err txn_begin_child(struct txn *parent, struct txn *txn_out)
     return ERR_OK;
 }
 
+/* LMDB calls a write that was cut short, as the last one on a full disk is, an
+ * I/O error. */
+static bool is_disk_full(const struct env *env)
+{
+    struct statvfs fs;
+
+    return statvfs(env->path, &fs) == 0 &&
+           (uint64_t)fs.f_bavail * fs.f_frsize < LEAST_FREE_BYTES;
+}
+
 enum err txn_commit(struct txn *t)
 {
     BUG_ON(!t->is_write || !t->mdb);
     const int rc = mdb_txn_commit(t->mdb);
     t->mdb = NULL;
+    if (rc == EIO && is_disk_full(t->env))
+        return env_error(t->env, ENOSPC);
     return env_error(t->env, rc);
 }
 
@@ -272,6 +304,30 @@ enum err txn_count(struct txn *t, unsigned table, uint64_t *count_out)
     if (rc != MDB_SUCCESS)
         return env_error(t->env, rc);
     *count_out = st.ms_entries;
+    return ERR_OK;
+}
+
+enum err txn_count_free(struct txn *t, uint64_t *records_out,
+                        uint64_t *pages_out)
+{
+    uint64_t records = 0;
+    uint64_t pages = 0;
+    MDB_cursor *c;
+    MDB_val k;
+    MDB_val v;
+    int rc = mdb_cursor_open(t->mdb, DBI_FREE, &c);
+
+    if (rc != MDB_SUCCESS)
+        return env_error(t->env, rc);
+    while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == MDB_SUCCESS) {
+        records++;
+        pages += *(const size_t *)v.mv_data;
+    }
+    mdb_cursor_close(c);
+    if (rc != MDB_NOTFOUND)
+        return env_error(t->env, rc);
+    *records_out = records;
+    *pages_out = pages;
     return ERR_OK;
 }
 

@@ -13,6 +13,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+/* Of the namespace in its root, which is the state directory. */
+#define KV_NAME "0123456789abcdef"
+
 #define TOKENS  16
 #define PAYLOAD 65536
 
@@ -22,7 +25,57 @@ struct fixture {
     char data[4096];
     struct buf why;
     struct kv_db *db;
+    int log_fd; /* what is logged */
+    int err_fd; /* what descriptor 2 was */
 };
+
+/* Begin to keep what is logged; print it at the end. */
+static inline void log_keep(struct fixture *f)
+{
+    char path[4096];
+
+    state_dir_path(f->dir, "log", path);
+    f->log_fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    f->err_fd = dup(2);
+    assert_true(f->log_fd >= 0 && f->err_fd >= 0);
+    assert_int_equal(dup2(f->log_fd, 2), 2);
+}
+
+static inline void log_let_go(struct fixture *f)
+{
+    char text[4096];
+    ssize_t n;
+
+    dup2(f->err_fd, 2);
+    for (off_t at = 0; (n = pread(f->log_fd, text, sizeof(text), at)) > 0;
+         at += n)
+        fwrite(text, 1, (size_t)n, stderr);
+    close(f->log_fd);
+    close(f->err_fd);
+}
+
+/* How many lines were logged since the last call; all of them have <text>. */
+static inline unsigned lines_of(struct fixture *f, const char *text)
+{
+    char all[65536];
+    unsigned n = 0;
+    const ssize_t len = pread(f->log_fd, all, sizeof(all) - 1, 0);
+
+    assert_true(len >= 0);
+    all[len] = '\0';
+    for (char *line = all; *line; n++) {
+        char *end = strchr(line, '\n');
+
+        assert_non_null(end);
+        *end = '\0';
+        fprintf(stdout, "%s\n", line);
+        if (!strstr(line, text))
+            fail_msg("\"%s\" is not about \"%s\"", line, text);
+        line = end + 1;
+    }
+    assert_int_equal(ftruncate(f->log_fd, 0), 0);
+    return n;
+}
 
 static inline struct kv_db_opts opts_of(const struct fixture *f)
 {
@@ -48,9 +101,10 @@ static inline int setup(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
 
     f->dir = state_dir_make();
-    state_dir_path(f->dir, "ns", f->ns);
-    state_dir_path(f->dir, "ns/data.mdb", f->data);
+    state_dir_path(f->dir, KV_NAME, f->ns);
+    state_dir_path(f->dir, KV_NAME "/data.mdb", f->data);
     buf_init(&f->why, 4096);
+    log_keep(f);
     open_again(f);
     *state = f;
     return 0;
@@ -61,6 +115,7 @@ static inline int teardown(void **state)
     struct fixture *f = *state;
 
     kv_db_close(f->db);
+    log_let_go(f);
     state_dir_drop(f->dir);
     buf_fini(&f->why);
     free(f);
@@ -145,6 +200,14 @@ static inline enum err read_page(struct kv_db *db, unsigned text, unsigned i)
     free(want);
     free(got);
     return err;
+}
+
+/* All of text <text>, and no other page, is what it was. */
+static inline void is_whole(struct fixture *f, unsigned text, unsigned n)
+{
+    assert_int_equal(found(f->db, text, n), n);
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(read_page(f->db, text, i), ERR_OK);
 }
 
 static inline off_t file_size(const struct fixture *f)

@@ -56,3 +56,10 @@ tests_unit_t_kv_models_SOURCES = tests/unit/t_kv_models.c tests/unit/state_dir.h
 tests_unit_t_kv_models_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_kv_models_CFLAGS = $(unit_cflags)
 tests_unit_t_kv_models_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_kv_dir
+tests_unit_t_kv_dir_SOURCES = tests/unit/t_kv_dir.c tests/unit/kv_fixture.h \
+    tests/unit/state_dir.h
+tests_unit_t_kv_dir_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_kv_dir_CFLAGS = $(unit_cflags)
+tests_unit_t_kv_dir_LDADD = $(unit_libs)

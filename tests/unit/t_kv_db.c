@@ -207,7 +207,7 @@ static void a_store_of_another_boot_begins_anew(void **state)
     struct fixture *f = *state;
     char users[4096];
 
-    state_dir_path(f->dir, "ns/users", users);
+    state_dir_path(f->dir, KV_NAME "/users", users);
     store(f->db, 1, 3);
     open_again(f); /* closed in between: kept */
     assert_int_equal(found(f->db, 1, 3), 3);
