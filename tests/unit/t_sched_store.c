@@ -211,7 +211,7 @@ static void prompts_come_back_to_the_last_bit(void **state)
     };
     struct fixture *f = *state;
 
-    assert_int_equal(run_all(f, &ways[0], true), 0);
+    assert_int_equal(run_all(f, &ways[0], false), 0);
     for (size_t i = 0; i < COUNT_OF(ways); i++) {
         const bool together = i % 2 == 0;
 
@@ -262,7 +262,7 @@ static void another_scope_finds_nothing(void **state)
     const uint64_t stored = store_stats(f).pages;
     for (unsigned i = 0; i < JOBS; i++)
         f->asks[i].scope = 1;
-    assert_int_equal(run_all(f, &o, true), 0);
+    assert_int_equal(run_all(f, &o, false), 0);
     store_close(f); /* all is written */
     store_open(f);
     assert_true(store_stats(f).pages > stored);
@@ -430,7 +430,7 @@ static void a_purge_forgets(void **state)
     store_close(f);
     store_open(f);
     assert_int_equal(store_stats(f).pages, 0);
-    assert_int_equal(run_all(f, &o, true), 0);
+    assert_int_equal(run_all(f, &o, false), 0);
 }
 
 static void one_namespace_is_open_once(void **state)
