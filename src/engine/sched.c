@@ -25,6 +25,9 @@
 /* How long the thread waits when memory is short and nothing can run. */
 #define SHORT_MS 10
 
+/* How often it looks whether the disk takes too long. */
+#define RESTORE_MS 100
+
 /* Tokens of an output as long as none has been seen. */
 #define OUT_TOKENS 128
 
@@ -156,6 +159,7 @@ bool sched_turn(struct sched *s)
     mbox_drain(&s->mbox, 0, on_msg, s);
     resume_all(s);
     task_expire(s);
+    sched_give_up(s);
     ran = sched_plan(s);
     if (ran)
         sched_step(s);
@@ -171,7 +175,9 @@ static int sleep_ms(const struct sched *s)
 
     if (s->fair.n_ring > 0)
         return SHORT_MS;
-    if (s->next_deadline_ms == INT64_MAX)
+    if (sched_has_restores(s))
+        left = left < RESTORE_MS ? left : RESTORE_MS;
+    else if (s->next_deadline_ms == INT64_MAX)
         return -1;
     if (left < 1)
         return 1;

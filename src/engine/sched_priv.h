@@ -146,6 +146,7 @@ struct sched {
     _Atomic(struct kvswap *) swap; /* borrowed; NULL = no disk (yet) */
     bool *kept;                    /* (n_pages) owned: the disk has it */
     LIST_HEAD(, restore) restores; /* under way */
+    unsigned n_overdue;            /* of them, given up */
     double row_us;                 /* time of a row of the last step */
     double depth_us[SCHED_DEPTHS]; /* likewise of late, by depth; 0 = none */
     uint64_t n_unworthy;           /* restores that would have taken longer */
@@ -253,6 +254,9 @@ void seq_leave_restore(struct seq *q);
 
 /* An answer came. */
 void sched_on_load(struct sched *s, struct kvswap_load *l);
+
+/* Let those go on whose answer takes too long. */
+void sched_give_up(struct sched *s);
 
 /* Whether answers are still to come. */
 bool sched_has_restores(const struct sched *s);

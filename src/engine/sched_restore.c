@@ -27,10 +27,18 @@
 /* Tokens of the first depth; each is twice as long as the one before. */
 #define DEPTH_FIRST 256
 
+/* A disk that hangs is given up: after as long as computing takes, but not
+ * before the first of these; after the second, where that is not known. Until
+ * it answers, nothing more is asked. */
+#define PATIENCE_US         1000000
+#define PATIENCE_UNKNOWN_US 10000000
+
 /* What is being brought back. */
 struct restore {
     struct kvswap_load load; /* first */
     struct seq *q;           /* who waits, or NULL */
+    uint64_t until_us;       /* no longer than that */
+    bool overdue;            /* nobody waits any more: it took too long */
     int32_t *pages;          /* (n_pages) owned; each held once */
     unsigned n_pages;
     struct restore *ahead; /* it waits for that one: same text */
@@ -185,13 +193,23 @@ static struct restore *same_text(const struct sched *s, const struct restore *r)
     return NULL;
 }
 
+/* How long <q> may wait for the disk. */
+static uint64_t patience_us(const struct sched *s, const struct seq *q)
+{
+    const double us = compute_us(s, q->computed, seq_len(q));
+
+    if (us <= 0)
+        return PATIENCE_UNKNOWN_US;
+    return us > PATIENCE_US ? (uint64_t)us : PATIENCE_US;
+}
+
 bool seq_restore(struct sched *s, struct seq *q, size_t most)
 {
     struct kvswap *w = atomic_load(&s->swap);
     const size_t n = most / KRN_PAGE_TOKENS;
     struct restore *r;
 
-    if (!w || q->asked || q->unindexed || n <= q->n_pages ||
+    if (!w || s->n_overdue > 0 || q->asked || q->unindexed || n <= q->n_pages ||
         q->n_pages != q->n_indexed ||
         q->computed != q->n_pages * KRN_PAGE_TOKENS)
         return false;
@@ -208,6 +226,7 @@ bool seq_restore(struct sched *s, struct seq *q, size_t most)
     if (r->ahead)
         return true;
     q->asked = true;
+    r->until_us = s->now_us + patience_us(s, q);
     r->load.head.kind = SCHED_LOAD;
     r->load.answer = &s->mbox;
     r->load.stage = KVSWAP_FIND;
@@ -247,6 +266,7 @@ static void restore_end(struct sched *s, struct restore *r)
     }
     for (unsigned i = 0; i < r->n_pages; i++)
         kvpool_unref(&s->pool, r->pages[i]);
+    s->n_overdue -= r->overdue;
     LIST_REMOVE(r, link);
     for (o = LIST_FIRST(&s->restores); o; o = next) {
         next = LIST_NEXT(o, link);
@@ -358,6 +378,40 @@ void sched_on_load(struct sched *s, struct kvswap_load *l)
         kvswap_count(w, l->found * KRN_PAGE_TOKENS, 0, 0);
     }
     restore_end(s, r);
+}
+
+/* Let those go on who wait for <r>, as if the disk had nothing. */
+static void give_up(struct sched *s, struct restore *r)
+{
+    struct restore *o, *next;
+
+    if (r->load.stage == KVSWAP_READ)
+        kvswap_count(atomic_load(&s->swap), r->load.found * KRN_PAGE_TOKENS, 0,
+                     0);
+    for (o = LIST_FIRST(&s->restores); o; o = next) {
+        next = LIST_NEXT(o, link);
+        if (o->ahead != r)
+            continue;
+        o->q->asked = true;
+        go_on(s, o->q); /* frees <o> */
+    }
+    go_on(s, r->q); /* <r> lives until its answer comes */
+    s->n_overdue++;
+    r->overdue = true;
+}
+
+void sched_give_up(struct sched *s)
+{
+    struct restore *r = LIST_FIRST(&s->restores);
+
+    while (r) {
+        if (r->q && !r->ahead && s->now_us >= r->until_us) {
+            give_up(s, r);
+            r = LIST_FIRST(&s->restores); /* the list may be another one */
+        } else {
+            r = LIST_NEXT(r, link);
+        }
+    }
 }
 
 bool sched_has_restores(const struct sched *s)

@@ -5,6 +5,8 @@
 
 #include "lib/fakeswap.h"
 
+#include "base/clock.h"
+
 #include <string.h>
 
 #define PAGES 64
@@ -231,6 +233,50 @@ static void a_slow_disk_is_left_alone(void **state)
     disk_free(w);
 }
 
+static void a_disk_that_hangs_is_given_up(void **state)
+{
+    (void)state;
+    for (unsigned stage = 0; stage < 2; stage++) {
+        struct kvswap *w = disk_of(128);
+        struct rig *r = rig_before(w, 4, PAGES);
+        struct rig_ask a = ask_of(129, 5);
+
+        w->refuse = true;
+        rig_submit(r, 0, &a);
+        rig_submit(r, 1, &a); /* waits for the first one's */
+        rig_turn(r);
+        if (stage == 1)
+            fake_swap_answer(w);
+        rig_turn(r);
+        clock_advance_ms(9000);
+        rig_turn(r);
+        assert_int_equal(w->n_loads, 1);
+        assert_int_equal(r->replies[0].counts.prompt_tokens, 0);
+        clock_advance_ms(1500);
+        while (!r->replies[0].over || !r->replies[1].over)
+            assert_true(rig_turn(r));
+        a.scope = 1; /* nothing is asked until it answers */
+        rig_submit(r, 2, &a);
+        while (!r->replies[2].over)
+            assert_true(rig_turn(r));
+        assert_int_equal(w->n_loads, 1);
+        assert_int_equal(r->replies[0].err, ERR_OK);
+        assert_int_equal(r->replies[0].counts.cached_tokens, 0);
+        assert_int_equal(w->recomputed, stage == 1 ? 128 : 0);
+        assert_int_equal(r->replies[1].err, ERR_OK);
+        fake_swap_finish(w, r); /* it comes after all */
+        a.scope = 2;
+        rig_submit(r, 3, &a);
+        rig_turn(r);
+        assert_int_equal(w->n_loads, 1);
+        fake_swap_finish(w, r);
+        assert_int_equal(r->replies[3].err, ERR_OK);
+        assert_int_equal(pages_used(r), 0);
+        rig_free(r);
+        disk_free(w);
+    }
+}
+
 static void there_may_be_room_for_a_part(void **state)
 {
     struct kvswap *w = disk_of(128);
@@ -353,6 +399,7 @@ int main(void)
         cmocka_unit_test(what_is_in_memory_is_not_asked_for),
         cmocka_unit_test(a_bad_page_ends_what_is_restored),
         cmocka_unit_test(a_slow_disk_is_left_alone),
+        cmocka_unit_test(a_disk_that_hangs_is_given_up),
         cmocka_unit_test(there_may_be_room_for_a_part),
         cmocka_unit_test(jobs_may_leave_at_any_time),
         cmocka_unit_test(a_text_is_told_to_be_used),

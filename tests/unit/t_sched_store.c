@@ -225,6 +225,52 @@ static void prompts_come_back_to_the_last_bit(void **state)
     }
 }
 
+static uint64_t next_random(uint64_t *x)
+{
+    *x = *x * 6364136223846793005u + 1442695040888963407u;
+    return *x >> 33;
+}
+
+/* Prompts that begin with some of an earlier one, of any length. */
+static void make_random_asks(struct fixture *f, uint64_t *x)
+{
+    for (unsigned i = 0; i < JOBS; i++) {
+        const size_t shared = next_random(x) % MOST;
+        const size_t other = i > 0 ? next_random(x) % i : 0;
+
+        for (size_t k = 0; k < MOST; k++)
+            f->tokens[i][k] = k < shared && i > 0
+                                  ? f->tokens[other][k]
+                                  : (int32_t)(next_random(x) % f->m->p.n_vocab);
+        f->asks[i].n_tokens = 1 + next_random(x) % MOST;
+        f->asks[i].n = next_random(x) % 4 == 0 ? 2 : 1;
+        f->asks[i].seed = next_random(x);
+        f->asks[i].temperature = next_random(x) % 2 ? 1.0f : 0.0f;
+        rig_reply_fini(&f->want[i]);
+    }
+    make_want(f);
+}
+
+static void random_prompts_come_back_to_the_last_bit(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t x = 4711;
+
+    for (unsigned round = 0; round < 12; round++) {
+        const struct sched_opts o = {
+            .n_pages = 9 + (unsigned)(next_random(&x) % 40),
+            .step_tokens = 1 + (unsigned)(next_random(&x) % 70),
+            .slots = 1 + (unsigned)(next_random(&x) % 8)};
+
+        make_random_asks(f, &x);
+        run_all(f, &o, round % 2 == 0);
+        store_close(f);
+        store_open(f);
+        run_all(f, &o, round % 3 == 0);
+    }
+    assert_int_equal(store_stats(f).failed, 0);
+}
+
 static void each_job_says_what_was_reused(void **state)
 {
     static const unsigned most[JOBS] = {96, 0, 16, 32, 48, 64, 96, 0};
@@ -454,6 +500,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(prompts_come_back_to_the_last_bit,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            random_prompts_come_back_to_the_last_bit, setup, teardown),
         cmocka_unit_test_setup_teardown(each_job_says_what_was_reused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(another_scope_finds_nothing, setup,
