@@ -44,6 +44,7 @@ static enum err open_db(struct kvswap *w, const struct kvswap_opts *o,
                                     .ns = o->ns,
                                     .about = o->about,
                                     .payload_bytes = o->page_bytes,
+                                    .root_bytes = o->root_bytes,
                                     .max_bytes = o->max_bytes};
 
     ERR_TRY(make_root(w->root, why));
@@ -66,7 +67,6 @@ static enum err fill(struct kvswap *w, const struct kvswap_opts *o,
     w->ns = o->ns;
     w->page_bytes = o->page_bytes;
     w->max_bytes = o->max_bytes;
-    w->root_bytes = o->root_bytes;
     w->most_pages = (unsigned)(QUEUE_BYTES / o->page_bytes);
     if (w->most_pages < QUEUE_PAGES)
         w->most_pages = QUEUE_PAGES;
@@ -289,17 +289,29 @@ void kvswap_drop(struct kvswap *w, const struct digest *hash)
     push_hashes(w, KVSWAP_DROP, hash, 1, 0);
 }
 
-void kvswap_purge(struct kvswap *w)
+/* Hand a message without more to the writer; false without memory. */
+static bool push_kind(struct kvswap *w, enum kvswap_kind kind)
 {
     struct kvswap_item *i = calloc(1, sizeof(*i));
 
-    if (!i) {
+    if (!i)
+        return false;
+    i->kind = kind;
+    mbox_push(&w->to_writer, &i->link);
+    return true;
+}
+
+void kvswap_purge(struct kvswap *w)
+{
+    if (!push_kind(w, KVSWAP_PURGE))
         log_warn(LOG_ENGINE, "no memory to purge the prefix store: name=%s",
                  w->name);
-        return;
-    }
-    i->kind = KVSWAP_PURGE;
-    mbox_push(&w->to_writer, &i->link);
+}
+
+void kvswap_sync(struct kvswap *w)
+{
+    /* without memory, it happens some time later */
+    (void)push_kind(w, KVSWAP_SYNC);
 }
 
 /* --- numbers ------------------------------------------------------------- */

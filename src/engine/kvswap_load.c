@@ -30,8 +30,11 @@ static void find(struct kvswap *w, struct kvswap_load *l)
 {
     l->found = 0;
     l->warm = 0;
-    if (kv_db_find(w->db, l->chain, l->n, &l->found, &l->warm) != ERR_OK)
+    if (kv_db_find(w->db, l->chain, l->n, &l->found, &l->warm) != ERR_OK) {
         l->found = 0;
+        if (kv_db_is_panicked(w->db))
+            kvswap_sync(w);
+    }
     pthread_mutex_lock(&w->lock);
     w->n.lookups++;
     w->n.hits += l->found > 0;
@@ -100,7 +103,9 @@ static bool read_page(struct kvswap *w, struct kvswap_load *l)
         l->done++;
         return true;
     }
-    if (e != ERR_NOT_FOUND)
+    if (kv_db_is_panicked(w->db))
+        kvswap_sync(w);
+    else if (e != ERR_NOT_FOUND)
         condemn(w, &key, e);
     return false;
 }

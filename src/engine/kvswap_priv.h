@@ -21,6 +21,7 @@ enum kvswap_kind {
     KVSWAP_TOUCH,    /* a struct kvswap_touched */
     KVSWAP_DROP,     /* a struct kvswap_touched of one hash */
     KVSWAP_PURGE,    /* a struct kvswap_item alone */
+    KVSWAP_SYNC,     /* a struct kvswap_item alone */
     KVSWAP_WAKE,     /* nothing: look at <closing> */
 };
 
@@ -58,7 +59,7 @@ struct kvswap {
     struct digest ns;
     char *name, *root, *dir; /* owned */
     size_t page_bytes;
-    uint64_t max_bytes, root_bytes;
+    uint64_t max_bytes;
     unsigned most_pages; /* of the queue */
     _Atomic unsigned refs;
     _Atomic bool closing;
@@ -98,6 +99,10 @@ void kvswap_load_run(void *arg);
 
 /* Have the writer drop the page of <hash>, soon. Any thread. */
 void kvswap_drop(struct kvswap *w, const struct digest *hash);
+
+/* Have the writer sync, which opens a file anew that is of no use. Any thread.
+ */
+void kvswap_sync(struct kvswap *w);
 
 /* Free the pages that were put by. */
 void kvswap_page_trim(struct kvswap *w);

@@ -53,39 +53,20 @@ static void note_result(struct kvswap *w, enum err e)
         log_note(LOG_ENGINE, "prefixes are stored again: name=%s", w->name);
 }
 
-/* LMDB refuses everything after a failed write of its head: begin anew. */
-static void mend(struct kvswap *w)
-{
-    struct buf why;
-
-    if (!kv_db_is_panicked(w->db))
-        return;
-    buf_init(&why, 1024);
-    if (kv_db_reopen(w->db, &why) != ERR_OK)
-        log_warn(LOG_ENGINE,
-                 "prefix store cannot be opened anew: name=%s: "
-                 "%.*s",
-                 w->name, STR_ARG(buf_str(&why)));
-    buf_fini(&why);
-}
-
 /* --- work ---------------------------------------------------------------- */
 
 /* Store <n> pages. */
 static void write_pages(struct kvswap *w, const struct kv_put *puts, unsigned n)
 {
     struct kv_wrote wrote;
-    enum err e;
+    enum err e = kv_db_write(w->db, puts, n, &wrote);
 
-    e = kv_db_write(w->db, puts, n, &wrote);
     note_wrote(w, &wrote);
     if (e == ERR_FULL) { /* some were given up: there may be room now */
         e = kv_db_write(w->db, puts, n, &wrote);
         note_wrote(w, &wrote);
     }
     note_result(w, e);
-    if (e != ERR_OK)
-        mend(w);
 }
 
 /* Store the pages at the head of the queue. */
@@ -104,7 +85,8 @@ static void take_pages(struct kvswap *w)
         puts[n++] = (struct kv_put){.key = p->key, .payload = p->payload};
         i = STAILQ_FIRST(&w->items);
     }
-    write_pages(w, puts, n);
+    if (n > 0)
+        write_pages(w, puts, n);
     for (unsigned k = 0; k < n; k++)
         kvswap_page_done(w, pages[k]);
 }
@@ -129,14 +111,14 @@ static void take_other(struct kvswap *w, struct kvswap_item *i)
         e = kv_db_drop(w->db, &t->chain[0]);
     else if (i->kind == KVSWAP_PURGE)
         e = kv_db_purge(w->db);
+    else
+        e = kv_db_sync(w->db);
     if (i->kind == KVSWAP_PURGE && e == ERR_OK)
         log_note(LOG_ENGINE, "prefix store purged: name=%s", w->name);
     if (e == ERR_NOT_FOUND)
         e = ERR_OK;
     w->dirty = w->dirty || e == ERR_OK;
     note_result(w, e);
-    if (e != ERR_OK)
-        mend(w);
     free(i);
 }
 
