@@ -61,6 +61,12 @@ static const struct ctl_opt prefix_opts[] = {
     {NULL, NULL, CTL_OPT_TEXT, NULL},
 };
 
+static const struct ctl_opt verify_opts[] = {
+    {"--model", "model", CTL_OPT_TEXT, "MODEL"},
+    {"--drop", "drop", CTL_OPT_FLAG, NULL},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
 /* ---- views ------------------------------------------------------------- */
 
 static void warn_budgets(const json_t *data)
@@ -396,7 +402,7 @@ const struct ctl_cmd ctl_cmds[] = {
      NULL},
     {"prefix verify",
      {NULL},
-     prefix_opts,
+     verify_opts,
      NULL,
      "prove each of them whole; without a daemon, too",
      NULL},

@@ -329,6 +329,7 @@ static enum ctl_exit run_prefix(const struct tool *t, const struct ctl_cmd *c,
         .socket = path,
         .conf = t->conf,
         .model = json_string_value(json_object_get(args, "model")),
+        .drop = json_is_true(json_object_get(args, "drop")),
         .json = t->json};
 
     if (p.model && !p.model[0]) {

@@ -102,11 +102,8 @@ static enum ctl_exit begin(struct work *w, const char *cmd)
  * on stderr. */
 static json_t *spaces_of(const struct work *w)
 {
-    json_t *spaces;
+    json_t *spaces = ctl_store_list(w->root, w->p->model);
 
-    if (!ctl_store_enter(w->root))
-        return NULL;
-    spaces = ctl_store_list(w->root, w->p->model);
     if (spaces && !w->known && json_array_size(spaces) == 0) {
         refuse("there is no engine model, nor a stored prefix of one, called",
                w->p->model);
@@ -116,17 +113,19 @@ static json_t *spaces_of(const struct work *w)
     return spaces;
 }
 
-/* Whether the daemon has <space> open. */
-static bool is_told(const struct work *w, const json_t *space)
+/* What the daemon, which has it open, tells of <space>; else NULL. */
+static const json_t *told_of(const struct work *w, const json_t *space)
 {
     const json_t *rows = json_object_get(w->told, "data");
     const json_t *name = json_object_get(space, "namespace");
 
-    for (size_t i = 0; i < json_array_size(rows); i++)
-        if (json_equal(json_object_get(json_array_get(rows, i), "namespace"),
-                       name))
-            return true;
-    return false;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+
+        if (json_equal(json_object_get(row, "namespace"), name))
+            return row;
+    }
+    return NULL;
 }
 
 /* Print <answer>, which is taken, for a program. */
@@ -144,11 +143,10 @@ static void put_answer(const struct work *w, json_t *answer)
  * behind. */
 static json_t *left_behind(const struct work *w)
 {
-    json_t *spaces =
-        ctl_store_enter(w->root) ? ctl_store_list(w->root, w->p->model) : NULL;
+    json_t *spaces = ctl_store_list(w->root, w->p->model);
 
     for (size_t i = json_array_size(spaces); i > 0; i--)
-        if (is_told(w, json_array_get(spaces, i - 1)))
+        if (told_of(w, json_array_get(spaces, i - 1)))
             json_array_remove(spaces, i - 1);
     return spaces ? spaces : json_array();
 }
@@ -199,17 +197,19 @@ enum ctl_exit ctl_prefix_stats(const struct ctl_prefix *p)
 /* --- purge --------------------------------------------------------------- */
 
 /* Purge the files of <spaces> that the daemon has not purged, and say of each
- * who did it. False when one was not. */
+ * who did it and what it held before. False when one was not. */
 static bool purge_all(const struct work *w, json_t *spaces)
 {
     bool ok = true;
 
     for (size_t i = 0; i < json_array_size(spaces); i++) {
         json_t *space = json_array_get(spaces, i);
-        const bool told = is_told(w, space);
+        const json_t *told = told_of(w, space);
 
         json_object_set_new(space, "purged_by",
                             json_string(told ? "daemon" : "tollctl"));
+        if (told)
+            json_object_set(space, "pages", json_object_get(told, "pages"));
         ok = (told || ctl_store_purge(w->root, space)) && ok;
     }
     return ok;
@@ -252,25 +252,38 @@ static json_int_t sum_of(const json_t *spaces, const char *member)
     return sum;
 }
 
-/* Say how it went. */
-static void put_verified(const struct work *w, json_t *spaces, bool ok)
+/* What was found, on one line. */
+static void say_damage(json_int_t pages, json_int_t damaged, unsigned failed)
+{
+    if (damaged > 0)
+        fprintf(stderr,
+                "tollctl: pages are damaged: pages=%lld damaged=%lld; they are "
+                "never used, and dropped when they are met or with --drop\n",
+                (long long)pages, (long long)damaged);
+    else
+        fprintf(stderr,
+                "tollctl: not all can be read: namespaces=%u; see the "
+                "reasons\n",
+                failed);
+}
+
+/* Say how it went; <failed>: namespaces that are not well. */
+static void put_verified(const struct work *w, json_t *spaces, unsigned failed)
 {
     const json_int_t pages = sum_of(spaces, "pages");
     const json_int_t damaged = sum_of(spaces, "damaged");
 
     if (w->p->json) {
-        put_answer(w, json_pack("{s:b, s:I, s:I, s:O}", "ok", ok, "pages",
-                                pages, "damaged", damaged, "data", spaces));
+        put_answer(w,
+                   json_pack("{s:b, s:I, s:I, s:O}", "ok", failed == 0, "pages",
+                             pages, "damaged", damaged, "data", spaces));
     } else {
         ctl_prefix_spaces(spaces, "no prefixes are stored");
-        if (ok)
+        if (failed == 0)
             printf("ok: pages=%lld\n", (long long)pages);
     }
-    if (!ok)
-        fprintf(stderr,
-                "tollctl: damage is found: pages=%lld damaged=%lld; damaged "
-                "pages are never used, and dropped when they are met\n",
-                (long long)pages, (long long)damaged);
+    if (failed > 0)
+        say_damage(pages, damaged, failed);
 }
 
 enum ctl_exit ctl_prefix_verify(const struct ctl_prefix *p)
@@ -278,15 +291,15 @@ enum ctl_exit ctl_prefix_verify(const struct ctl_prefix *p)
     struct work w = {.p = p};
     enum ctl_exit e = begin(&w, "prefix stats");
     json_t *spaces = e == CTL_DONE ? spaces_of(&w) : NULL;
-    bool ok = true;
+    unsigned failed = 0;
 
     if (e == CTL_DONE && !spaces)
         e = CTL_REFUSED;
     for (size_t i = 0; i < json_array_size(spaces); i++)
-        ok = ctl_store_verify(w.root, json_array_get(spaces, i)) && ok;
+        failed += !ctl_store_verify(w.root, json_array_get(spaces, i), p->drop);
     if (spaces)
-        put_verified(&w, spaces, ok);
+        put_verified(&w, spaces, failed);
     json_decref(spaces);
     json_decref(w.told);
-    return e == CTL_DONE && !ok ? CTL_REFUSED : e;
+    return e == CTL_DONE && failed > 0 ? CTL_REFUSED : e;
 }

@@ -10,6 +10,7 @@ struct ctl_prefix {
     const char *socket; /* of the daemon */
     const char *conf;   /* -c, or NULL */
     const char *model;  /* --model, or NULL: of all */
+    bool drop;          /* --drop of "verify" */
     bool json;
 };
 

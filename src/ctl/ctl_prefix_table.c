@@ -89,9 +89,13 @@ void ctl_prefix_table(const json_t *models, const char *name, const char *store)
 void ctl_prefix_spaces(const json_t *spaces, const char *empty)
 {
     static const struct ctl_column columns[] = {
-        {"NAMESPACE", "namespace", false}, {"MODELS", "models", false},
-        {"OPEN", "in_use", false},         {"SIZE", "size", true},
-        {"ENTRIES", "pages", true},        {"DAMAGED", "damaged", true},
+        {"NAMESPACE", "namespace", false},
+        {"MODELS", "models", false},
+        {"OPEN", "in_use", false},
+        {"USED", "used", false},
+        {"SIZE", "size", true},
+        {"ENTRIES", "pages", true},
+        {"DAMAGED", "damaged", true},
         {"REASON", "reason", false},
     };
     json_t *rows = json_array();

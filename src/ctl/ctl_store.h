@@ -6,20 +6,18 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Become the owner of <root>, if root asks: what is made there must stay the
- * daemon's. A directory that is not there is fine. False: it cannot be used by
- * this user, and the reason is on stderr. */
-bool ctl_store_enter(const char *root);
-
-/* A new array of the namespaces in <root> that <model> (NULL: any) uses:
- * objects with namespace, models, in_use, bytes, pages, max_pages, reason (a
- * sentence on damage, or null). NULL with the reason on stderr. */
+/* A new array of the namespaces in <root> that <model> (NULL: any) uses,
+ * longest unused first: objects with namespace, models, in_use, used (a time),
+ * bytes, max_bytes, pages, about (what it was made of), reason (why its pages
+ * cannot be read, or null). None where there is no root. NULL with the reason
+ * on stderr. */
 json_t *ctl_store_list(const char *root, const char *model);
 
 /* Read all pages of the namespace <space> of ctl_store_list() and say in it how
- * many there are (pages) and how many are damaged (damaged). False when not all
- * is well; a reason is in it where no page could be read. */
-bool ctl_store_verify(const char *root, json_t *space);
+ * many were read (pages), how many of them are damaged (damaged) and, with
+ * <drop>, how many of these are dropped now (dropped). False when not all is
+ * well, with the reason in it. */
+bool ctl_store_verify(const char *root, json_t *space, bool drop);
 
 /* Forget all pages of <space>. False with the reason in it. */
 bool ctl_store_purge(const char *root, json_t *space);

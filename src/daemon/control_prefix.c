@@ -1,7 +1,6 @@
 /* control_prefix.c - See control_prefix.h. */
 #include "daemon/control_prefix.h"
 
-#include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/control_args.h"
 #include "daemon/daemon.h"
@@ -75,7 +74,5 @@ json_t *control_prefix_purge(struct daemon *d, const json_t *args,
         json_decref(before);
         return control_fail(why, "the model is gone");
     }
-    log_note(LOG_CTL, "prefixes are purged: model=\"%.*s\"",
-             STR_ARG(name.len > 0 ? name : STR("*")));
     return before;
 }
