@@ -133,6 +133,7 @@ struct kvswap_load {
     void **to;            /* READ in: (n_to) where pages go */
     unsigned n_to;        /* READ in: pages to read, <= found */
     unsigned done;        /* READ out: leading pages that are proven */
+    unsigned bad;         /* READ out: pages that were damaged */
     uint64_t us;          /* READ out: time it took */
     uint64_t cost_us;     /* READ out: time that computing them took */
 };

@@ -69,27 +69,26 @@ static void learn(struct kvswap *w, const struct kvswap_load *l)
 static void finish(struct kvswap *w, struct kvswap_load *l)
 {
     TAILQ_REMOVE(&w->loads, l, link);
+    if (l->bad > 0)
+        log_warn(LOG_ENGINE,
+                 "stored prefix is damaged and dropped: name=%s pages=%u of=%u",
+                 w->name, l->bad, l->n_to);
     learn(w, l);
     give_back(l);
 }
 
-/* The page of <key> is no good. */
-static void condemn(struct kvswap *w, const struct kv_key *key, enum err e)
+/* The page of <hash> is no good. */
+static void condemn(struct kvswap *w, struct kvswap_load *l,
+                    const struct digest *hash)
 {
-    char hex[17];
-
-    digest_hex(key->hash.b, 8, hex);
-    log_warn(LOG_ENGINE,
-             "stored prefix is damaged and dropped: name=%s page=%s: %s",
-             w->name, hex, err_row(e)->message);
+    l->bad++;
     KVSWAP_COUNT(w, failed, 1);
-    kvswap_drop(w, &key->hash);
+    kvswap_drop(w, hash);
 }
 
-/* Read page l->done; false when the load ends here. */
-static bool read_page(struct kvswap *w, struct kvswap_load *l)
+/* Read page <i> of <l>. */
+static enum err read_page(struct kvswap *w, struct kvswap_load *l, unsigned i)
 {
-    const unsigned i = l->done;
     struct kv_key key = {.hash = l->chain[i],
                          .before = i > 0 ? l->chain[i - 1] : l->before,
                          .index = l->first + i,
@@ -98,16 +97,37 @@ static bool read_page(struct kvswap *w, struct kvswap_load *l)
     uint32_t cost_us;
     const enum err e = kv_db_read(w->db, &key, l->to[i], &cost_us);
 
-    if (e == ERR_OK) {
+    if (e == ERR_OK)
         l->cost_us += cost_us;
-        l->done++;
-        return true;
-    }
-    if (kv_db_is_panicked(w->db))
+    else if (kv_db_is_panicked(w->db))
         kvswap_sync(w);
     else if (e != ERR_NOT_FOUND)
-        condemn(w, &key, e);
-    return false;
+        condemn(w, l, &key.hash);
+    return e;
+}
+
+/* The load ends before a bad page. Those behind it are as bad, maybe: they
+ * would not be stored anew, being there. What is read of them is not used. */
+static void prove_rest(struct kvswap *w, struct kvswap_load *l)
+{
+    const uint64_t cost_us = l->cost_us;
+
+    for (unsigned i = l->done + 1; i < l->n_to; i++)
+        if (!atomic_load(&l->cancelled) && !kv_db_is_panicked(w->db))
+            (void)read_page(w, l, i);
+    l->cost_us = cost_us;
+}
+
+/* Read the next page of <l>; false when it ends here. */
+static bool read_next(struct kvswap *w, struct kvswap_load *l)
+{
+    const enum err e = read_page(w, l, l->done);
+
+    if (e == ERR_OK)
+        l->done++;
+    else if (e != ERR_NOT_FOUND)
+        prove_rest(w, l);
+    return e == ERR_OK;
 }
 
 /* Read a piece of the load whose turn it is. */
@@ -119,7 +139,7 @@ static void read_piece(struct kvswap *w)
 
     for (size_t bytes = 0; more && bytes < PIECE_BYTES; bytes += w->page_bytes)
         more =
-            l->done < l->n_to && !atomic_load(&l->cancelled) && read_page(w, l);
+            l->done < l->n_to && !atomic_load(&l->cancelled) && read_next(w, l);
     l->us += clock_now_us() - from_us;
     if (!more || l->done == l->n_to) {
         finish(w, l);
@@ -144,6 +164,7 @@ static void on_msg(struct mbox_msg *m, void *arg)
         return;
     }
     l->done = 0;
+    l->bad = 0;
     l->us = 0;
     l->cost_us = 0;
     TAILQ_INSERT_TAIL(&w->loads, l, link);

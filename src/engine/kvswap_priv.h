@@ -71,7 +71,9 @@ struct kvswap {
     /* The writer's own. */
     struct kvswap_items items; /* taken from the mailbox */
     bool dirty;                /* something was written since the last sync */
-    bool failing;              /* the last transaction failed */
+    bool failing;              /* transactions fail, of late */
+    uint64_t failed_us;        /* when the last one did */
+    uint64_t told_us;          /* when that was logged */
     uint64_t sync_us;          /* of the last sync */
 
     /* The loader's own. */

@@ -19,6 +19,11 @@
 #define SYNC_US  5000000
 #define STALE_US 60000000
 
+/* Between two lines about writes that fail; and how long none may fail until
+ * all is said to be well. */
+#define TELL_US 60000000
+#define CALM_US 5000000
+
 /* --- what came of it ----------------------------------------------------- */
 
 static void note_wrote(struct kvswap *w, const struct kv_wrote *wrote)
@@ -38,19 +43,28 @@ static void note_wrote(struct kvswap *w, const struct kv_wrote *wrote)
                  strict ? "twice" : "once", w->name);
 }
 
-/* A transaction came to <e>; tells when that changes. */
-static void note_result(struct kvswap *w, enum err e)
+/* A transaction failed: tells of the first one, and of one a minute. */
+static void note_failure(struct kvswap *w)
 {
-    if (e != ERR_OK)
-        KVSWAP_COUNT(w, write_errors, 1);
-    if ((e != ERR_OK) == w->failing)
+    const uint64_t now_us = clock_now_us();
+
+    KVSWAP_COUNT(w, write_errors, 1);
+    w->failed_us = now_us;
+    if (w->failing && now_us - w->told_us < TELL_US)
         return;
-    w->failing = e != ERR_OK;
-    if (w->failing)
-        log_warn(LOG_ENGINE, "prefixes cannot be stored: name=%s dir=%s: %s",
-                 w->name, w->dir, kv_db_last_error(w->db));
-    else
-        log_note(LOG_ENGINE, "prefixes are stored again: name=%s", w->name);
+    w->failing = true;
+    w->told_us = now_us;
+    log_warn(LOG_ENGINE, "prefixes cannot be stored: name=%s dir=%s: %s",
+             w->name, w->dir, kv_db_last_error(w->db));
+}
+
+/* Pages were written: tells when that goes well for a while again. */
+static void note_success(struct kvswap *w)
+{
+    if (!w->failing || clock_now_us() - w->failed_us < CALM_US)
+        return;
+    w->failing = false;
+    log_note(LOG_ENGINE, "prefixes are stored again: name=%s", w->name);
 }
 
 /* --- work ---------------------------------------------------------------- */
@@ -66,7 +80,10 @@ static void write_pages(struct kvswap *w, const struct kv_put *puts, unsigned n)
         e = kv_db_write(w->db, puts, n, &wrote);
         note_wrote(w, &wrote);
     }
-    note_result(w, e);
+    if (e == ERR_OK)
+        note_success(w);
+    else
+        note_failure(w);
 }
 
 /* Store the pages at the head of the queue. */
@@ -118,7 +135,8 @@ static void take_other(struct kvswap *w, struct kvswap_item *i)
     if (e == ERR_NOT_FOUND)
         e = ERR_OK;
     w->dirty = w->dirty || e == ERR_OK;
-    note_result(w, e);
+    if (e != ERR_OK)
+        note_failure(w);
     free(i);
 }
 
