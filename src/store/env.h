@@ -30,7 +30,7 @@ enum env_flag {
     ENV_DISPOSABLE = 2, /* damaged files are moved aside and made anew */
     ENV_UNLOCKED = 4, /* processes share it; the caller guards the directory */
     ENV_UNWALKED = 8, /* another process has it open, and walked it */
-    ENV_WATCHED = 16  /* see enum env_fault */
+    ENV_WATCHED = 16 /* see enum env_fault; values are large, and walked over */
 };
 
 /* What makes an environment refuse all transactions until env_reopen(). Of
@@ -114,6 +114,10 @@ static inline bool env_is_panicked(const struct env *env)
 
 /* Write what an ENV_NOSYNC environment holds to the disk. Any thread. */
 enum err env_sync(struct env *env) MUST_CHECK;
+
+/* Whether a reader, of whatever process, keeps pages from being used again that
+ * were freed more than a transaction ago. Writer only. */
+bool env_is_held(struct env *env);
 
 /* Free the slots of readers whose process is gone; how many. Writer only,
  * once a minute: they keep pages from being used again. */

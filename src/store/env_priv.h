@@ -9,8 +9,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* LMDB's table of free pages. */
-#define DBI_FREE 0
+/* LMDB's tables of free pages and of tables. */
+#define DBI_FREE   0
+#define DBI_TABLES 1
 
 /* An open environment. */
 struct env {

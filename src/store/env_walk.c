@@ -4,10 +4,15 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "store/child.h"
 #include "store/env_priv.h"
+
+/* What a page of LMDB begins with; a value of its own pages stands behind. */
+#define PAGE_HEAD 16
 
 void env_say(struct buf *why, const char *fmt, ...)
 {
@@ -31,6 +36,7 @@ enum err env_look(const struct env_opts *opts, bool shared, env_look_fn *fn,
                   void *arg, struct buf *out)
 {
     const unsigned lock = shared ? 0 : MDB_NOLOCK;
+    const unsigned ahead = (opts->flags & ENV_WATCHED) != 0 ? MDB_NORDAHEAD : 0;
     struct env env = {.opts = *opts};
     struct txn t = {.env = &env};
     int rc = mdb_env_create(&env.mdb);
@@ -38,8 +44,8 @@ enum err env_look(const struct env_opts *opts, bool shared, env_look_fn *fn,
     if (rc == MDB_SUCCESS)
         rc = mdb_env_set_maxdbs(env.mdb, ENV_TABLES_MAX);
     if (rc == MDB_SUCCESS)
-        rc = mdb_env_open(env.mdb, opts->dir, MDB_RDONLY | MDB_NOTLS | lock,
-                          0600);
+        rc = mdb_env_open(env.mdb, opts->dir,
+                          MDB_RDONLY | MDB_NOTLS | lock | ahead, 0600);
     if (rc == MDB_SUCCESS)
         rc = mdb_txn_begin(env.mdb, NULL, MDB_RDONLY, &t.mdb);
     for (unsigned i = 0; rc == MDB_SUCCESS && i < opts->n_tables; i++) {
@@ -54,7 +60,97 @@ enum err env_look(const struct env_opts *opts, bool shared, env_look_fn *fn,
     return fn(&t, arg, out);
 }
 
-static enum err walk_free_list(struct txn *t, size_t last_page, struct buf *out)
+/* --- whose a page is ------------------------------------------------------ */
+
+/* Pages of the file that were met, for an ENV_WATCHED environment: none belongs
+ * to two things. Nothing is read for it but what the walk reads anyway. */
+struct census {
+    uint8_t *met; /* (n) bits; NULL: no census is taken */
+    size_t n;     /* pages of the file */
+    size_t page_bytes;
+    uintptr_t base; /* of the map, 0: not known yet */
+    uintptr_t leaf; /* the one the walk is at */
+};
+
+static enum err meet(struct census *s, size_t page, size_t n, struct buf *out)
+{
+    for (size_t i = page; i < page + n; i++) {
+        if (i < 2 || i >= s->n || (s->met[i / 8] & 1u << i % 8) != 0) {
+            env_say(out, "page %zu is used twice, or is none", i);
+            return ERR_CORRUPT;
+        }
+        s->met[i / 8] |= (uint8_t)(1u << i % 8);
+    }
+    return ERR_OK;
+}
+
+/* A leaf begins with its number, and the map with page 0. */
+static enum err meet_leaf(struct census *s, uintptr_t leaf, struct buf *out)
+{
+    size_t page;
+
+    if (leaf == s->leaf)
+        return ERR_OK;
+    memcpy(&page, (const void *)leaf, sizeof(page));
+    if (s->base == 0 && page < s->n)
+        s->base = leaf - page * s->page_bytes;
+    if (s->base == 0 || leaf != s->base + page * s->page_bytes) {
+        env_say(out, "a page has the number of another one");
+        return ERR_CORRUPT;
+    }
+    s->leaf = leaf;
+    return meet(s, page, 1, out);
+}
+
+/* The pages of a record. */
+static enum err meet_record(struct census *s, struct str key, struct str value,
+                            struct buf *out)
+{
+    const uintptr_t at = (uintptr_t)value.p;
+    const uintptr_t mask = ~(uintptr_t)(s->page_bytes - 1);
+
+    if (!s->met)
+        return ERR_OK;
+    ERR_TRY(meet_leaf(s, (uintptr_t)key.p & mask, out));
+    if ((at & mask) == s->leaf)
+        return ERR_OK;
+    if ((at & ~mask) != PAGE_HEAD || at < s->base) {
+        env_say(out, "a value begins within a page");
+        return ERR_CORRUPT;
+    }
+    return meet(s, (at - s->base) / s->page_bytes,
+                (PAGE_HEAD + value.len + s->page_bytes - 1) / s->page_bytes,
+                out);
+}
+
+static enum err meet_tables(struct txn *t, struct census *s, struct buf *out)
+{
+    enum err err = ERR_OK;
+    MDB_cursor *c;
+    MDB_val k;
+    MDB_val v;
+
+    if (mdb_cursor_open(t->mdb, DBI_TABLES, &c) != MDB_SUCCESS)
+        return ERR_CORRUPT;
+    while (err == ERR_OK && mdb_cursor_get(c, &k, &v, MDB_NEXT) == MDB_SUCCESS)
+        err = meet_record(s, str_of(k.mv_data, k.mv_size),
+                          str_of(v.mv_data, v.mv_size), out);
+    return err;
+}
+
+static enum err meet_free(struct census *s, const size_t *list, struct buf *out)
+{
+    enum err err = ERR_OK;
+
+    for (size_t i = 1; s->met && err == ERR_OK && i <= list[0]; i++)
+        err = meet(s, list[i], 1, out);
+    return err;
+}
+
+/* --- the walk ------------------------------------------------------------- */
+
+static enum err walk_free_list(struct txn *t, size_t last_page,
+                               struct census *s, struct buf *out)
 {
     MDB_cursor *c;
     MDB_val k;
@@ -78,6 +174,9 @@ static enum err walk_free_list(struct txn *t, size_t last_page, struct buf *out)
             }
             above = list[i];
         }
+        ERR_TRY(meet_record(s, str_of(k.mv_data, k.mv_size),
+                            str_of(v.mv_data, v.mv_size), out));
+        ERR_TRY(meet_free(s, list, out));
     }
     return ERR_OK;
 }
@@ -90,7 +189,8 @@ static bool is_above(struct str key, struct str last)
     return d > 0 || (d == 0 && key.len > last.len);
 }
 
-static enum err walk_table(struct txn *t, unsigned table, struct buf *out)
+static enum err walk_table(struct txn *t, unsigned table, struct census *s,
+                           struct buf *out)
 {
     const char *name = t->env->opts.tables[table];
     struct cursor c;
@@ -110,6 +210,7 @@ static enum err walk_table(struct txn *t, unsigned table, struct buf *out)
                     (unsigned long long)n);
             return ERR_CORRUPT;
         }
+        ERR_TRY(meet_record(s, c.key, c.value, out));
         memcpy(last, c.key.p, c.key.len);
         last_len = c.key.len;
         env_check_fn *check = t->env->opts.check;
@@ -132,20 +233,40 @@ struct walk {
     const char *path;
 };
 
+static enum err census_begin(struct txn *t, size_t pages, struct census *out)
+{
+    MDB_stat st;
+
+    *out = (struct census){.n = pages};
+    if ((t->env->opts.flags & ENV_WATCHED) == 0)
+        return ERR_OK;
+    if (mdb_env_stat(t->env->mdb, &st) != MDB_SUCCESS)
+        return ERR_CORRUPT;
+    out->page_bytes = st.ms_psize;
+    out->met = calloc(pages / 8 + 1, 1);
+    return out->met ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err walk_all(struct txn *t, void *arg, struct buf *out)
 {
     const struct walk *w = arg;
+    struct census s;
     MDB_envinfo info;
 
     if (mdb_env_info(t->env->mdb, &info) != MDB_SUCCESS) {
         env_say(out, "its head cannot be read");
         return ERR_CORRUPT;
     }
-    enum err err = walk_free_list(t, info.me_last_pgno, out);
+    enum err err = census_begin(t, info.me_last_pgno + 1, &s);
+    if (err == ERR_OK)
+        err = walk_free_list(t, info.me_last_pgno, &s, out);
+    if (err == ERR_OK && s.met)
+        err = meet_tables(t, &s, out);
     for (unsigned i = 0; err == ERR_OK && i < w->opts->n_tables; i++) {
         if (t->env->dbi[i] != 0)
-            err = walk_table(t, i, out);
+            err = walk_table(t, i, &s, out);
     }
+    free(s.met);
     return err;
 }
 

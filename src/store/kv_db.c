@@ -86,6 +86,25 @@ static enum err plan_all(struct kv_db *d, struct buf *why)
 
 /* --- open and close ------------------------------------------------------ */
 
+/* Whether a record has the lengths that its table has. */
+static enum err check_record(unsigned table, struct str key, struct str value,
+                             struct buf *why)
+{
+    static const struct {
+        size_t key, least, most;
+    } lengths[KV_TABLE_COUNT] = {
+        [KV_PAGES] = {DIGEST_BYTES, KV_HEAD_BYTES, SIZE_MAX},
+        [KV_TICKS] = {DIGEST_BYTES, KV_TICK_BYTES, KV_TICK_BYTES},
+        [KV_ORDER] = {8, DIGEST_BYTES, DIGEST_BYTES},
+    };
+
+    if (key.len == lengths[table].key && value.len >= lengths[table].least &&
+        value.len <= lengths[table].most)
+        return ERR_OK;
+    env_say(why, "a record is too short or too long");
+    return ERR_CORRUPT;
+}
+
 /* Open the file, for the first time or again. */
 static enum err env_begin(struct kv_db *d, struct buf *why)
 {
@@ -96,6 +115,7 @@ static enum err env_begin(struct kv_db *d, struct buf *why)
         .n_tables = KV_TABLE_COUNT,
         .flags = ENV_NOSYNC | ENV_UNLOCKED | ENV_WATCHED |
                  (d->alone ? 0 : ENV_UNWALKED),
+        .check = check_record,
         .map_bytes = d->max_bytes,
         .map_bytes_max = d->max_bytes,
     };

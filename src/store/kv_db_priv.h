@@ -13,6 +13,9 @@ enum kv_table {
     KV_TABLE_COUNT
 };
 
+/* Bytes of a row of KV_TICKS. */
+#define KV_TICK_BYTES 12
+
 /* Their names. */
 extern const char *const kv_tables[KV_TABLE_COUNT];
 

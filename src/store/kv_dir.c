@@ -246,7 +246,8 @@ static enum err prove_file(const char *dir, struct buf *why)
     const struct env_opts opts = {.dir = dir,
                                   .what = "prefix store",
                                   .tables = kv_tables,
-                                  .n_tables = KV_TABLE_COUNT};
+                                  .n_tables = KV_TABLE_COUNT,
+                                  .flags = ENV_NOSYNC | ENV_WATCHED};
     char path[4200];
 
     if (kv_is_torn(dir)) {

@@ -5,6 +5,7 @@
  * everything or has no room, is dealt with here. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,6 +17,10 @@
 
 /* In at most so many steps. */
 #define FULL_STEPS 12
+
+/* How often and how long to wait for readers: theirs are short, 100 ms. */
+#define HELD_TRIES   20
+#define HELD_WAIT_US 5000
 
 /* A transaction that stores pages lasts about this long at most, of which the
  * last commit tells how much the next one will take. */
@@ -71,7 +76,7 @@ static enum err tick_get(struct txn *t, struct str hash, struct tick *out)
     struct str v;
 
     ERR_TRY(txn_get(t, KV_TICKS, hash, &v));
-    if (v.len != 12)
+    if (v.len != KV_TICK_BYTES)
         return ERR_CORRUPT;
     *out = (struct tick){.at = be_get(v.p, 8),
                          .hits = (uint32_t)be_get(v.p + 8, 4)};
@@ -81,7 +86,7 @@ static enum err tick_get(struct txn *t, struct str hash, struct tick *out)
 static enum err tick_put(struct txn *t, struct str hash,
                          const struct tick *tick)
 {
-    uint8_t row[12];
+    uint8_t row[KV_TICK_BYTES];
 
     be_put(row, tick->at, 8);
     be_put(row + 8, tick->hits, 4);
@@ -250,8 +255,8 @@ static enum err give_up(struct kv_db *d, uint64_t n, struct kv_wrote *out)
     return err;
 }
 
-/* There is no room, though the bound holds: readers keep old pages, or the disk
- * is full. Give up a share. To give up many at once takes room, too, which
+/* There is no room, though the bound holds: the disk is full, or what is free
+ * is in pieces. Give up a share. To give up many at once takes room, too, which
  * those given up before will have made two transactions later: hence small
  * steps first where large ones fail. */
 static void give_up_share(struct kv_db *d, struct kv_wrote *out)
@@ -319,6 +324,24 @@ static enum err run(struct kv_db *d, const struct job *j)
 
 /* --- writing ------------------------------------------------------------- */
 
+/* One transaction, waiting a little for readers that hold what it needs. */
+static enum err write_patient(struct kv_db *d, const struct kv_put *puts,
+                              unsigned n, struct kv_wrote *out,
+                              unsigned *done_out)
+{
+    enum err err = write_batch(d, puts, n, out, done_out);
+
+    for (unsigned i = 0; err == ERR_FULL && i < HELD_TRIES; i++) {
+        env_drop_stale_readers(d->env);
+        if (env_is_held(d->env))
+            usleep(HELD_WAIT_US);
+        else if (i > 0)
+            break;
+        err = write_batch(d, puts, n, out, done_out);
+    }
+    return err;
+}
+
 /* One transaction, with what stands in its way removed. */
 static enum err write_some(struct kv_db *d, const struct kv_put *puts,
                            unsigned n, struct kv_wrote *out, unsigned *done_out)
@@ -330,12 +353,12 @@ static enum err write_some(struct kv_db *d, const struct kv_put *puts,
         kv_room_leave(root_fd);
         return err;
     }
-    err = write_batch(d, puts, n < d->batch ? n : d->batch, out, done_out);
+    err = write_patient(d, puts, n < d->batch ? n : d->batch, out, done_out);
     kv_room_leave(root_fd);
-    const bool full = err == ERR_IO && kv_room_is_disk_full(d);
-    if (full || err == ERR_FULL)
+    const bool disk = err == ERR_IO && kv_room_is_disk_full(d);
+    if (disk || (err == ERR_FULL && !env_is_held(d->env)))
         give_up_share(d, out);
-    return full ? env_fail(d->env, ENOSPC) : err;
+    return disk ? env_fail(d->env, ENOSPC) : err;
 }
 
 enum err kv_db_write(struct kv_db *d, const struct kv_put *puts, unsigned n,

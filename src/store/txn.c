@@ -1,6 +1,7 @@
 /* txn.c - Transactions and cursors over LMDB, and what its codes mean here.
  * Must never let an MDB_val outlive its transaction in our own state. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -70,6 +71,37 @@ bool env_is_disk_full(const struct env *env)
 enum err env_fail(struct env *env, int system_errno)
 {
     return env_error(env, system_errno);
+}
+
+/* What readers hold. */
+struct held {
+    size_t oldest; /* transaction that one of them reads */
+};
+
+/* A line of LMDB's list of readers: process, thread, transaction. */
+static int see_reader(const char *line, void *arg)
+{
+    struct held *h = arg;
+    const char *at = strrchr(line, ' ');
+    char *end;
+
+    if (!at)
+        return 0;
+    const size_t txn = strtoull(at + 1, &end, 10);
+    if (end != at + 1 && *end == '\n' && txn < h->oldest)
+        h->oldest = txn;
+    return 0;
+}
+
+bool env_is_held(struct env *env)
+{
+    struct held h = {.oldest = SIZE_MAX};
+    MDB_envinfo info;
+
+    if (!env->mdb || mdb_env_info(env->mdb, &info) != MDB_SUCCESS ||
+        mdb_reader_list(env->mdb, see_reader, &h) < 0)
+        return false;
+    return h.oldest < info.me_last_txnid;
 }
 
 static MDB_val val_of(struct str s)

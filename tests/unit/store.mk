@@ -63,3 +63,10 @@ tests_unit_t_kv_dir_SOURCES = tests/unit/t_kv_dir.c tests/unit/kv_fixture.h \
 tests_unit_t_kv_dir_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_kv_dir_CFLAGS = $(unit_cflags)
 tests_unit_t_kv_dir_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_kv_crash
+tests_unit_t_kv_crash_SOURCES = tests/unit/t_kv_crash.c tests/unit/kv_fixture.h \
+    tests/unit/state_dir.h
+tests_unit_t_kv_crash_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_kv_crash_CFLAGS = $(unit_cflags)
+tests_unit_t_kv_crash_LDADD = $(unit_libs)

@@ -3,6 +3,7 @@
  * page is stored again, and the log says in one line what happened. */
 #include "unit/kv_fixture.h"
 
+#include <linux/magic.h>
 #include <lmdb.h>
 #include <stdatomic.h>
 #include <sys/mount.h>
@@ -328,6 +329,7 @@ static void what_is_in_memory_is_told(void **state)
 {
     struct fixture *f = *state;
     struct digest chain[4];
+    struct statfs fs;
     unsigned n = 99;
     unsigned warm = 99;
 
@@ -346,6 +348,8 @@ static void what_is_in_memory_is_told(void **state)
     assert_int_equal(n, 4);
     print_message("warm after the advice: %u of 4\n", warm);
     assert_int_equal(kv_db_find(f->db, chain, 4, &n, &warm), ERR_OK);
+    if (statfs(f->dir, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+        skip();            /* it is nowhere but in memory */
     assert_true(warm < 4); /* looking brings none in */
     assert_int_equal(read_page(f->db, 1, 0), ERR_OK);
     assert_int_equal(kv_db_find(f->db, chain, 1, &n, &warm), ERR_OK);
