@@ -43,31 +43,37 @@ static json_t *answer(struct daemon *d, struct str name)
                      (json_int_t)c->prefix_write_bytes, "data", rows(d, name));
 }
 
-static bool is_known(struct daemon *d, struct str name, struct buf *why)
+/* The model that <args> name, empty for all of them; false when it is none of
+ * the engine's: what is wrong must not mean all. */
+static bool model_of(struct daemon *d, const json_t *args, struct str *out,
+                     struct buf *why)
 {
     struct engine_view v;
 
-    if (name.len == 0 || engine_find(d->engine, name, &v))
+    *out = args_str(args, "model");
+    if (!json_object_get(args, "model"))
         return true;
-    control_fail(why, "there is no engine model '%.*s'", STR_ARG(name));
+    if (out->len > 0 && engine_find(d->engine, *out, &v))
+        return true;
+    control_fail(why, "there is no engine model '%.*s'", STR_ARG(*out));
     return false;
 }
 
 json_t *control_prefix_stats(struct daemon *d, const json_t *args,
                              struct buf *why)
 {
-    struct str name = args_str(args, "model");
+    struct str name;
 
-    return is_known(d, name, why) ? answer(d, name) : NULL;
+    return model_of(d, args, &name, why) ? answer(d, name) : NULL;
 }
 
 json_t *control_prefix_purge(struct daemon *d, const json_t *args,
                              struct buf *why)
 {
-    struct str name = args_str(args, "model");
+    struct str name;
     json_t *before;
 
-    if (!is_known(d, name, why))
+    if (!model_of(d, args, &name, why))
         return NULL;
     before = answer(d, name);
     if (d->engine && !engine_purge(d->engine, name)) {

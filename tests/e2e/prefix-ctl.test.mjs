@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, test } from 'node:test';
@@ -123,6 +124,16 @@ function flip(file, i = 0) {
     at + 4080 + 99);
   fs.closeSync(fd);
 }
+
+/** One command on the control socket, as any program may send it. */
+const control = (socket, ask) => new Promise((resolve, reject) => {
+  const c = net.connect(socket, () => c.end(`${JSON.stringify(ask)}\n`));
+  let text = '';
+  c.setEncoding('utf8');
+  c.on('data', (t) => (text += t));
+  c.on('error', reject);
+  c.on('end', () => resolve(JSON.parse(text)));
+});
 
 const isOneLine = (text) => assert.equal(text.trim().split('\n').length, 1, text);
 
@@ -263,6 +274,52 @@ describe('tollctl prefix beside a daemon', () => {
       assert.equal((await s.ctl()).code, 2);
     }));
 
+  test('what is no model does not mean all of them', () =>
+    withStore({}, async (s) => {
+      await s.open();
+      await s.ask(1);
+      await s.stored(1);
+      for (const model of [5, null, '', ['demo'], 'DEMO', 'demo '])
+        for (const cmd of ['prefix purge', 'prefix stats']) {
+          const r = await control(s.gate.socketFile, { cmd, args: { model } });
+          assert.equal(r.ok, false, JSON.stringify(model));
+          assert.match(r.error, /no engine model/);
+        }
+      assert.ok((await s.row()).pages > 0);
+    }));
+
+  test('a purge reaches what another daemon has open', () =>
+    withStore({ store: { epoch: 1 } }, async (a) => withStore({
+      store: { dir: a.root, epoch: 2 } }, async (b) => {
+      for (const s of [a, b]) {
+        await s.open();
+        await s.ask(1);
+      }
+      const { pages } = await a.stored(1);
+      await b.stored(pages);
+      assert.deepEqual((await a.ctl('stats')).json.left_behind.map((x) =>
+        [x.namespace, x.in_use, x.pages]),
+      [[(await b.row()).namespace, true, pages]]);
+      assert.equal((await b.ctl('verify')).json.pages, 2 * pages);
+
+      assert.equal((await a.ctl('purge', '--model', 'demo')).code, 0);
+      await until('what is of the model is gone', async () =>
+        (await a.row()).pages === 0);
+      const r = await a.ctl('purge');
+      assert.equal(r.code, 0, r.stderr);
+      assert.equal(r.json.data.find((x) => x.purged_by === 'tollctl')
+        .namespace, (await b.row()).namespace);
+      for (const s of [a, b]) {
+        await s.ask(2);
+        await s.stored(1);
+        assert.equal((await s.ctl('verify')).code, 0);
+      }
+      await a.gate.stop();
+      const offline = await a.offline(['stats']);
+      assert.deepEqual(offline.json.data.map((x) => x.in_use).sort(),
+        [false, true]);
+    })));
+
   test('a daemon without a store says why', async () => {
     for (const [options, why] of [
       [{ store: { size: 0 } }, /engine\.prefix_store\.size is 0/],
@@ -339,6 +396,23 @@ describe('tollctl prefix without a daemon', () => {
       await s.open();
       assert.equal((await s.ask(1)).cached, 0);
       await s.stored(pages);
+    }));
+
+  test('so they do after kill -9', () =>
+    withStore({}, async (s) => {
+      await s.open();
+      const { all } = await s.ask(1);
+      const { pages } = await s.stored(Math.floor((all - 1) / 16));
+      await s.gate.kill9();
+      const stats = await s.offline(['stats']);
+      assert.equal(stats.json.data[0].pages, pages, stats.stderr);
+      assert.equal(stats.json.data[0].in_use, false);
+      const verify = await s.offline(['verify']);
+      assert.equal(verify.code, 0, verify.stderr);
+      assert.equal(verify.json.pages, pages);
+      await s.gate.start();
+      await s.open();
+      assert.equal((await s.ask(1)).cached, pages * 16);
     }));
 
   test('where nothing was ever stored there is nothing', () =>
