@@ -106,6 +106,7 @@ static enum err verify_child(void *arg, struct buf *out)
     const struct task *task = arg;
     const struct kv_db_opts opts = {.dir = task->dir,
                                     .ns = task->layout->ns,
+                                    .about = STR(""), /* as it is */
                                     .payload_bytes = task->layout->page_bytes,
                                     .max_bytes = task->layout->max_bytes,
                                     .keep = true};
