@@ -396,11 +396,6 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
     return true;
 }
 
-void engine_prefix_root(const struct engine *e, char out[ENGINE_PATH_BYTES])
-{
-    conf_prefix_root(e->conf, out);
-}
-
 bool engine_purge(struct engine *e, struct str name)
 {
     bool found = false;

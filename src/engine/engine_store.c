@@ -16,6 +16,11 @@
 /* Bytes of the name of a namespace's directory, in binary. */
 #define DIR_BYTES 8
 
+void engine_prefix_root(const struct engine *e, char out[ENGINE_PATH_BYTES])
+{
+    conf_prefix_root(e->conf, out);
+}
+
 /* Models whose prefixes are to be kept. */
 static uint64_t count_stores(const struct engine *e)
 {

@@ -19,6 +19,7 @@ src_engine_libengine_a_SOURCES += \
     src/engine/prefix.h \
     src/engine/sched.c \
     src/engine/sched.h \
+    src/engine/sched_keep.c \
     src/engine/sched_plan.c \
     src/engine/sched_priv.h \
     src/engine/sched_restore.c \

@@ -6,7 +6,8 @@
  *   sched_seq.c  moves of sequences between states; their pages
  *   sched_plan.c who gets rows in the next step
  *   sched_step.c the step, and what comes out of it
- *   sched_restore.c the disk behind the prefix index */
+ *   sched_restore.c sequences that wait for the disk
+ *   sched_keep.c what the disk is told, without waiting */
 #ifndef TG_ENGINE_SCHED_PRIV_H
 #define TG_ENGINE_SCHED_PRIV_H
 
@@ -15,6 +16,7 @@
 #include "base/thr.h"
 #include "engine/fair.h"
 #include "engine/kvpool.h"
+#include "engine/kvswap.h"
 #include "engine/prefix.h"
 #include "engine/sched.h"
 #include "engine/seq.h"
@@ -28,9 +30,6 @@
 /* Depths of a text by which the time of computing is measured. */
 #define SCHED_DEPTHS 12
 
-struct kvswap;
-struct kvswap_load;
-struct restore;
 struct stop_set;
 
 /* Kinds of messages. */
@@ -79,6 +78,18 @@ struct task {
 };
 
 TAILQ_HEAD(task_list, task);
+
+/* What is being brought back. */
+struct restore {
+    struct kvswap_load load; /* first */
+    struct seq *q;           /* who waits, or NULL */
+    uint64_t until_us;       /* no longer than that */
+    bool overdue;            /* nobody waits any more: it took too long */
+    int32_t *pages;          /* (n_pages) owned; each held once */
+    unsigned n_pages;
+    struct restore *ahead; /* it waits for that one: same text */
+    LIST_ENTRY(restore) link;
+};
 
 /* Counters and gauges; written by the engine's thread, but for refused,
  * waiting and ahead. */
@@ -249,9 +260,6 @@ void sched_forget(struct sched *s);
  * memory; then it is in RESTORING. False when there is nothing to ask for. */
 bool seq_restore(struct sched *s, struct seq *q, size_t most);
 
-/* <q> leaves RESTORING for another reason than an answer. */
-void seq_leave_restore(struct seq *q);
-
 /* An answer came. */
 void sched_on_load(struct sched *s, struct kvswap_load *l);
 
@@ -264,14 +272,19 @@ bool sched_has_restores(const struct sched *s);
 /* Pages that sequences in RESTORING will still ask for. */
 size_t sched_restoring(const struct sched *s);
 
+/* Learn that a step of <rows> took <us>. */
+void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us);
+
+/* --- sched_keep.c -------------------------------------------------------- */
+
+/* <q> leaves RESTORING: its restore has nobody who waits. */
+void seq_leave_restore(struct seq *q);
+
 /* Offer the pages of <q> from <from> on that the index has to the disk. */
 void seq_keep(struct sched *s, const struct seq *q, size_t from);
 
 /* <q> is over: tell the disk what of it was used. */
 void seq_used(struct sched *s, const struct seq *q);
-
-/* Learn that a step of <rows> took <us>. */
-void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us);
 
 /* --- sched_plan.c ------------------------------------------------------- */
 

@@ -1,8 +1,7 @@
-/* sched_restore.c - The disk behind the prefix index: what is offered to it,
- * and sequences whose beginning it has. A sequence asks before it starts, and
- * only for what is not in memory; it waits in RESTORING, without a slot, while
- * others run. Pages that are read belong to the restore until they come back,
- * so that a sequence may leave at any time.
+/* sched_restore.c - Sequences whose beginning is on the disk. One asks before
+ * it starts, and only for what is not in memory; it waits in RESTORING, without
+ * a slot, while others run. Pages that are read belong to the restore until
+ * they come back, so that a sequence may leave at any time.
  *
  * A restore is worth it when it takes less time than computing: both are
  * measured, computing by the place in the text, for later tokens cost more. */
@@ -32,18 +31,6 @@
  * it answers, nothing more is asked. */
 #define PATIENCE_US         1000000
 #define PATIENCE_UNKNOWN_US 10000000
-
-/* What is being brought back. */
-struct restore {
-    struct kvswap_load load; /* first */
-    struct seq *q;           /* who waits, or NULL */
-    uint64_t until_us;       /* no longer than that */
-    bool overdue;            /* nobody waits any more: it took too long */
-    int32_t *pages;          /* (n_pages) owned; each held once */
-    unsigned n_pages;
-    struct restore *ahead; /* it waits for that one: same text */
-    LIST_ENTRY(restore) link;
-};
 
 /* --- what computing costs ------------------------------------------------- */
 
@@ -95,55 +82,6 @@ static double compute_us(const struct sched *s, size_t from, size_t to)
     for (size_t pos = from; pos < to; pos += KRN_PAGE_TOKENS)
         us += KRN_PAGE_TOKENS * row_us_at(s, depth_of(pos));
     return us;
-}
-
-/* --- offering ------------------------------------------------------------ */
-
-/* Store page <i> of <q>, which the index has, unless it is. */
-static void keep_page(struct sched *s, struct kvswap *w, const struct seq *q,
-                      size_t i)
-{
-    int32_t tokens[KRN_PAGE_TOKENS];
-    struct kvswap_key key = {.hash = q->chain[i],
-                             .before = *seq_before(q, i),
-                             .index = (uint32_t)i,
-                             .tokens = tokens,
-                             .cost_us =
-                                 (uint32_t)(s->row_us * KRN_PAGE_TOKENS)};
-    struct kvswap_page *p;
-    void *room;
-
-    seq_tokens(q, i * KRN_PAGE_TOKENS, KRN_PAGE_TOKENS, tokens);
-    p = kvswap_offer(w, &key, &room);
-    if (!p)
-        return;
-    if (graph_page_get(s->g, (unsigned)q->pages[i], room) != ERR_OK) {
-        kvswap_page_done(w, p);
-        return;
-    }
-    kvswap_push(w, p);
-    s->kept[q->pages[i]] = true;
-}
-
-void seq_keep(struct sched *s, const struct seq *q, size_t from)
-{
-    struct kvswap *w = atomic_load(&s->swap);
-
-    if (!w || q->task->job->kind != GEN_TEXT)
-        return;
-    for (size_t i = from; i < q->n_indexed; i++)
-        if (!s->kept[q->pages[i]])
-            keep_page(s, w, q, i);
-}
-
-void seq_used(struct sched *s, const struct seq *q)
-{
-    const size_t n_hit = q->task->counts.cached_tokens / KRN_PAGE_TOKENS;
-    struct kvswap *w = atomic_load(&s->swap);
-
-    if (w && q->n_indexed > 0 && q->task->job->kind == GEN_TEXT)
-        kvswap_touch(w, q->chain, (unsigned)q->n_indexed,
-                     (unsigned)(n_hit < q->n_indexed ? n_hit : q->n_indexed));
 }
 
 /* --- asking -------------------------------------------------------------- */
@@ -254,40 +192,35 @@ static void go_on(struct sched *s, struct seq *q)
     sched_enter(s, q, q->begun || q->n_pages > 0 ? SEQ_PREEMPTED : SEQ_WAITING);
 }
 
+/* Let those go on who wait for <r>, having <asked> or not. */
+static void go_on_behind(struct sched *s, const struct restore *r, bool asked)
+{
+    struct restore *o, *next;
+
+    for (o = LIST_FIRST(&s->restores); o; o = next) {
+        next = LIST_NEXT(o, link);
+        if (o->ahead != r)
+            continue;
+        if (o->q) {
+            o->q->asked = asked;
+            go_on(s, o->q);
+        }
+        LIST_REMOVE(o, link);
+        restore_free(o);
+    }
+}
+
 /* <r> is over: whoever waits goes on, and who waited for it asks anew. */
 static void restore_end(struct sched *s, struct restore *r)
 {
-    struct restore *o, *next;
-    struct seq *q = r->q;
-
-    if (q) {
-        q->restore = NULL;
-        go_on(s, q);
-    }
+    if (r->q)
+        go_on(s, r->q);
+    go_on_behind(s, r, false);
     for (unsigned i = 0; i < r->n_pages; i++)
         kvpool_unref(&s->pool, r->pages[i]);
     s->n_overdue -= r->overdue;
     LIST_REMOVE(r, link);
-    for (o = LIST_FIRST(&s->restores); o; o = next) {
-        next = LIST_NEXT(o, link);
-        if (o->ahead == r)
-            go_on(s, o->q); /* frees <o> */
-    }
     restore_free(r);
-}
-
-void seq_leave_restore(struct seq *q)
-{
-    struct restore *r = q->restore;
-
-    q->restore = NULL;
-    r->q = NULL;
-    if (r->ahead) {
-        LIST_REMOVE(r, link);
-        restore_free(r);
-        return;
-    }
-    atomic_store(&r->load.cancelled, true);
 }
 
 /* Whether reading <n> pages is worth it. */
@@ -383,18 +316,10 @@ void sched_on_load(struct sched *s, struct kvswap_load *l)
 /* Let those go on who wait for <r>, as if the disk had nothing. */
 static void give_up(struct sched *s, struct restore *r)
 {
-    struct restore *o, *next;
-
     if (r->load.stage == KVSWAP_READ)
         kvswap_count(atomic_load(&s->swap), r->load.found * KRN_PAGE_TOKENS, 0,
                      0);
-    for (o = LIST_FIRST(&s->restores); o; o = next) {
-        next = LIST_NEXT(o, link);
-        if (o->ahead != r)
-            continue;
-        o->q->asked = true;
-        go_on(s, o->q); /* frees <o> */
-    }
+    go_on_behind(s, r, true);
     go_on(s, r->q); /* <r> lives until its answer comes */
     s->n_overdue++;
     r->overdue = true;
