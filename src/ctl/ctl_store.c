@@ -25,8 +25,8 @@ static void say_denied(const char *root, const struct buf *why)
     if (stat(root, &st) == 0 && geteuid() != 0 && geteuid() != st.st_uid)
         pw = getpwuid(st.st_uid);
     if (pw)
-        fprintf(stderr, "tollctl: %s is %s's; run this as %s or root\n", root,
-                pw->pw_name, pw->pw_name);
+        fprintf(stderr, "tollctl: %s is %s's; run this as %s%s\n", root,
+                pw->pw_name, pw->pw_name, st.st_uid == 0 ? "" : " or as root");
     else
         fprintf(stderr, "tollctl: %.*s\n", STR_ARG(buf_str(why)));
 }

@@ -527,6 +527,16 @@ describe('tollctl prefix without a daemon', () => {
           ...(fs.lstatSync(p).isDirectory() ? fs.readdirSync(p)
             .flatMap((n) => owners(path.join(p, n))) : [])];
         assert.deepEqual([...new Set(owners(s.root))], [65534]);
+        const copy = path.join(s.gate.dir, 'tollctl');
+        fs.copyFileSync(program('tollctl'), copy);
+        fs.chmodSync(s.gate.configFile, 0o644);
+        for (const verb of ['stats', 'verify', 'purge']) {
+          const r = await runProgram(copy, ['-c', s.gate.configFile, 'prefix',
+            verb], { uid: 65533, gid: 65533 });
+          assert.equal(r.code, 1, r.stderr);
+          assert.match(r.stderr, /prefix is .*; run this as .* or as root$/m);
+          assert.equal(r.stdout, '');
+        }
         assert.equal((await s.offline(['purge'])).code, 0);
         assert.deepEqual([...new Set(owners(s.root))], [65534]);
       }));
