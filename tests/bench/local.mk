@@ -80,3 +80,11 @@ bench-engine-load: tollgate$(EXEEXT) tollctl$(EXEEXT) \
 	$(PYTHON) $(top_srcdir)/tests/bench/engine_load.py . \
 	    $(top_srcdir)/doc/perf/engine-load-`date -u +%Y-%m-%d`.md
 bench: bench-engine-load
+
+# Time to the first token with prefixes on disk.
+EXTRA_DIST += tests/bench/prefix_ttft.py
+PHONY_TARGETS += bench-prefix
+bench-prefix: tollgate$(EXEEXT) tollctl$(EXEEXT) tests/bench/mkgguf$(EXEEXT)
+	$(PYTHON) $(top_srcdir)/tests/bench/prefix_ttft.py . \
+	    $(top_srcdir)/doc/perf/prefix-ttft-`date -u +%Y-%m-%d`.md
+bench: bench-prefix
