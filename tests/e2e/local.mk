@@ -56,6 +56,8 @@ EXTRA_DIST += \
     tests/e2e/package.json \
     tests/e2e/passthrough.test.mjs \
     tests/e2e/prefix-ctl.test.mjs \
+    tests/e2e/prefix-faults.test.mjs \
+    tests/e2e/prefix-procs.test.mjs \
     tests/e2e/prefix-scope.test.mjs \
     tests/e2e/prefix-space.test.mjs \
     tests/e2e/prefix-store.test.mjs \

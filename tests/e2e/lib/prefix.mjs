@@ -226,3 +226,40 @@ export class Cold {
     return this.s?.close();
   }
 }
+
+/** A text that tests of faults keep, and what of it can be found. */
+export const TEXT = ids(31, 330);
+export const FULL = pagesOf(TEXT.length);
+
+let cold;
+after(() => cold?.close());
+
+/** Asks <s> for <prompt>: the answer must be that of a daemon which keeps
+ * nothing; gives how many tokens were reused. */
+export async function right(s, prompt = TEXT, key = undefined) {
+  const r = await s.complete(prompt, {}, key);
+  cold ??= await Cold.start();
+  assert.deepEqual(answerOf(r), answerOf(await cold.ask('complete', prompt)));
+  return cachedOf(r);
+}
+
+/** Where stored values begin in a file: header, then payload. */
+export function values(file) {
+  const bytes = fs.readFileSync(file);
+  const all = [];
+  for (let at = 16; at + 4080 < bytes.length; at += 4096)
+    if (bytes.toString('latin1', at, at + 4) === 'TGKV')
+      all.push({ at, index: bytes.readUInt32LE(at + 104),
+        bytes: 4080 + Number(bytes.readBigUInt64LE(at + 112)) });
+  return all;
+}
+
+/** Flips one bit of a file. */
+export function flip(file, at, bit = 0) {
+  const fd = fs.openSync(file, 'r+');
+  const b = Buffer.alloc(1);
+  assert.equal(fs.readSync(fd, b, 0, 1, at), 1);
+  b[0] ^= 1 << bit;
+  fs.writeSync(fd, b, 0, 1, at);
+  fs.closeSync(fd);
+}
