@@ -612,6 +612,33 @@ describe('keys of engine.prefix_store', () => {
         .filter((x) => x.pages !== 0), []);
     }));
 
+  test('size is never passed, and what was used longest ago goes first', () =>
+    withStore({ store: { size: '16MiB' } }, async (s) => {
+      await s.open();
+      let most = 0;
+      for (let n = 0; n < 60; n++) {
+        await s.ask(n);
+        most = Math.max(most, fs.statSync(
+          path.join(s.spaces()[0], 'data.mdb')).size);
+      }
+      const row = await until('old pages are given up', async () => {
+        const x = await s.row();
+        return x.evicted_pages > 0 && x.queued_bytes === 0 ? x : undefined;
+      });
+      assert.ok(most > 8 * MIB && most <= 16 * MIB, `${most}`);
+      assert.equal(row.max_bytes, 16 * MIB);
+      assert.ok(row.bytes <= 16 * MIB && row.pages <= row.max_pages);
+      assert.equal(row.stored_pages, row.pages + row.evicted_pages);
+      assert.equal(row.evicted_unread_pages, row.evicted_pages);
+      assert.equal(await s.rig.metric('prefix_evicted_pages_total',
+        'model="demo",read="false"'), row.evicted_pages);
+      assert.equal((await s.ctl('verify')).json.pages, row.pages);
+      await s.restart();
+      await s.open();
+      assert.ok((await s.ask(59)).cached > 0);
+      assert.equal((await s.ask(0)).cached, 0);
+    }));
+
   test('write_per_hour bounds what is written', () =>
     withStore({ store: { write_per_hour: '1KiB' } }, async (s) => {
       await s.open();

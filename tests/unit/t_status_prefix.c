@@ -167,6 +167,43 @@ static void families_stand_together_and_are_named_once(void **state)
     buf_fini(&out);
 }
 
+/* The text of a file of the sources. */
+static void read_file(const char *path, struct buf *out)
+{
+    char part[4096];
+    size_t n;
+    FILE *f = fopen(path, "r");
+
+    buf_init(out, 1 << 20);
+    assert_non_null(f);
+    while ((n = fread(part, 1, sizeof(part), f)) > 0)
+        assert_int_equal(buf_put(out, part, n), ERR_OK);
+    assert_int_equal(buf_put(out, "", 1), ERR_OK);
+    fclose(f);
+}
+
+static void each_family_is_in_the_document(void **state)
+{
+    struct engine_view v = filled();
+    struct buf out, doc;
+    char name[128];
+    char want[160];
+
+    (void)state; /* cmocka's signature */
+    read_file(TG_SRCDIR "/doc/http-api.md", &doc);
+    metrics_of(&v, 1, &out);
+    for (const char *l = strstr(out.p, "# TYPE "); l;
+         l = strstr(l, "# TYPE ")) {
+        assert_int_equal(sscanf(l, "# TYPE %127s", name), 1);
+        snprintf(want, sizeof(want), "`%s`", name);
+        if (!strstr(doc.p, want))
+            fail_msg("%s is not in doc/http-api.md", name);
+        l += strlen("# TYPE ");
+    }
+    buf_fini(&out);
+    buf_fini(&doc);
+}
+
 static void is_number(json_t *o, const char *name, double want)
 {
     if (!json_is_number(json_object_get(o, name)))
@@ -219,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_number_is_a_metric),
         cmocka_unit_test(families_stand_together_and_are_named_once),
+        cmocka_unit_test(each_family_is_in_the_document),
         cmocka_unit_test(tollctl_is_told_ratios_and_rates),
         cmocka_unit_test(what_was_not_counted_yet_is_null),
     };
