@@ -161,6 +161,35 @@ describe('prefix store: how much of a prompt is found', () => {
     again.forEach((r) => assert.equal(cachedOf(r), pagesOf(190)));
   }));
 
+  test('clients that leave while their prefix is read harm nobody', () =>
+    withStore({}, async (s) => {
+      const next = prng(99);
+      const prompts = Array.from({ length: 16 }, (_, i) => ids(70 + i, 330));
+      const first = [];
+      for (const p of prompts) first.push(await s.complete(p));
+      for (let round = 0; round < 3; round++) {
+        await s.restart();
+        const got = await Promise.all(prompts.map(async (p, i) => {
+          const leave = new AbortController();
+          const r = s.client().completions.create({ model: 'demo', prompt: p,
+            temperature: 0, max_tokens: 8, logprobs: 5, ignore_eos: true },
+          { signal: leave.signal });
+          if (next() < 0.5) {
+            for (let n = Math.floor(next() * 200); n > 0; n--)
+              await new Promise((go) => setImmediate(go));
+            leave.abort();
+            return assert.rejects(r).catch(() => {}); /* it was faster */
+          }
+          assert.deepEqual(answerOf(await r), answerOf(first[i]));
+          return undefined;
+        }));
+        assert.equal(got.length, prompts.length);
+        await s.rig.idle();
+        for (const [i, p] of prompts.entries())
+          assert.deepEqual(answerOf(await s.complete(p)), answerOf(first[i]));
+      }
+    }));
+
   test('embeddings are what they were', () => withStore({}, async (s) => {
     const embed = () => s.client().embeddings.create({ model: 'demo',
       input: [LONG, 'a key'], encoding_format: 'float' });
@@ -181,5 +210,44 @@ describe('prefix store: how much of a prompt is found', () => {
       assert.deepEqual(answerOf(await ask()), answerOf(was));
       await s.complete(ids(8, 120));
       assert.deepEqual(answerOf(await ask()), answerOf(was));
+    }));
+});
+
+describe('prefix store: what is kept', () => {
+  test('admission second: what was seen twice', () =>
+    withStore({ store: { admission: 'second' } }, async (s) => {
+      const [once, twice] = [ids(81, 300), ids(82, 300)];
+      await s.complete(once);
+      await s.complete(twice);
+      await s.complete(twice);
+      await s.settled();
+      await s.restart();
+      assert.equal(cachedOf(await s.complete(once)), 0);
+      const r = await s.complete(twice);
+      assert.equal(cachedOf(r), pagesOf(300));
+      assert.deepEqual(answerOf(r), answerOf(await cold.ask('complete', twice)));
+    }));
+
+  test('admission auto keeps at once', () =>
+    withStore({ store: { admission: 'auto' } }, async (s) => {
+      await s.complete(ids(83, 300));
+      await s.restart();
+      assert.equal(cachedOf(await s.complete(ids(83, 300))), pagesOf(300));
+    }));
+
+  test('write_per_hour bounds what is written', () =>
+    withStore({ store: { write_per_hour: '1MiB' } }, async (s) => {
+      for (let i = 0; i < 8; i++) await s.complete(ids(84 + i, 400));
+      await s.settled();
+      const written = await s.metric('prefix_stored_bytes_total');
+      assert.ok(written > 0 && written <= 1 << 20, `${written} bytes`);
+      assert.ok(await s.metric('prefix_dropped_pages_total',
+        ',reason="budget"') > 0);
+      await s.restart();
+      for (let i = 0; i < 8; i++) {
+        const r = await s.complete(ids(84 + i, 400));
+        assert.deepEqual(answerOf(r),
+          answerOf(await cold.ask('complete', ids(84 + i, 400))));
+      }
     }));
 });
