@@ -15,6 +15,8 @@
 #   E2E_DIRECT=1      clients talk straight to the scripted provider
 #   E2E_CONCURRENCY   test files at once (2)
 #   E2E_SOAK_S        seconds of the tests that run for long (0: none)
+#   E2E_PREFIX_ROUNDS how often stored prefixes are damaged, and half of how
+#                     often their daemon is killed (8)
 #   E2E_REPORTER      how results are shown (spec)
 set -eu
 
@@ -52,4 +54,5 @@ fi
 [ $# -gt 0 ] || set -- *.test.mjs
 exec "$node" --test --test-concurrency="${E2E_CONCURRENCY:-2}" \
     --test-reporter="${E2E_REPORTER:-spec}" \
-    --test-timeout=$((180000 + 1000 * ${E2E_SOAK_S:-0})) "$@"
+    --test-timeout=$((180000 + 1000 * ${E2E_SOAK_S:-0} + \
+        20000 * ${E2E_PREFIX_ROUNDS:-0})) "$@"
