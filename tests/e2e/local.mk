@@ -59,6 +59,7 @@ EXTRA_DIST += \
     tests/e2e/prefix-faults.test.mjs \
     tests/e2e/prefix-procs.test.mjs \
     tests/e2e/prefix-scope.test.mjs \
+    tests/e2e/prefix-size.test.mjs \
     tests/e2e/prefix-space.test.mjs \
     tests/e2e/prefix-store.test.mjs \
     tests/e2e/routing.test.mjs \
