@@ -31,6 +31,10 @@
 #define LOCK_TRIES   300
 #define LOCK_WAIT_US 10000
 
+/* How often and how long to wait for a reader, 100 ms. */
+#define HELD_TRIES   40
+#define HELD_WAIT_US 2500
+
 /* What the file "format" says; the number changes when an older program
  * must not touch what a newer one wrote. */
 #define FORMAT_TEXT "tollgate store "
@@ -460,6 +464,7 @@ enum err env_limit(struct env *env, size_t bytes)
     pthread_rwlock_wrlock(&env->gate);
     if (env->mdb && env_watch(env) == ERR_OK)
         rc = mdb_env_set_mapsize(env->mdb, bytes);
+    env->base = 0;
     if (rc == MDB_SUCCESS)
         rc = mdb_env_info(env->mdb, &info);
     pthread_rwlock_unlock(&env->gate);
@@ -475,6 +480,7 @@ enum err env_adopt(struct env *env)
 
     pthread_rwlock_wrlock(&env->gate);
     int rc = mdb_env_set_mapsize(env->mdb, 0);
+    env->base = 0;
     if (rc == MDB_SUCCESS)
         rc = mdb_env_info(env->mdb, &info);
     pthread_rwlock_unlock(&env->gate);
@@ -490,6 +496,7 @@ void env_shut(struct env *env)
     if (env->mdb)
         mdb_env_close(env->mdb);
     env->mdb = NULL;
+    env->base = 0;
     atomic_store(&env->fault, ENV_SHUT);
     pthread_rwlock_unlock(&env->gate);
 }
@@ -540,6 +547,16 @@ enum err env_sync(struct env *env)
         err = env_error(env, mdb_env_sync(env->mdb, 1));
     pthread_rwlock_unlock(&env->gate);
     return err;
+}
+
+bool env_wait_held(struct env *env)
+{
+    if (!env_is_held(env))
+        return false;
+    env_drop_stale_readers(env);
+    for (unsigned i = 0; i < HELD_TRIES && env_is_held(env); i++)
+        usleep(HELD_WAIT_US);
+    return true;
 }
 
 unsigned env_drop_stale_readers(struct env *env)

@@ -116,8 +116,11 @@ static inline bool env_is_panicked(const struct env *env)
 enum err env_sync(struct env *env) MUST_CHECK;
 
 /* Whether a reader, of whatever process, keeps pages from being used again that
- * were freed more than a transaction ago. Writer only. */
+ * were freed more than a transaction ago. Writer only, here and below. */
 bool env_is_held(struct env *env);
+
+/* Wait until none does, for 100 ms at most; false when none did. */
+bool env_wait_held(struct env *env);
 
 /* Free the slots of readers whose process is gone; how many. Writer only,
  * once a minute: they keep pages from being used again. */
@@ -197,6 +200,12 @@ bool txn_is_warm(struct str v, size_t from);
 /* Store unless there is a value: ERR_EXISTS. */
 enum err txn_add(struct txn *t, unsigned table, struct str key,
                  struct str value) MUST_CHECK;
+
+/* Delete a value that has pages of its own, in a write transaction of an
+ * ENV_WATCHED environment: LMDB frees what their head says, so that this is
+ * proved before. ERR_CORRUPT: it is damaged; ERR_NOT_FOUND, ERR_IO. */
+enum err txn_del_large(struct txn *t, unsigned table,
+                       struct str key) MUST_CHECK;
 
 /* Delete. ERR_NOT_FOUND. */
 enum err txn_del(struct txn *t, unsigned table, struct str key) MUST_CHECK;

@@ -9,6 +9,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* What a page of LMDB begins with; a value of its own pages stands behind. */
+#define PAGE_HEAD 16
+
 /* LMDB's tables of free pages and of tables. */
 #define DBI_FREE   0
 #define DBI_TABLES 1
@@ -25,6 +28,8 @@ struct env {
     _Atomic(size_t) map_bytes;
     _Atomic(int) fault;           /* enum env_fault */
     _Atomic(uint64_t) file_bytes; /* watched: the most that it had */
+    uintptr_t base;               /* of the map; the writer's, 0: not known */
+    size_t page_bytes;            /* of LMDB, known with <base> */
     _Atomic(int) last_error;      /* of LMDB or errno; 0: none */
 };
 

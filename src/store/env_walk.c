@@ -11,9 +11,6 @@
 #include "store/child.h"
 #include "store/env_priv.h"
 
-/* What a page of LMDB begins with; a value of its own pages stands behind. */
-#define PAGE_HEAD 16
-
 void env_say(struct buf *why, const char *fmt, ...)
 {
     char text[512];
@@ -94,7 +91,8 @@ static enum err meet_leaf(struct census *s, uintptr_t leaf, struct buf *out)
     memcpy(&page, (const void *)leaf, sizeof(page));
     if (s->base == 0 && page < s->n)
         s->base = leaf - page * s->page_bytes;
-    if (s->base == 0 || leaf != s->base + page * s->page_bytes) {
+    if (s->base == 0 || leaf < s->base ||
+        page != (leaf - s->base) / s->page_bytes) {
         env_say(out, "a page has the number of another one");
         return ERR_CORRUPT;
     }

@@ -5,7 +5,6 @@
  * everything or has no room, is dealt with here. */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,9 +17,8 @@
 /* In at most so many steps. */
 #define FULL_STEPS 12
 
-/* How often and how long to wait for readers: theirs are short, 100 ms. */
-#define HELD_TRIES   20
-#define HELD_WAIT_US 5000
+/* Another try has that often only waited for another reader. */
+#define HELD_TRIES 3
 
 /* A transaction that stores pages lasts about this long at most, of which the
  * last commit tells how much the next one will take. */
@@ -127,7 +125,7 @@ static enum err evict_one(struct txn *t, struct cursor *c, struct kv_wrote *out)
     ERR_TRY(tick_get(t, kv_hash_str(&hash), &tick));
     ERR_TRY(cursor_del(c));
     ERR_TRY(txn_del(t, KV_TICKS, kv_hash_str(&hash)));
-    ERR_TRY(txn_del(t, KV_PAGES, kv_hash_str(&hash)));
+    ERR_TRY(txn_del_large(t, KV_PAGES, kv_hash_str(&hash)));
     out->evicted++;
     out->unused += tick.hits == 0;
     return ERR_OK;
@@ -317,8 +315,15 @@ static enum err run_once(struct kv_db *d, const struct job *j)
 
 static enum err run(struct kv_db *d, const struct job *j)
 {
-    const enum err err = run_once(d, j);
+    enum err err = run_once(d, j);
 
+    for (unsigned i = 0; err == ERR_FULL && i < HELD_TRIES; i++) {
+        const bool held = env_wait_held(d->env);
+
+        err = run_once(d, j);
+        if (!held)
+            break;
+    }
     return is_mended(d, err) ? run_once(d, j) : err;
 }
 
@@ -332,12 +337,11 @@ static enum err write_patient(struct kv_db *d, const struct kv_put *puts,
     enum err err = write_batch(d, puts, n, out, done_out);
 
     for (unsigned i = 0; err == ERR_FULL && i < HELD_TRIES; i++) {
-        env_drop_stale_readers(d->env);
-        if (env_is_held(d->env))
-            usleep(HELD_WAIT_US);
-        else if (i > 0)
-            break;
+        const bool held = env_wait_held(d->env);
+
         err = write_batch(d, puts, n, out, done_out);
+        if (!held)
+            break;
     }
     return err;
 }
@@ -421,7 +425,7 @@ static enum err drop_in(struct txn *t, const struct job *j)
     ERR_TRY(tick_get(t, hash, &tick));
     ERR_TRY(order_del(t, tick.at));
     ERR_TRY(txn_del(t, KV_TICKS, hash));
-    return txn_del(t, KV_PAGES, hash);
+    return txn_del_large(t, KV_PAGES, hash);
 }
 
 enum err kv_db_drop(struct kv_db *d, const struct digest *hash)

@@ -11,6 +11,9 @@
 #include "base/panic.h"
 #include "store/env_priv.h"
 
+/* The flags of a page that begins a value. */
+#define PAGE_OVERFLOW 4
+
 /* A disk with less than this is full. */
 #define LEAST_FREE_BYTES ((uint64_t)1 << 20)
 
@@ -41,6 +44,7 @@ enum err env_error(struct env *env, int rc)
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
+    case EFAULT: /* a page of an absurd size was to be written */
         if ((env->opts.flags & ENV_WATCHED) != 0)
             atomic_store(&env->fault, ENV_DAMAGED);
         return ERR_CORRUPT;
@@ -319,6 +323,74 @@ enum err txn_del(struct txn *t, unsigned table, struct str key)
 
     BUG_ON(!is_open_table(t, table));
     return env_error(t->env, mdb_del(t->mdb, t->env->dbi[table], &k, NULL));
+}
+
+/* Where the map of <env> begins, for one transaction as good as for another: a
+ * leaf begins with its number, the map with page 0. */
+static enum err find_base(struct env *env)
+{
+    MDB_cursor *c = NULL;
+    MDB_txn *txn;
+    MDB_stat st;
+    MDB_val k;
+    MDB_val v;
+    size_t page;
+    int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+
+    if (rc != MDB_SUCCESS)
+        return env_error(env, rc);
+    rc = mdb_env_stat(env->mdb, &st);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_cursor_open(txn, DBI_TABLES, &c);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+    if (rc == MDB_SUCCESS) {
+        const uintptr_t leaf =
+            (uintptr_t)k.mv_data & ~(uintptr_t)(st.ms_psize - 1);
+
+        memcpy(&page, (const void *)leaf, sizeof(page));
+        env->base = leaf - page * st.ms_psize;
+        env->page_bytes = st.ms_psize;
+    }
+    if (c)
+        mdb_cursor_close(c);
+    mdb_txn_abort(txn);
+    return env_error(env, rc);
+}
+
+/* What the head of a value's own pages says: number, flags, how many. */
+static enum err prove_head(struct txn *t, struct str v)
+{
+    const struct env *env = t->env;
+    const uintptr_t at = (uintptr_t)v.p - PAGE_HEAD;
+    const size_t n =
+        (PAGE_HEAD + v.len + env->page_bytes - 1) / env->page_bytes;
+    size_t number;
+    uint16_t flags;
+    uint32_t pages;
+
+    if (at < env->base || at >= env->base + atomic_load(&env->map_bytes))
+        return ERR_OK; /* stored in this transaction */
+    ERR_TRY(pages_read(t, v.p - PAGE_HEAD, PAGE_HEAD));
+    memcpy(&number, (const void *)at, sizeof(number));
+    memcpy(&flags, (const void *)(at + 10), sizeof(flags));
+    memcpy(&pages, (const void *)(at + 12), sizeof(pages));
+    if (number != (at - env->base) / env->page_bytes ||
+        flags != PAGE_OVERFLOW || pages != n)
+        return env_error(t->env, MDB_CORRUPTED);
+    return ERR_OK;
+}
+
+enum err txn_del_large(struct txn *t, unsigned table, struct str key)
+{
+    struct str v;
+
+    BUG_ON(!t->is_write || t->parent);
+    if (t->env->base == 0)
+        ERR_TRY(find_base(t->env));
+    ERR_TRY(txn_get(t, table, key, &v));
+    ERR_TRY(prove_head(t, v));
+    return txn_del(t, table, key);
 }
 
 enum err txn_clear(struct txn *t, unsigned table)

@@ -179,6 +179,55 @@ static void flipped_bytes_of_the_tree_never_kill(void **state)
     free(whole);
 }
 
+/* Offsets of the heads of the values, in <out>. */
+static unsigned value_heads(struct fixture *f, off_t *out, unsigned most)
+{
+    const off_t size = file_size(f);
+    const int fd = open(f->data, O_RDONLY);
+    uint8_t head[16];
+    unsigned n = 0;
+    uint32_t skip;
+
+    for (off_t at = 8192; at < size && n < most; at += 4096) {
+        assert_int_equal(pread(fd, head, 16, at), 16);
+        memcpy(&skip, head + 12, 4);
+        if ((head[10] & 4) == 0)
+            continue;
+        out[n++] = at;
+        at += (off_t)(skip - 1) * 4096;
+    }
+    close(fd);
+    return n;
+}
+
+/* LMDB frees what the head of a value's pages says. */
+static void flipped_heads_of_values_are_found(void **state)
+{
+    struct fixture *f = *state;
+    off_t heads[64];
+    uint64_t seed = 11;
+    unsigned anew = 0;
+
+    for (unsigned round = 0; round < 16 * 8; round++) {
+        for (unsigned text = 0; text < 6; text++)
+            store(f->db, text, 5);
+        const unsigned n = value_heads(f, heads, 64);
+        const int fd = open(f->data, O_RDWR);
+        flip(fd, heads[draw(&seed, n)] + round / 8, (uint8_t)(1u << round % 8));
+        close(fd);
+        for (unsigned text = 100; text < 120; text++) {
+            assert_int_equal(store(f->db, text, 5).stored, 5);
+            /* Some are gone where it was begun anew between two of them. */
+            is_whole(f, text, found(f->db, text, 5));
+        }
+        store(f->db, 99, 5);
+        is_whole(f, 99, 5);
+        anew += lines_of(f, "prefix store begins anew");
+    }
+    print_message("begun anew %u times of 128\n", anew);
+    assert_true(anew > 20);
+}
+
 /* --- processes that die -------------------------------------------------- */
 
 /* A process that stores texts, says so after each, and is never done. */
@@ -291,6 +340,22 @@ static void a_writer_killed_beside_another_harms_nothing(void **state)
     assert_int_equal(lines_of(f, "none"), 0);
 }
 
+/* Read all of <text>; how many pages there were. */
+static unsigned read_text(struct kv_db *db, unsigned text)
+{
+    const unsigned n = found(db, text, 6);
+    unsigned hits = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        const enum err err = read_page(db, text, i);
+
+        if (err != ERR_OK && err != ERR_NOT_FOUND)
+            _exit(2);
+        hits += err == ERR_OK;
+    }
+    return hits;
+}
+
 /* Read all texts again and again, until told to end. */
 static void read_on(struct fixture *f, int end_fd)
 {
@@ -303,17 +368,8 @@ static void read_on(struct fixture *f, int end_fd)
         kv_db_open(&opts, &db, &f->why) != ERR_OK)
         _exit(1);
     while (read(end_fd, &c, 1) != 0) {
-        for (unsigned text = 0; text < 20; text++) {
-            const unsigned n = found(db, text, 6);
-
-            for (unsigned i = 0; i < n; i++) {
-                const enum err err = read_page(db, text, i);
-
-                if (err != ERR_OK && err != ERR_NOT_FOUND)
-                    _exit(2);
-                hits += err == ERR_OK;
-            }
-        }
+        for (unsigned text = 0; text < 20; text++)
+            hits += read_text(db, text);
     }
     kv_db_close(db);
     _exit(hits > 0 ? 0 : 3);
@@ -444,6 +500,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(every_byte_of_a_value_is_proved),
         T(flipped_bytes_of_the_tree_never_kill),
+        T(flipped_heads_of_values_are_found),
         T(a_writer_killed_again_and_again_harms_nothing),
         T(a_writer_killed_beside_another_harms_nothing),
         T(processes_read_while_others_write),
