@@ -2,6 +2,7 @@
 noinst_LIBRARIES += src/account/libaccount.a
 TG_LIBS += src/account/libaccount.a
 src_account_libaccount_a_SOURCES = \
+    src/account/budget.c src/account/budget.h \
     src/account/budget_spec.c src/account/budget_spec.h \
     src/account/journal.c src/account/journal.h \
     src/account/key.c src/account/key.h \
@@ -13,4 +14,5 @@ src_account_libaccount_a_SOURCES = \
     src/account/ledger_fold.c \
     src/account/ledger_priv.h \
     src/account/ledger_query.c \
-    src/account/ledger_scan.c
+    src/account/ledger_scan.c \
+    src/account/window.c src/account/window.h

@@ -70,3 +70,13 @@ tests_unit_t_kv_crash_SOURCES = tests/unit/t_kv_crash.c tests/unit/kv_fixture.h 
 tests_unit_t_kv_crash_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_kv_crash_CFLAGS = $(unit_cflags)
 tests_unit_t_kv_crash_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_budget tests/unit/t_window
+tests_unit_t_budget_SOURCES = tests/unit/t_budget.c
+tests_unit_t_budget_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_budget_CFLAGS = $(unit_cflags)
+tests_unit_t_budget_LDADD = $(unit_libs)
+tests_unit_t_window_SOURCES = tests/unit/t_window.c
+tests_unit_t_window_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_window_CFLAGS = $(unit_cflags)
+tests_unit_t_window_LDADD = $(unit_libs)
