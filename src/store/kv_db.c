@@ -39,34 +39,36 @@ const char *const kv_tables[KV_TABLE_COUNT] = {
 
 /* --- room ---------------------------------------------------------------- */
 
-/* LMDB may use a page again only in a later transaction: what one of them gives
- * up and what the next one writes must find room beside each other. */
-enum err kv_plan(struct kv_db *d, uint64_t cap)
+/* What of <cap> bytes is left free. LMDB may use a page again only two
+ * transactions after it was given up: what three of them write must find room
+ * beside each other, and what readers hold for a moment. */
+static uint64_t spare_of(uint64_t cap)
 {
     const uint64_t rows = cap / 4 < MIB ? cap / 4 : MIB;
-    const uint64_t spare =
-        cap / 10 + rows > 4 * BATCH_BYTES ? 4 * BATCH_BYTES : cap / 10 + rows;
-    const uint64_t part = (spare < BATCH_BYTES ? spare : BATCH_BYTES) / 3;
-    const uint64_t batch = part / d->page_bytes ? part / d->page_bytes : 1;
+    const uint64_t spare = cap / 10 + rows;
+
+    return spare > 4 * BATCH_BYTES ? 4 * BATCH_BYTES : spare;
+}
+
+enum err kv_plan(struct kv_db *d, uint64_t cap)
+{
+    const uint64_t spare = spare_of(cap);
+    const uint64_t batch = spare / 4 / d->page_bytes;
     const uint64_t pages = (cap - spare) / d->page_bytes;
 
-    if (pages <= 3 * batch)
+    if (pages < LEAST_PAGES / 4)
         return ERR_RANGE;
-    d->batch = (unsigned)batch;
-    d->max_pages = pages - 3 * batch;
+    d->batch = batch ? (unsigned)batch : 1;
+    d->max_pages = pages;
     d->cap_bytes = cap;
     return ERR_OK;
 }
 
 uint64_t kv_plan_bytes(const struct kv_db *d, uint64_t pages)
 {
-    const uint64_t most = BATCH_BYTES / 3 / d->page_bytes;
-    const uint64_t part = d->max_bytes / 10 / 3 / d->page_bytes;
-    const uint64_t batch = (part < most ? part : most) + 1;
-    const uint64_t bytes = (pages + 3 * batch) * d->page_bytes;
-    const uint64_t tenth = bytes / 9 + 2 * MIB;
+    const uint64_t bytes = (pages + 1) * d->page_bytes;
 
-    return bytes + (tenth < 4 * BATCH_BYTES ? tenth : 4 * BATCH_BYTES);
+    return bytes + spare_of(bytes + bytes / 9 + 2 * MIB);
 }
 
 static enum err plan_all(struct kv_db *d, struct buf *why)

@@ -88,3 +88,20 @@ bench-prefix: tollgate$(EXEEXT) tollctl$(EXEEXT) tests/bench/mkgguf$(EXEEXT)
 	$(PYTHON) $(top_srcdir)/tests/bench/prefix_ttft.py . \
 	    $(top_srcdir)/doc/perf/prefix-ttft-`date -u +%Y-%m-%d`.md
 bench: bench-prefix
+
+# The store of prefixes: much written through it, and traffic beside an ideal
+# one, into a page of its own.
+EXTRA_PROGRAMS += tests/bench/b_kv_churn tests/bench/b_kv_replay
+tests_bench_b_kv_churn_SOURCES = tests/bench/b_kv_churn.c
+tests_bench_b_kv_churn_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+tests_bench_b_kv_replay_SOURCES = tests/bench/b_kv_replay.c \
+    tests/lib/kvreplay.c tests/lib/kvreplay.h
+tests_bench_b_kv_replay_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_bench_b_kv_replay_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+EXTRA_DIST += tests/bench/prefix_store.sh
+PHONY_TARGETS += bench-prefix-store
+bench-prefix-store: tests/bench/b_kv_churn$(EXEEXT) \
+    tests/bench/b_kv_replay$(EXEEXT)
+	$(top_srcdir)/tests/bench/prefix_store.sh . \
+	    $(top_srcdir)/doc/perf/prefix-store-`date -u +%Y-%m-%d`.md
+bench: bench-prefix-store

@@ -80,3 +80,10 @@ tests_unit_t_window_SOURCES = tests/unit/t_window.c
 tests_unit_t_window_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_window_CFLAGS = $(unit_cflags)
 tests_unit_t_window_LDADD = $(unit_libs)
+check_PROGRAMS += tests/unit/t_kv_replay
+tests_unit_t_kv_replay_SOURCES = tests/unit/t_kv_replay.c \
+    tests/unit/kv_fixture.h tests/unit/state_dir.h \
+    tests/lib/kvreplay.c tests/lib/kvreplay.h
+tests_unit_t_kv_replay_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_kv_replay_CFLAGS = $(unit_cflags)
+tests_unit_t_kv_replay_LDADD = $(unit_libs)
