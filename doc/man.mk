@@ -5,7 +5,8 @@ dist_man_MANS += \
     doc/man/tollgate.yaml.5
 
 confsampledir = $(pkgdatadir)
-dist_confsample_DATA = etc/tollgate.yaml etc/tollgate-minimal.yaml
+dist_confsample_DATA = etc/tollgate.yaml etc/tollgate-minimal.yaml \
+    etc/prices.yaml
 
 EXTRA_DIST += tests/lint/conf_doc.sh
 

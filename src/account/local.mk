@@ -15,4 +15,5 @@ src_account_libaccount_a_SOURCES = \
     src/account/ledger_priv.h \
     src/account/ledger_query.c \
     src/account/ledger_scan.c \
+    src/account/price.c src/account/price.h \
     src/account/window.c src/account/window.h

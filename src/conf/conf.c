@@ -15,11 +15,12 @@
 #include "base/panic.h"
 #include "conf/conf_bind.h"
 
-#define FILE_MAX  (4UL * 1024 * 1024)
-#define CONF_MAX  (512UL * 1024 * 1024)
-#define NODES_CAP (256UL * 1024 * 1024)
-#define ETC_FILE  "/etc/tollgate/tollgate.yaml"
-#define DEMO_FILE "demo.gguf"
+#define FILE_MAX   (4UL * 1024 * 1024)
+#define CONF_MAX   (512UL * 1024 * 1024)
+#define NODES_CAP  (256UL * 1024 * 1024)
+#define ETC_FILE   "/etc/tollgate/tollgate.yaml"
+#define DEMO_FILE  "demo.gguf"
+#define PRICE_FILE "prices.yaml"
 
 /* A snapshot and what keeps it. */
 struct conf_own {
@@ -118,49 +119,6 @@ void conf_keep_engine(struct conf *fresh, struct conf *running)
     }
 }
 
-/* Fill <o> from <text>; ERR_SYNTAX when a mistake was found. */
-static enum err fill(struct conf_own *o, const struct say *say, struct str text,
-                     unsigned flags)
-{
-    struct arena *nodes = arena_new(16384, NODES_CAP);
-    struct bind b = {.say = say, .mem = o->mem, .flags = flags};
-    struct ynode *root = NULL;
-    enum err e = nodes ? yaml_read(say, text, nodes, &root) : ERR_NOMEM;
-
-    if (e == ERR_OK) {
-        conf_bind_all(&b, root, &o->c);
-        if (!b.stop && !b.nomem)
-            conf_check_all(&b, root, &o->c);
-        if (b.nomem)
-            e = ERR_NOMEM;
-    }
-    arena_free(nodes);
-    say_sort(say);
-    if (e == ERR_OK && say->report->n_errors > 0 &&
-        (b.stop || !(flags & CONF_OFFLINE)))
-        e = ERR_SYNTAX;
-    return e;
-}
-
-enum err conf_load_text(const char *name, struct str text, unsigned flags,
-                        struct conf_report *r, struct conf **out)
-{
-    const struct say say = {r, name};
-    struct conf_own *o = own_new();
-    enum err e;
-
-    if (!o)
-        return ERR_NOMEM;
-    o->c.file = arena_dup(o->mem, str_from(name));
-    e = o->c.file.p ? fill(o, &say, text, flags) : ERR_NOMEM;
-    if (e != ERR_OK) {
-        conf_unref(&o->c);
-        return e;
-    }
-    *out = &o->c;
-    return ERR_OK;
-}
-
 /* Append all of <fd> to <text>. */
 static enum err read_all(int fd, struct buf *text)
 {
@@ -200,9 +158,87 @@ static enum err read_file(const struct say *say, const char *path,
                   strerror(errno));
     else if (e == ERR_FULL)
         say_error(say, NULL,
-                  "is larger than 4 MiB; no configuration needs that");
+                  "is larger than 4 MiB; no file of settings needs that");
     close(fd);
     return e == ERR_FULL ? ERR_SYNTAX : e;
+}
+
+/* The price file of <c>; NULL when none is given and none is there. */
+static const char *prices_find(const struct conf *c)
+{
+    if (c->prices_given)
+        return c->prices.p;
+    if (access(TG_SYSCONFDIR "/" PRICE_FILE, F_OK) == 0)
+        return TG_SYSCONFDIR "/" PRICE_FILE;
+    return access(c->prices.p, F_OK) == 0 ? c->prices.p : NULL;
+}
+
+/* Read the price file of <o>; ERR_SYNTAX when a mistake was found. */
+static enum err take_prices(struct conf_own *o, struct conf_report *r)
+{
+    const char *path = prices_find(&o->c);
+    const struct say say = {r, path};
+    struct buf text;
+    enum err e;
+
+    /* one that is given and cannot be read has been told by its line */
+    if (!path || (o->c.prices_given && access(path, R_OK) != 0))
+        return ERR_OK;
+    buf_init(&text, FILE_MAX + 2 * 65536);
+    e = read_file(&say, path, &text);
+    if (e == ERR_OK)
+        e = conf_prices_read(&say, buf_str(&text), &o->c, o->mem, &o->c.price);
+    buf_fini(&text);
+    if (e == ERR_OK)
+        o->c.price.file = arena_dup(o->mem, str_from(path));
+    if (e == ERR_OK && !o->c.price.file.p)
+        e = ERR_NOMEM;
+    return e == ERR_OK || e == ERR_NOMEM ? e : ERR_SYNTAX;
+}
+
+/* Fill <o> from <text>; ERR_SYNTAX when a mistake was found. */
+static enum err fill(struct conf_own *o, const struct say *say, struct str text,
+                     unsigned flags)
+{
+    struct arena *nodes = arena_new(16384, NODES_CAP);
+    struct bind b = {.say = say, .mem = o->mem, .flags = flags};
+    struct ynode *root = NULL;
+    enum err e = nodes ? yaml_read(say, text, nodes, &root) : ERR_NOMEM;
+
+    if (e == ERR_OK) {
+        conf_bind_all(&b, root, &o->c);
+        if (!b.stop && !b.nomem)
+            conf_check_all(&b, root, &o->c);
+        if (b.nomem)
+            e = ERR_NOMEM;
+    }
+    arena_free(nodes);
+    say_sort(say, 0);
+    if (e == ERR_OK && !b.stop && !(flags & CONF_OFFLINE))
+        e = take_prices(o, say->report);
+    if (e == ERR_OK && say->report->n_errors > 0 &&
+        (b.stop || !(flags & CONF_OFFLINE)))
+        e = ERR_SYNTAX;
+    return e;
+}
+
+enum err conf_load_text(const char *name, struct str text, unsigned flags,
+                        struct conf_report *r, struct conf **out)
+{
+    const struct say say = {r, name};
+    struct conf_own *o = own_new();
+    enum err e;
+
+    if (!o)
+        return ERR_NOMEM;
+    o->c.file = arena_dup(o->mem, str_from(name));
+    e = o->c.file.p ? fill(o, &say, text, flags) : ERR_NOMEM;
+    if (e != ERR_OK) {
+        conf_unref(&o->c);
+        return e;
+    }
+    *out = &o->c;
+    return ERR_OK;
 }
 
 enum err conf_load_file(const char *path, unsigned flags, struct conf_report *r,
@@ -296,7 +332,8 @@ enum err conf_default(struct conf_report *r, struct conf **out)
         conf_unref(c);
         return ERR_SYNTAX;
     }
-    e = fill(o, &none, STR(""), 0); /* only says that nothing is configured */
+    /* only says that nothing is configured */
+    e = fill(o, &none, STR(""), CONF_OFFLINE);
     conf_report_fini(&aside);
     dir = arena_printf(o->mem, "%s%s/tollgate", base, below);
     ctl = dir ? arena_printf(o->mem, "%s/control.sock", dir) : NULL;
@@ -315,6 +352,8 @@ enum err conf_default(struct conf_report *r, struct conf **out)
         return ERR_SYNTAX;
     }
     e = add_demo(o, &say);
+    if (e == ERR_OK)
+        e = take_prices(o, r);
     if (e != ERR_OK) {
         conf_unref(c);
         return e;

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "conf/conf_prices.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -314,7 +315,9 @@ struct conf {
     const struct conf_route *routes;
     size_t n_routes;
     struct conf_cache cache;
-    struct str prices;        /* path. No effect yet */
+    struct str prices;        /* path of the price file, see conf_load_file() */
+    bool prices_given;        /* prices is in the file */
+    struct conf_prices price; /* what that file holds */
     struct conf_addr metrics; /* AF_UNSPEC: main listener, loopback only */
     struct conf_log log;
     struct str otlp;     /* telemetry.otlp, URL. No effect yet */
@@ -385,7 +388,9 @@ const char *conf_find(const char *arg);
  * caller but for its functions) gets every mistake and warning, also on
  * success; free it with conf_report_fini(). control_socket, when not set, is
  * STATE_DIR/control.sock if the file sets state_dir, else
- * /run/tollgate/control.sock. ERR_IO: unreadable; ERR_SYNTAX: at least one
+ * /run/tollgate/control.sock. The price file, when none is given, may be
+ * absent: SYSCONFDIR/prices.yaml if it exists, else the default; its mistakes
+ * are mistakes here. ERR_IO: unreadable; ERR_SYNTAX: at least one
  * mistake is in <r>; ERR_NOMEM. */
 enum err conf_load_file(const char *path, unsigned flags, struct conf_report *r,
                         struct conf **out) MUST_CHECK;

@@ -3,7 +3,9 @@
  * no bare numbers that mean seconds here and milliseconds there. */
 #include "conf/conf_parse.h"
 
-#define WORD_MAX 40
+#define WORD_MAX       40
+#define GLOB_STARS_MAX 8
+#define GLOB_LEN_MAX   256
 
 struct unit {
     const char *name;
@@ -89,6 +91,15 @@ bool conf_parse_mode(struct str s, uint32_t *mode_out)
         return false;
     *mode_out = v;
     return true;
+}
+
+bool conf_parse_is_glob(struct str s)
+{
+    size_t stars = 0;
+
+    for (size_t i = 0; i < s.len; i++)
+        stars += s.p[i] == '*';
+    return s.len > 0 && s.len <= GLOB_LEN_MAX && stars <= GLOB_STARS_MAX;
 }
 
 bool conf_parse_is_visible(struct str s)

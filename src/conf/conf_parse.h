@@ -36,6 +36,9 @@ bool conf_parse_is_authority(struct str s);
 /* Whether <s> is a host name: labels of letters, digits, '-' and '_'. */
 bool conf_parse_is_host(struct str s);
 
+/* Whether <s> is a model name or a glob: 1 to 256 bytes, at most 8 stars. */
+bool conf_parse_is_glob(struct str s);
+
 /* Whether every byte of <s> is printable ASCII without the space. */
 bool conf_parse_is_visible(struct str s);
 

@@ -96,15 +96,15 @@ static bool comes_after(const struct conf_problem *a,
     return a->column > b->column;
 }
 
-void say_sort(const struct say *say)
+void say_sort(const struct say *say, size_t from)
 {
     struct conf_problem *v = say->report->items;
 
-    for (size_t i = 1; i < say->report->n_items; i++) {
+    for (size_t i = from + 1; i < say->report->n_items; i++) {
         struct conf_problem p = v[i];
         size_t j = i;
 
-        while (j > 0 && comes_after(&v[j - 1], &p)) {
+        while (j > from && comes_after(&v[j - 1], &p)) {
             v[j] = v[j - 1];
             j--;
         }

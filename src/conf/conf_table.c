@@ -280,7 +280,7 @@ const struct opt conf_opts[] = {
 {"cache.coalesce", OPT_BOOL, 0, C(cache.coalesce), .def = "true",
  .help = "identical requests in flight share one upstream call"},
 
-{"prices", OPT_PATH, OPT_LATER, C(prices),
+{"prices", OPT_PATH, 0, C(prices),
  .def = "/etc/tollgate/prices.yaml", .help = "file of USD per million tokens"},
 {"metrics", OPT_MAP, .help = "Prometheus metrics"},
 {"metrics.address", OPT_ADDRESS, OPT_RESTART | OPT_EMPTY, C(metrics),

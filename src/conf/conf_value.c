@@ -6,10 +6,9 @@
 #include "conf/conf_bind.h"
 #include "conf/conf_parse.h"
 
-#define GLOB_STARS_MAX 8
-#define TEXT_LEN_MAX   1024
-#define PATH_LEN_MAX   4000
-#define MODEL_HOW      "1 to 96 letters, digits and any of . _ - / : @ +"
+#define TEXT_LEN_MAX 1024
+#define PATH_LEN_MAX 4000
+#define MODEL_HOW    "1 to 96 letters, digits and any of . _ - / : @ +"
 
 /* Tell that <n> is no value of the row, and how one is written. */
 static void bad(struct bind *b, const struct opt *o, const struct ynode *n,
@@ -203,15 +202,6 @@ static bool is_path(struct str s)
     return s.len > 0 && s.p[0] == '/' && s.len <= PATH_LEN_MAX;
 }
 
-static bool glob_is_good(struct str s)
-{
-    size_t stars = 0;
-
-    for (size_t i = 0; i < s.len; i++)
-        stars += s.p[i] == '*';
-    return s.len > 0 && s.len <= 256 && stars <= GLOB_STARS_MAX;
-}
-
 static bool origin_is_good(struct str s)
 {
     size_t at = str_find(s, STR("://"));
@@ -249,8 +239,9 @@ static const char *text_fault(enum opt_type t, struct str s)
         return is_device(s) ? NULL : "auto, cpu or cuda:0";
     case OPT_GLOB:
     case OPT_GLOBS:
-        return glob_is_good(s) ? NULL
-                               : "a model name or a glob of at most 8 stars";
+        return conf_parse_is_glob(s)
+                   ? NULL
+                   : "a model name or a glob of at most 8 stars";
     case OPT_ORIGINS:
         return origin_is_good(s)
                    ? NULL

@@ -57,8 +57,8 @@ void say_error(const struct say *say, const struct ynode *at, const char *fmt,
 void say_warning(const struct say *say, const struct ynode *at, const char *fmt,
                  ...) __attribute__((format(printf, 3, 4)));
 
-/* Put the problems in file order. */
-void say_sort(const struct say *say);
+/* Put the problems from the <from>-th on, all of one file, in its order. */
+void say_sort(const struct say *say, size_t from);
 
 /* Parse <text>, one document, into nodes of <mem>. Bounded in depth, nodes
  * and keys; aliases are shared nodes, never cycles. The result is NULL for an

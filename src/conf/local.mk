@@ -7,6 +7,8 @@ src_conf_libconf_a_SOURCES = \
     src/conf/conf_check.c \
     src/conf/conf_net.c \
     src/conf/conf_parse.c src/conf/conf_parse.h \
+    src/conf/conf_price_text.c \
+    src/conf/conf_prices.c src/conf/conf_prices.h \
     src/conf/conf_print.c \
     src/conf/conf_put.c src/conf/conf_put.h \
     src/conf/conf_report.c \

@@ -29,3 +29,23 @@ tests_unit_t_conf_sample_CPPFLAGS = $(unit_cppflags) \
     -DTG_SRCDIR='"$(abs_top_srcdir)"'
 tests_unit_t_conf_sample_CFLAGS = $(unit_cflags)
 tests_unit_t_conf_sample_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_conf_prices
+tests_unit_t_conf_prices_SOURCES = tests/unit/t_conf_prices.c
+tests_unit_t_conf_prices_CPPFLAGS = $(unit_cppflags) \
+    -DTG_SRCDIR='"$(abs_top_srcdir)"'
+tests_unit_t_conf_prices_CFLAGS = $(unit_cflags)
+tests_unit_t_conf_prices_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_price
+tests_unit_t_price_SOURCES = tests/unit/t_price.c tests/unit/price_kit.h
+tests_unit_t_price_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_price_CFLAGS = $(unit_cflags)
+tests_unit_t_price_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_price_bound
+tests_unit_t_price_bound_SOURCES = tests/unit/t_price_bound.c \
+    tests/unit/price_kit.h
+tests_unit_t_price_bound_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_price_bound_CFLAGS = $(unit_cflags)
+tests_unit_t_price_bound_LDADD = $(unit_libs)

@@ -378,7 +378,6 @@ static const struct mistake warnings[] = {
     {UP "}]\nlisten: [{tls: {cert: /etc/passwd, key: /etc/passwd}}]",
      "2:41: warning: listen[].tls[].key: everyone can read or write"},
     {UP "}]\ncache: {coalesce: true}", "2:1: warning: cache has no effect"},
-    {UP "}]\nprices: /x", "2:1: warning: prices has no effect yet"},
     {UP "}]\ntelemetry: {otlp: ''}", "2:1: warning: telemetry has no effect"},
     {UP "}]\ncluster: {redis: ''}", "2:1: warning: cluster has no effect"},
     {UP "}]\nlisten: [{mode: 0600}]", "2:17: warning: listen[].mode is for"},
