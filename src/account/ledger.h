@@ -119,7 +119,9 @@ struct usage_sum {
     uint64_t errors; /* of those, status >= 400 or incomplete */
     uint64_t tok[ROW_TOK_COUNT];
     int64_t cost_nusd;
-    uint64_t ms_total; /* of all requests together */
+    uint64_t ms_total;    /* of all requests together */
+    uint64_t unpriced;    /* requests that had no price for all they used */
+    uint64_t stale_price; /* requests charged by a stale price */
 };
 
 /* Groups in order of name. */

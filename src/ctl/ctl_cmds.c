@@ -156,6 +156,7 @@ static void show_usage(const json_t *data)
         {"REQUESTS", "requests", true},    {"ERRORS", "errors", true},
         {"INPUT", "input_tokens", true},   {"CACHED", "cached_tokens", true},
         {"OUTPUT", "output_tokens", true}, {"COST USD", "cost_usd", true},
+        {"UNPRICED", "unpriced", true},    {"STALE", "stale_price", true},
     };
     const json_t *rows = json_object_get(data, "data");
     struct ctl_column columns[COUNT(sums) + 6];

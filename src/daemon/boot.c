@@ -18,10 +18,12 @@
 #include "daemon/control.h"
 #include "daemon/daemon.h"
 #include "daemon/local.h"
+#include "daemon/reload.h"
 #include "daemon/signals.h"
 #include "engine/engine.h"
 #include "front/front.h"
 #include "serve/target.h"
+#include "settle/unpriced.h"
 #include "upstream/upstream.h"
 
 #define LAST_WORDS_MS 2000 /* for error events after the drain time */
@@ -68,7 +70,8 @@ static bool start_services(struct daemon *d)
     d->throttle = throttle_new();
     d->targets = target_table_new();
     d->resolver = resolver_new();
-    if (!d->throttle || !d->targets || !d->resolver)
+    d->unpriced = unpriced_new();
+    if (!d->throttle || !d->targets || !d->resolver || !d->unpriced)
         return false;
     resolver_refresh_trust(d->resolver);
     d->discover = discover_new(d->resolver);
@@ -86,6 +89,7 @@ static bool start_services(struct daemon *d)
                                .targets = d->targets,
                                .discover = d->discover,
                                .engine = d->engine,
+                               .unpriced = d->unpriced,
                                .local = local_answer};
     return true;
 }
@@ -130,6 +134,7 @@ bool daemon_start(struct daemon *d)
         return false;
     atomic_store(&d->state, DAEMON_READY);
     announce(d);
+    reload_tell_prices(d->conf);
     return true;
 }
 
@@ -179,6 +184,7 @@ void daemon_stop(struct daemon *d)
     resolver_free(d->resolver);
     target_table_free(d->targets);
     throttle_free(d->throttle);
+    unpriced_free(d->unpriced);
     keytab_close(d->keys);
     ledger_close(d->ledger);
     front_net_close(d->net);

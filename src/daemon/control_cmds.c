@@ -13,10 +13,13 @@
 #include "daemon/control_info.h"
 #include "daemon/control_keys.h"
 #include "daemon/control_prefix.h"
+#include "daemon/control_rows.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
 #include "daemon/status_engine.h"
 #include "front/front.h"
+
+#define DAY_MS INT64_C(86400000)
 
 static json_t *listen_list(const struct daemon *d)
 {
@@ -55,6 +58,21 @@ static const char *state_name(const struct daemon *d)
     }
 }
 
+/* The price file: its path, day and entries, and whether it is stale. */
+static json_t *prices_json(const struct conf_prices *p)
+{
+    int64_t age_ms = (int64_t)clock_now_wall_ms() - p->updated_days * DAY_MS;
+    char day[CLOCK_RFC3339_SIZE];
+
+    if (p->file.len == 0)
+        return json_null();
+    clock_format_rfc3339((uint64_t)(p->updated_days * DAY_MS), day);
+    day[10] = '\0';
+    return json_pack("{s:s, s:s, s:I, s:b}", "file", p->file.p, "updated", day,
+                     "entries", (json_int_t)p->n_prices, "stale",
+                     p->stale_after_ms > 0 && age_ms > p->stale_after_ms);
+}
+
 static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
 {
     int64_t conns = 0, in_flight = 0;
@@ -69,7 +87,7 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
     clock_format_rfc3339(d->start_wall_ms, since);
     return json_pack(
         "{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, "
-        "s:o, s:o}",
+        "s:o, s:o, s:o}",
         "version", PACKAGE_VERSION, "state", state_name(d), "pid",
         (json_int_t)getpid(), "started", since, "uptime_seconds",
         (json_int_t)((clock_now_us() / 1000 - d->start_mono_ms) / 1000),
@@ -78,7 +96,8 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
         "resident_bytes", (json_int_t)status_resident_bytes(), "config",
         d->conf->file.len > 0 ? d->conf->file.p : "(built in)", "state_dir",
         d->conf->state_dir.p, "listen", listen_list(d), "metrics",
-        metrics_address(d), "engine", status_engine_list(d));
+        metrics_address(d), "prices", prices_json(&d->conf->price), "engine",
+        status_engine_list(d));
 }
 
 static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)

@@ -21,6 +21,7 @@ struct keytab;
 struct ledger;
 struct resolver;
 struct throttle;
+struct unpriced;
 
 /* Most worker threads. */
 #define DAEMON_WORKERS_MAX CONF_WORKERS_MAX
@@ -51,6 +52,7 @@ struct daemon {
     struct discover *discover;    /* owned */
     struct target_table *targets; /* owned */
     struct engine *engine;        /* owned; NULL without engine models */
+    struct unpriced *unpriced;    /* owned */
     struct services svc;          /* the same, as workers see it */
     struct control *control;      /* owned: the admin socket */
     struct daemon_worker *workers[DAEMON_WORKERS_MAX]; /* owned */

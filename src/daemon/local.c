@@ -93,7 +93,7 @@ static void answer_readiness(struct exchange *x)
 /* Who may see them is front's to judge, which knows the listener. */
 static void answer_metrics(struct exchange *x)
 {
-    if (status_metrics(daemon_of(x), &x->local.body) != ERR_OK) {
+    if (status_metrics(daemon_of(x), x->conf, &x->local.body) != ERR_OK) {
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         return;
     }

@@ -2,14 +2,17 @@
  * whole, or hand the snapshot to everybody. Requests under way keep theirs. */
 #include "daemon/reload.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/daemon.h"
 #include "engine/engine.h"
 #include "front/front.h"
 #include "serve/target.h"
+#include "settle/unpriced.h"
 #include "upstream/upstream.h"
 
+#define DAY_MS UINT64_C(86400000)
 #define ENGINE_STAYS                                                           \
     "engine changes need a restart; until then the models that run are "       \
     "served, "                                                                 \
@@ -28,6 +31,22 @@ struct log_settings reload_log_settings(const struct conf *c)
         .access_on = c->log.access_to != CONF_ACCESS_OFF,
         .access = c->log.access_to == CONF_ACCESS_FILE ? c->log.access.p : NULL,
     };
+}
+
+void reload_tell_prices(const struct conf *c)
+{
+    const struct conf_prices *p = &c->price;
+    char day[CLOCK_RFC3339_SIZE];
+
+    if (p->file.len == 0) {
+        if (c->n_upstreams > 0)
+            log_note(LOG_CONF, "no price file: the cost of what upstreams do "
+                               "counts as 0; see PRICES in tollgate.yaml(5)");
+        return;
+    }
+    clock_format_rfc3339((uint64_t)p->updated_days * DAY_MS, day);
+    log_note(LOG_CONF, "prices: file=%.*s entries=%zu updated=%.10s",
+             STR_ARG(p->file), p->n_prices, day);
 }
 
 static void say(struct buf *report, const char *text)
@@ -136,8 +155,10 @@ static void apply(struct daemon *d, struct conf *fresh, struct buf *report)
         (void)target_get(d->targets, fresh->upstreams[i].name);
     conf_unref(d->conf);
     d->conf = conf_ref(fresh);
+    reload_tell_prices(fresh);
     d->reloads++;
     resolver_refresh_trust(d->resolver);
+    unpriced_reset(d->unpriced);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_tell(d->workers[i], WORKER_CONF, fresh);
 }

@@ -1,4 +1,4 @@
-/* reload.h - Settings of the log that the config decides. */
+/* reload.h - What is done with a config at the start and at each reload. */
 #ifndef TG_DAEMON_RELOAD_H
 #define TG_DAEMON_RELOAD_H
 
@@ -8,5 +8,8 @@ struct conf;
 
 /* The log settings of <c>; strings are borrowed from it. */
 struct log_settings reload_log_settings(const struct conf *c);
+
+/* Log what prices <c> has. */
+void reload_tell_prices(const struct conf *c);
 
 #endif

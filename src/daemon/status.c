@@ -76,6 +76,18 @@ static enum err put_ledger(struct daemon *d, struct buf *out)
     return e;
 }
 
+static enum err put_prices(const struct conf_prices *p, struct buf *out)
+{
+    enum err e = metrics_put_one(out, "price_entries", "gauge",
+                                 "Entries of the price file", p->n_prices);
+
+    if (e == ERR_OK && p->file.len > 0)
+        e = metrics_put_one(out, "prices_updated_timestamp_seconds", "gauge",
+                            "Day on which the prices were checked",
+                            (uint64_t)p->updated_days * 86400);
+    return e;
+}
+
 static enum err put_process(struct daemon *d, struct buf *out)
 {
     struct log_stats ls;
@@ -102,7 +114,7 @@ static enum err put_process(struct daemon *d, struct buf *out)
     return e;
 }
 
-enum err status_metrics(struct daemon *d, struct buf *out)
+enum err status_metrics(struct daemon *d, const struct conf *c, struct buf *out)
 {
     struct stats *all[DAEMON_WORKERS_MAX];
     enum err e;
@@ -114,6 +126,8 @@ enum err status_metrics(struct daemon *d, struct buf *out)
         e = put_targets(d, out);
     if (e == ERR_OK)
         e = put_ledger(d, out);
+    if (e == ERR_OK)
+        e = put_prices(&c->price, out);
     if (e == ERR_OK)
         e = status_engine_metrics(d, out);
     return e == ERR_OK ? put_process(d, out) : e;

@@ -5,10 +5,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+struct conf;
 struct daemon;
 
-/* Append all metrics as Prometheus text. Any thread. ERR_NOMEM. */
-enum err status_metrics(struct daemon *d, struct buf *out) MUST_CHECK;
+/* Append all metrics as Prometheus text; <c> is a snapshot that the caller
+ * holds. Any thread. ERR_NOMEM. */
+enum err status_metrics(struct daemon *d, const struct conf *c,
+                        struct buf *out) MUST_CHECK;
 
 /* Resident memory of the process in bytes; 0 when the system does not tell. */
 uint64_t status_resident_bytes(void);

@@ -116,6 +116,7 @@ struct work {
     struct str upstream_model;      /* arena: model name sent upstream */
     bool renamed;                   /* replies must carry ask->model again */
     bool passthrough;               /* routed to the passthrough upstream */
+    bool engine;                    /* the target is an engine model */
     unsigned attempts;              /* attempts started */
     bool sent;                      /* request bytes may have left */
     struct producer *producer;      /* of the current attempt; NULL when none
@@ -166,7 +167,8 @@ struct bill {
     bool estimated; /* counts are ours, not the upstream's */
     uint64_t input_tok, cached_tok, output_tok;
     int64_t cost_nusd;
-    bool done; /* settled: never twice */
+    unsigned price_marks; /* enum price_mark: why the cost may not be it */
+    bool done;            /* settled: never twice */
 };
 
 /* A reply made by tollgate itself; filled by services.local. */

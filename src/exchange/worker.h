@@ -23,6 +23,7 @@ struct ledger;
 struct ledger_worker;
 struct target_table;
 struct throttle;
+struct unpriced;
 struct upstream_pool;
 
 TAILQ_HEAD(exchange_list, exchange);
@@ -35,6 +36,7 @@ struct services {
     struct target_table *targets; /* borrowed; health of upstreams */
     struct discover *discover;    /* borrowed; models that upstreams list */
     struct engine *engine;        /* borrowed; NULL: no model of our own */
+    struct unpriced *unpriced;    /* borrowed; models told of, or NULL */
     /* Answer an endpoint that tollgate itself serves: fills x->local or
      * fails the exchange. */
     void (*local)(struct exchange *x);

@@ -3,6 +3,7 @@
  * our log agree on a request. */
 #include "relay/heads.h"
 
+#include "exchange/cost.h"
 #include "exchange/exchange.h"
 
 /* What a 503 of ours asks clients to wait when nothing better is known. */
@@ -45,6 +46,17 @@ static enum err copy_fields(struct exchange *x, struct reply_head *out)
     return ERR_OK;
 }
 
+/* What the reply costs, where it is known by now. */
+static enum err add_cost(struct exchange *x, struct reply_head *out)
+{
+    char text[PRICE_USD_SIZE];
+    struct price_cost cost;
+
+    if (!cost_before_body(x, &cost))
+        return ERR_OK;
+    return ADD(out, x, "x-tollgate-cost-usd", price_print_usd(cost.nusd, text));
+}
+
 static enum err add_tollgate(struct exchange *x, struct reply_head *out)
 {
     int64_t overhead_us = x->stage_us[STAGE_SERVE] - x->in->head_us;
@@ -71,6 +83,8 @@ enum err heads_relayed(struct exchange *x, int64_t length,
     e = copy_fields(x, out);
     if (e == ERR_OK)
         e = ADD(out, x, "x-request-id", str_from(x->name));
+    if (e == ERR_OK)
+        e = add_cost(x, out);
     return e == ERR_OK ? add_tollgate(x, out) : e;
 }
 

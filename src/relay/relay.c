@@ -72,8 +72,6 @@ static enum verdict send_collected(struct exchange *x)
     struct rewrite how = {.usage_null = false};
     struct reply_head head;
 
-    if (scan)
-        (void)usage_from_scan(&x->out->usage, scan);
     buf_init(&renamed, body->len + REWRITE_EXTRA);
     if (scan && x->work->renamed && x->work->head->status < 300)
         how.model = json_quote(x->arena, x->ask->model);
@@ -100,6 +98,9 @@ static enum verdict gone(struct exchange *x)
 
 enum verdict relay_run(struct exchange *x)
 {
+    /* a reply that is here has its price, whoever still wants it */
+    if (x->work->collected && x->work->scan)
+        (void)usage_from_scan(&x->out->usage, x->work->scan);
     if (!x->client)
         return gone(x);
     if (exchange_has_failed(x))

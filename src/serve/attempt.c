@@ -402,6 +402,7 @@ static void attempt_note(struct exchange *x, const struct choice *c)
     work->renamed =
         c->up && c->model.len > 0 && !str_eq(c->model, x->ask->model);
     work->passthrough = c->passthrough;
+    work->engine = !c->up;
     work->target_name = c->up ? c->up->name : c->engine->name;
     work->attempts++;
 }

@@ -3,23 +3,13 @@
  * have worked and nobody can tell. */
 #include "settle/bill.h"
 
+#include <string.h>
+
+#include "exchange/cost.h"
 #include "exchange/exchange.h"
 #include "store/row.h"
 
 #define BYTES_PER_TOK 4 /* of plain English; estimates only */
-
-static void take_usage(const struct usage *u, struct usage_row *row)
-{
-    row->tok[ROW_TOK_INPUT] = (uint64_t)u->input;
-    row->tok[ROW_TOK_CACHE_READ] = (uint64_t)u->cache_read;
-    row->tok[ROW_TOK_CACHE_WRITE_5M] = (uint64_t)u->cache_write_5m;
-    row->tok[ROW_TOK_CACHE_WRITE_1H] = (uint64_t)u->cache_write_1h;
-    row->tok[ROW_TOK_OUTPUT] = (uint64_t)u->output;
-    row->tok[ROW_TOK_REASONING] = (uint64_t)u->reasoning;
-    row->tok[ROW_TOK_AUDIO_IN] = (uint64_t)u->audio_in;
-    row->tok[ROW_TOK_AUDIO_OUT] = (uint64_t)u->audio_out;
-    row->audio_ms = (uint64_t)u->duration_ms;
-}
 
 static uint64_t tok_of_bytes(uint64_t bytes)
 {
@@ -42,14 +32,27 @@ static bool is_text(enum endpoint_usage u)
            u == ENDPOINT_USAGE_MESSAGES || u == ENDPOINT_USAGE_AUDIO;
 }
 
+/* Bytes of a collected reply, which the client may have taken over. */
+static uint64_t collected_bytes(const struct exchange *x)
+{
+    return x->out->bytes > x->work->body.len ? x->out->bytes
+                                             : x->work->body.len;
+}
+
+static void at_least(uint64_t *tok, uint64_t least)
+{
+    if (*tok < least)
+        *tok = least;
+}
+
 static void estimate(struct exchange *x, struct usage_row *row)
 {
     if (!x->out->usage.present)
         row->tok[ROW_TOK_INPUT] = tok_of_bytes(x->in->body_bytes);
     if (x->out->streaming)
-        row->tok[ROW_TOK_OUTPUT] = estimated_output(x->out);
+        at_least(&row->tok[ROW_TOK_OUTPUT], estimated_output(x->out));
     else if (x->work->collected && is_text(x->in->ep.row->usage))
-        row->tok[ROW_TOK_OUTPUT] = tok_of_bytes(x->out->bytes);
+        at_least(&row->tok[ROW_TOK_OUTPUT], tok_of_bytes(collected_bytes(x)));
     row->usage_source = ROW_SOURCE_ESTIMATED;
     row->flags |= ROW_ESTIMATED;
     x->bill->estimated = true;
@@ -67,28 +70,19 @@ static bool was_served(const struct exchange *x)
     return x->work->head && x->work->head->status < 300;
 }
 
-/* What the engine counted, which needs nobody's word for it. */
-static void take_made(const struct made *made, struct usage_row *row)
-{
-    row->tok[ROW_TOK_INPUT] = made->input_tok;
-    row->tok[ROW_TOK_CACHE_READ] = made->cached_tok;
-    row->tok[ROW_TOK_OUTPUT] = made->output_tok;
-    row->usage_source = ROW_SOURCE_ENGINE;
-}
-
 /* Whether the reply said all that it used: it came whole, or its usage came
  * with its end, be that a failure. */
-static bool is_exact(const struct reply *out)
+static bool is_exact(const struct exchange *x)
 {
-    return out->usage.present &&
-           (out->end == REPLY_COMPLETE || out->usage_final);
+    return x->out->usage.present && (x->out->end == REPLY_COMPLETE ||
+                                     x->out->usage_final || x->work->collected);
 }
 
 static enum outcome outcome_of(const struct exchange *x)
 {
     if (x->work->attempts == 0)
         return OUTCOME_Z;
-    if (is_exact(x->out) || x->made->counted)
+    if (is_exact(x) || x->made->counted)
         return OUTCOME_E;
     if (was_served(x))
         return OUTCOME_C;
@@ -108,18 +102,34 @@ static bool is_metered(const struct exchange *x)
     return u != ENDPOINT_USAGE_NONE && u != ENDPOINT_USAGE_COUNT;
 }
 
+/* What is charged: nothing where nothing was begun. */
+static void charge(struct exchange *x, struct cost_use *use,
+                   struct usage_row *row)
+{
+    struct price_cost c;
+
+    if (x->bill->outcome == OUTCOME_Z)
+        return;
+    memcpy(use->tok, row->tok, sizeof(use->tok));
+    c = cost_of(x, use, x->bill->estimated);
+    row->cost_nusd = c.nusd;
+    x->bill->cost_nusd = c.nusd;
+    x->bill->price_marks = c.marks;
+    if ((c.marks & (PRICE_MISSING | PRICE_PART)) != 0)
+        row->flags |= ROW_UNPRICED;
+    if ((c.marks & PRICE_STALE) != 0)
+        row->flags |= ROW_STALE_PRICE;
+}
+
 void bill_compute(struct exchange *x, struct usage_row *row)
 {
     struct bill *b = x->bill;
+    struct cost_use use;
 
     b->outcome = outcome_of(x);
-    if (x->made->counted) {
-        take_made(x->made, row);
-    } else if (x->out->usage.present &&
-               x->in->ep.row->usage != ENDPOINT_USAGE_COUNT) {
-        take_usage(&x->out->usage, row);
-        row->usage_source = ROW_SOURCE_UPSTREAM;
-    }
+    row->usage_source = (uint8_t)cost_use_of(x, &use);
+    memcpy(row->tok, use.tok, sizeof(row->tok));
+    row->audio_ms = use.audio_ms;
     if (is_metered(x) && b->outcome == OUTCOME_C)
         estimate(x, row);
     if (b->outcome == OUTCOME_H) {
@@ -127,6 +137,7 @@ void bill_compute(struct exchange *x, struct usage_row *row)
         if (is_metered(x))
             estimate(x, row);
     }
+    charge(x, &use, row);
     b->input_tok = row_input_tokens(row->tok);
     b->cached_tok = row->tok[ROW_TOK_CACHE_READ];
     b->output_tok = row_output_tokens(row->tok);

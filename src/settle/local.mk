@@ -6,4 +6,5 @@ src_settle_libsettle_a_SOURCES = \
     src/settle/bill.c src/settle/bill.h \
     src/settle/metrics.c src/settle/metrics.h \
     src/settle/series.c src/settle/series.h \
-    src/settle/settle.c src/settle/settle.h
+    src/settle/settle.c src/settle/settle.h \
+    src/settle/unpriced.c src/settle/unpriced.h

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "account/price.h"
 #include "settle/series.h"
 
 /* Buckets are cumulative, so leaving some out only makes them coarser: steps of
@@ -67,7 +68,10 @@ static void series_merge(struct series *to, const struct series *from)
     to->tok_input += from->tok_input;
     to->tok_cached += from->tok_cached;
     to->tok_output += from->tok_output;
-    to->cost_nusd += from->cost_nusd;
+    if (__builtin_add_overflow(to->cost_nusd, from->cost_nusd, &to->cost_nusd))
+        to->cost_nusd = INT64_MAX;
+    to->unpriced += from->unpriced;
+    to->stale_price += from->stale_price;
 }
 
 static enum err merge_into(struct series_table *sum, const struct series *s)
@@ -183,6 +187,7 @@ static enum err put_cost(struct buf *out, struct series_table *sum)
     enum err e = put_meta(out, "cost_usd_total", "counter",
                           "Cost in US dollars by model and target");
     struct series *s, *next;
+    char usd[PRICE_USD_SIZE];
 
     HASH_ITER(hh, sum->map, s, next)
     {
@@ -191,9 +196,32 @@ static enum err put_cost(struct buf *out, struct series_table *sum)
         if (e == ERR_OK)
             e = put_labels(out, s);
         if (e == ERR_OK)
-            e = buf_printf(out, "} %" PRId64 ".%09" PRId64 "\n",
-                           s->cost_nusd / 1000000000,
-                           s->cost_nusd % 1000000000);
+            e = buf_printf(out, "} %.*s\n",
+                           STR_ARG(price_print_usd(s->cost_nusd, usd)));
+    }
+    return e;
+}
+
+/* Requests whose cost is not to be relied on. */
+static enum err put_price_marks(struct buf *out, struct series_table *sum)
+{
+    enum err e = put_meta(out, "unpriced_requests_total", "counter",
+                          "Requests that had no price for all they used");
+    struct series *s, *next;
+
+    HASH_ITER(hh, sum->map, s, next)
+    {
+        if (e == ERR_OK && s->unpriced > 0)
+            e = put_sample(out, s, "unpriced_requests_total", "", s->unpriced);
+    }
+    if (e == ERR_OK)
+        e = put_meta(out, "stale_price_requests_total", "counter",
+                     "Requests charged by a stale price");
+    HASH_ITER(hh, sum->map, s, next)
+    {
+        if (e == ERR_OK && s->stale_price > 0)
+            e = put_sample(out, s, "stale_price_requests_total", "",
+                           s->stale_price);
     }
     return e;
 }
@@ -262,6 +290,8 @@ static enum err put_series(struct buf *out, struct series_table *sum)
         e = put_tokens(out, sum);
     if (e == ERR_OK)
         e = put_cost(out, sum);
+    if (e == ERR_OK)
+        e = put_price_marks(out, sum);
     if (e == ERR_OK)
         e = put_hists(out, sum, "request_seconds", "Whole requests",
                       HIST_SECONDS);

@@ -115,6 +115,14 @@ static void count_times(struct exchange *x, struct series *s)
         hist_observe(&s->first_byte, us_since(x->start_us, x->out->first_us));
 }
 
+static void add_cost(struct series *s, const struct usage_row *row)
+{
+    if (__builtin_add_overflow(s->cost_nusd, row->cost_nusd, &s->cost_nusd))
+        s->cost_nusd = INT64_MAX;
+    s->unpriced += (row->flags & ROW_UNPRICED) != 0;
+    s->stale_price += (row->flags & ROW_STALE_PRICE) != 0;
+}
+
 void series_count(struct exchange *x, const struct usage_row *row)
 {
     struct series_table *t = x->w->stats->series;
@@ -137,7 +145,7 @@ void series_count(struct exchange *x, const struct usage_row *row)
         s->tok_input += x->bill->input_tok;
         s->tok_cached += x->bill->cached_tok;
         s->tok_output += x->bill->output_tok;
-        s->cost_nusd += row->cost_nusd;
+        add_cost(s, row);
     }
     pthread_mutex_unlock(&t->lock);
 }

@@ -33,6 +33,7 @@ struct series {
     struct hist first_byte; /* to the first byte of the reply */
     uint64_t tok_input, tok_cached, tok_output;
     int64_t cost_nusd;
+    uint64_t unpriced, stale_price; /* requests */
 };
 
 /* All entries of a worker.

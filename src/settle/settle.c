@@ -11,6 +11,7 @@
 #include "settle/access.h"
 #include "settle/bill.h"
 #include "settle/series.h"
+#include "settle/unpriced.h"
 
 static uint32_t ms_between(int64_t from_us, int64_t to_us)
 {
@@ -108,5 +109,6 @@ enum verdict settle_run(struct exchange *x)
         x->client->ops->flush(x->client);
     access_write(x, &row);
     series_count(x, &row);
+    unpriced_note(x->w->svc ? x->w->svc->unpriced : NULL, x);
     return VERDICT_GO;
 }

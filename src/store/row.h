@@ -44,12 +44,14 @@ enum row_source {
 
 /* What is worth knowing about the way it went; or-ed together. */
 enum row_flag {
-    ROW_STREAM = 1,      /* a stream was asked for, or came */
-    ROW_CLIENT_GONE = 2, /* the client left before its reply was complete */
-    ROW_ESTIMATED = 4,   /* usage is an estimate or an upper bound */
-    ROW_INCOMPLETE = 8,  /* the reply broke off before its terminator */
-    ROW_IN_DOUBT = 16,   /* what the upstream did is not known */
-    ROW_PASSED = 32      /* passthrough: counted by request only */
+    ROW_STREAM = 1,       /* a stream was asked for, or came */
+    ROW_CLIENT_GONE = 2,  /* the client left before its reply was complete */
+    ROW_ESTIMATED = 4,    /* usage is an estimate or an upper bound */
+    ROW_INCOMPLETE = 8,   /* the reply broke off before its terminator */
+    ROW_IN_DOUBT = 16,    /* what the upstream did is not known */
+    ROW_PASSED = 32,      /* passthrough: counted by request only */
+    ROW_UNPRICED = 64,    /* all or a part of it had no price */
+    ROW_STALE_PRICE = 128 /* the price was old when it was charged */
 };
 
 /* One request, told once it is over. Slices are borrowed: from the caller

@@ -107,6 +107,8 @@ size_t tally_encode(const struct tally *t, void *out)
     rec_put_int(&o, ROW_TOK_COUNT, 1);
     for (unsigned i = 0; i < ROW_TOK_COUNT; i++)
         rec_put_int(&o, t->tok[i], 8);
+    rec_put_int(&o, t->unpriced, 8);
+    rec_put_int(&o, t->stale_price, 8);
     return o.len;
 }
 
@@ -127,6 +129,10 @@ enum err tally_decode(struct str bytes, struct tally *tally_out)
 
         if (i < ROW_TOK_COUNT)
             t.tok[i] = v;
+    }
+    if (in.left > 0) { /* else of a version that knew no prices */
+        t.unpriced = rec_get_int(&in, 8);
+        t.stale_price = rec_get_int(&in, 8);
     }
     if (in.bad)
         return ERR_CORRUPT;
@@ -157,6 +163,8 @@ void tally_add(struct tally *t, const struct tally *more)
     add_u64(&t->ms_total, more->ms_total);
     add_u64(&t->bytes_in, more->bytes_in);
     add_u64(&t->bytes_out, more->bytes_out);
+    add_u64(&t->unpriced, more->unpriced);
+    add_u64(&t->stale_price, more->stale_price);
 }
 
 void tally_add_row(struct tally *t, const struct usage_row *row)
@@ -169,6 +177,8 @@ void tally_add_row(struct tally *t, const struct usage_row *row)
         .ms_total = row->ms_total,
         .bytes_in = row->bytes_in,
         .bytes_out = row->bytes_out,
+        .unpriced = (row->flags & ROW_UNPRICED) != 0,
+        .stale_price = (row->flags & ROW_STALE_PRICE) != 0,
     };
 
     memcpy(one.tok, row->tok, sizeof(one.tok));
@@ -181,7 +191,8 @@ bool tally_is_same(const struct tally *a, const struct tally *b)
            a->estimated == b->estimated &&
            memcmp(a->tok, b->tok, sizeof(a->tok)) == 0 &&
            a->cost_nusd == b->cost_nusd && a->ms_total == b->ms_total &&
-           a->bytes_in == b->bytes_in && a->bytes_out == b->bytes_out;
+           a->bytes_in == b->bytes_in && a->bytes_out == b->bytes_out &&
+           a->unpriced == b->unpriced && a->stale_price == b->stale_price;
 }
 
 void tally_map_fini(struct tally_map *m)

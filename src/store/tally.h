@@ -28,6 +28,8 @@ struct tally {
     uint64_t ms_total;
     uint64_t bytes_in;
     uint64_t bytes_out;
+    uint64_t unpriced;    /* ROW_UNPRICED: cost_nusd may be too low */
+    uint64_t stale_price; /* ROW_STALE_PRICE */
 };
 
 /* Bytes of the longest encoded key: day, and per text a length and bytes. */

@@ -208,8 +208,10 @@ static void counter_round_trip(void **state)
     assert_true(tally_is_same(&sum, &read));
     assert_int_equal(read.requests, 2);
     assert_true(read.tok[ROW_TOK_AUDIO_OUT] == UINT64_MAX); /* saturates */
+    /* before there were prices the record ended 16 bytes earlier */
     for (size_t i = 0; i < len; i++)
-        assert_int_equal(tally_decode(str_of(bytes, i), &read), ERR_CORRUPT);
+        assert_int_equal(tally_decode(str_of(bytes, i), &read),
+                         i == len - 16 ? ERR_OK : ERR_CORRUPT);
 }
 
 static void counter_keys_sort_by_day(void **state)

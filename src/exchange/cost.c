@@ -1,0 +1,90 @@
+/* cost.c - See cost.h. Decides which requests have a cost, and when a price
+ * does not tell all of it. */
+#include "exchange/cost.h"
+
+#include "conf/conf.h"
+#include "exchange/exchange.h"
+
+enum row_source cost_use_of(const struct exchange *x, struct cost_use *out)
+{
+    const struct usage *u = &x->out->usage;
+    const struct made *made = x->made;
+
+    *out = (struct cost_use){.audio_ms = 0};
+    if (made->counted) {
+        out->tok[ROW_TOK_INPUT] = made->input_tok;
+        out->tok[ROW_TOK_CACHE_READ] = made->cached_tok;
+        out->tok[ROW_TOK_OUTPUT] = made->output_tok;
+        return ROW_SOURCE_ENGINE;
+    }
+    if (!u->present || x->in->ep.row->usage == ENDPOINT_USAGE_COUNT)
+        return ROW_SOURCE_NONE;
+    out->tok[ROW_TOK_INPUT] = (uint64_t)u->input;
+    out->tok[ROW_TOK_CACHE_READ] = (uint64_t)u->cache_read;
+    out->tok[ROW_TOK_CACHE_WRITE_5M] = (uint64_t)u->cache_write_5m;
+    out->tok[ROW_TOK_CACHE_WRITE_1H] = (uint64_t)u->cache_write_1h;
+    out->tok[ROW_TOK_OUTPUT] = (uint64_t)u->output;
+    out->tok[ROW_TOK_REASONING] = (uint64_t)u->reasoning;
+    out->tok[ROW_TOK_AUDIO_IN] = (uint64_t)u->audio_in;
+    out->tok[ROW_TOK_AUDIO_OUT] = (uint64_t)u->audio_out;
+    out->audio_ms = (uint64_t)u->duration_ms;
+    return ROW_SOURCE_UPSTREAM;
+}
+
+bool cost_is_due(const struct exchange *x)
+{
+    const struct endpoint_row *row = x->in->ep.row;
+
+    if (row->usage != ENDPOINT_USAGE_NONE)
+        return row->usage != ENDPOINT_USAGE_COUNT;
+    if ((row->flags & (ENDPOINT_LOCAL | ENDPOINT_ENGINE)) != 0 ||
+        row->kind == ENDPOINT_FILE_UPLOAD)
+        return false;
+    return x->in->head.method == HTTP1_POST || x->in->head.websocket;
+}
+
+/* Whether the counts of <x> leave out what its price is for: operations that
+ * tell no usage, and pictures and sound of which bytes tell nothing. */
+static bool is_blind(const struct exchange *x, bool estimated)
+{
+    switch (x->in->ep.row->usage) {
+    case ENDPOINT_USAGE_NONE:
+        return true;
+    case ENDPOINT_USAGE_IMAGE:
+    case ENDPOINT_USAGE_AUDIO:
+        return estimated;
+    default:
+        return false;
+    }
+}
+
+struct price_cost cost_of(const struct exchange *x, const struct cost_use *use,
+                          bool estimated)
+{
+    struct price_cost none = {.nusd = 0};
+    struct price_quote q;
+    struct price_cost c;
+
+    if (x->work->attempts == 0 || !cost_is_due(x))
+        return none;
+    q = price_find(&x->conf->price, x->work->target_name,
+                   x->work->upstream_model, x->work->engine, x->start_wall_ms);
+    c = price_cost(&q, use->tok, use->audio_ms);
+    if (q.price && is_blind(x, estimated) &&
+        (q.price->given & (1U << CONF_PRICE_REQUEST)) == 0)
+        c.marks |= PRICE_PART;
+    return c;
+}
+
+bool cost_before_body(const struct exchange *x, struct price_cost *out)
+{
+    const struct reply_head *head = x->work->head;
+    struct cost_use use;
+
+    if (!head || head->status >= 300 || x->out->streaming || x->ask->stream)
+        return false;
+    if (cost_use_of(x, &use) == ROW_SOURCE_NONE)
+        return false;
+    *out = cost_of(x, &use, false);
+    return (out->marks & PRICE_MISSING) == 0;
+}

@@ -1,0 +1,36 @@
+/* cost.h - What an exchange costs, from what is known of it so far. Relay asks
+ * before the reply goes out, settle when it is over, and both get the same
+ * answer for the same usage. */
+#ifndef TG_EXCHANGE_COST_H
+#define TG_EXCHANGE_COST_H
+
+#include "account/price.h"
+
+struct exchange;
+
+/* Counts of one request. */
+struct cost_use {
+    uint64_t tok[ROW_TOK_COUNT];
+    uint64_t audio_ms; /* audio billed by its time */
+};
+
+/* What <x> is known to have used: what the engine counted, else what the
+ * upstream's reply said, else zeros. Gives who said so. */
+enum row_source cost_use_of(const struct exchange *x, struct cost_use *out);
+
+/* Whether <x>, once a target worked for it, may have to be paid: its operation
+ * is metered, or it is passed on and creates something. Counting tokens and
+ * reading what is stored is free everywhere. */
+bool cost_is_due(const struct exchange *x);
+
+/* The cost of <use> at the target of <x>, by the prices that <x> began with.
+ * <estimated>: <use> was derived from bytes. All zero when nothing is due or no
+ * target was asked. */
+struct price_cost cost_of(const struct exchange *x, const struct cost_use *use,
+                          bool estimated);
+
+/* The cost of a whole reply whose body has not been sent yet; false when it is
+ * not known by then: the reply is a stream, says no usage, or is an error. */
+bool cost_before_body(const struct exchange *x, struct price_cost *out);
+
+#endif
