@@ -173,13 +173,14 @@ enum err journal_reserve(struct jfile *f, uint64_t bytes)
     return ERR_OK;
 }
 
-enum err journal_append(struct jfile *f, void *frame, size_t len)
+enum err journal_append(struct jfile *f, enum rec_type type, void *frame,
+                        size_t len)
 {
     const uint64_t at = atomic_load_explicit(&f->end, memory_order_relaxed);
     const size_t all = REC_HEAD_BYTES + len;
     ssize_t n;
 
-    rec_seal(frame, REC_ROW, len, record_seed(f, at));
+    rec_seal(frame, type, len, record_seed(f, at));
     do {
         n = pwrite(f->fd, frame, all, (off_t)at);
     } while (n < 0 && errno == EINTR);
@@ -228,24 +229,29 @@ static enum err bytes_at(struct journal_read *r, uint64_t offset,
 }
 
 static enum err record_at(struct journal_read *r, uint64_t offset,
-                          struct str *payload_out)
+                          enum rec_type *type_out, struct str *payload_out)
 {
     struct str bytes;
     const enum err err = bytes_at(r, offset, &bytes);
+    enum rec_type type = REC_ROW;
 
     if (err != ERR_OK)
         return err;
-    if (bytes.len > REC_HEAD_BYTES && (uint8_t)bytes.p[8] != REC_ROW)
+    if (bytes.len > REC_HEAD_BYTES)
+        type = (enum rec_type)(uint8_t)bytes.p[8];
+    if (type != REC_ROW && type != REC_HOLD)
         return ERR_CORRUPT; /* spares the hash while searching */
-    return rec_open(bytes, REC_ROW, record_seed(r->file, offset), payload_out);
+    *type_out = type;
+    return rec_open(bytes, type, record_seed(r->file, offset), payload_out);
 }
 
-enum err journal_read_next(struct journal_read *r, struct str *payload_out)
+enum err journal_read_next(struct journal_read *r, enum rec_type *type_out,
+                           struct str *payload_out)
 {
     uint64_t offset = r->at;
 
     while (offset < r->limit) {
-        const enum err err = record_at(r, offset, payload_out);
+        const enum err err = record_at(r, offset, type_out, payload_out);
 
         if (err == ERR_OK) {
             r->skipped += offset - r->at;

@@ -1,7 +1,7 @@
-/* journal.h - One append-only file of usage rows. A worker appends, each row
- * by one write; the ledger writer reads behind it; after a crash the rest is
- * read again. What was written survives the process, since it stands in the
- * page cache.
+/* journal.h - One append-only file of usage rows and holds. A worker appends,
+ * each row by one write; the ledger writer reads behind it; after a crash the
+ * rest is read again. What was written survives the process, since it stands in
+ * the page cache.
  *
  * A file is a head of JOURNAL_HEAD_BYTES and then sealed rows (store/rec.h),
  * each sealed with the file's id and its own offset. */
@@ -58,10 +58,12 @@ void journal_free(struct jfile *f);
  * fail for want of space. ERR_FULL when there is none. Writer thread. */
 enum err journal_reserve(struct jfile *f, uint64_t bytes) MUST_CHECK;
 
-/* Seal and append the payload of <len> bytes that stands REC_HEAD_BYTES into
- * <frame>. ERR_IO when it is not wholly written; a later append overwrites
- * what was. Only the owner; never blocks but for the page cache. */
-enum err journal_append(struct jfile *f, void *frame, size_t len) MUST_CHECK;
+/* Seal and append the payload of <len> bytes, a REC_ROW or REC_HOLD, that
+ * stands REC_HEAD_BYTES into <frame>. ERR_IO when it is not wholly written; a
+ * later append overwrites what was. Only the owner; never blocks but for the
+ * page cache. */
+enum err journal_append(struct jfile *f, enum rec_type type, void *frame,
+                        size_t len) MUST_CHECK;
 
 /* One record read, and how the reading goes on. */
 struct journal_read {
@@ -78,11 +80,11 @@ struct journal_read {
 void journal_read_init(struct journal_read *r, const struct jfile *f,
                        uint64_t from, uint64_t limit);
 
-/* The payload of the next intact record, borrowed until the next call; <at>
- * then stands behind it. A damaged stretch is skipped when an intact record
- * follows, and is the torn end when none does. ERR_NOT_FOUND at the end
+/* The type and payload of the next intact record, borrowed until the next call;
+ * <at> then stands behind it. A damaged stretch is skipped when an intact
+ * record follows, and is the torn end when none does. ERR_NOT_FOUND at the end
  * (then <at> is <limit>), ERR_IO, ERR_NOMEM. */
-enum err journal_read_next(struct journal_read *r,
+enum err journal_read_next(struct journal_read *r, enum rec_type *type_out,
                            struct str *payload_out) MUST_CHECK;
 
 /* Free what <r> owns. */

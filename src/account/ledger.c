@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "account/ledger_priv.h"
+#include "account/ledger_spend.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -102,6 +103,9 @@ static enum err fold_leftovers(struct ledger *l, struct writer_opts *wo,
     }
     if (err == ERR_OK)
         err = ledger_fold_tidy(l);
+    if (err == ERR_OK)
+        err = ledger_spend_recover(l, why);
+    atomic_store(&l->is_settled, err == ERR_OK);
     return err == ERR_CORRUPT ? err : ERR_OK;
 }
 
@@ -206,6 +210,8 @@ void ledger_close(struct ledger *l)
 {
     if (!l)
         return;
+    if (atomic_load(&l->is_settled) && ledger_spend_close(l) != ERR_OK)
+        log_warn(LOG_LEDGER, "the ledger counts as still open");
     writer_stop(l->writer);
     l->writer = NULL;
     ledger_free(l);
@@ -225,6 +231,11 @@ enum err ledger_trouble(struct ledger *l, struct buf *out)
         writer_trouble(l->writer, out);
         return ERR_OK;
     }
+    if (!atomic_load(&l->is_settled))
+        return buf_printf(out,
+                          "what an earlier process left in %s is not in "
+                          "the database yet",
+                          l->journal_dir);
     if (atomic_load(&l->is_low))
         return buf_printf(out, "no disk space for journals in %s",
                           l->journal_dir);
@@ -410,12 +421,10 @@ static void rotate(struct ledger_worker *lw)
     lw->must_rotate = false;
 }
 
-/* The journal failed: keep the row in memory and shut admission. */
-static enum err ring_put(struct ledger_worker *lw, const void *payload,
-                         size_t len)
+/* The journal failed: shut admission, and have the writer see to it. */
+static void fail_journal(struct ledger_worker *lw)
 {
     struct ledger *l = lw->ledger;
-    const uint64_t head = atomic_load(&lw->head);
     int ok = LEDGER_OK;
 
     lw->must_rotate = true;
@@ -423,9 +432,18 @@ static enum err ring_put(struct ledger_worker *lw, const void *payload,
     if (atomic_compare_exchange_strong(&l->state, &ok, LEDGER_UNAVAILABLE))
         log_err(LOG_LEDGER, "journal cannot be written: file=%s error=%s",
                 lw->cur ? lw->cur->path : l->journal_dir, strerror(errno));
+    writer_kick(l->writer);
+}
+
+/* The same; keep the row in memory. */
+static enum err ring_put(struct ledger_worker *lw, const void *payload,
+                         size_t len)
+{
+    const uint64_t head = atomic_load(&lw->head);
+
+    fail_journal(lw);
     if (head - atomic_load(&lw->tail) >= RING_ROWS) {
         atomic_fetch_add(&lw->refused, 1);
-        writer_kick(l->writer);
         return ERR_FULL;
     }
     struct ring_row *slot = &lw->ring[head % RING_ROWS];
@@ -435,10 +453,10 @@ static enum err ring_put(struct ledger_worker *lw, const void *payload,
     return ERR_OK;
 }
 
-enum err ledger_row_put(struct ledger_worker *lw, const struct usage_row *row)
+/* Append to the journal, or to the next one. ERR_IO. */
+static enum err append(struct ledger_worker *lw, enum rec_type type,
+                       void *frame, size_t len)
 {
-    uint8_t frame[JOURNAL_RECORD_MAX];
-    const size_t len = row_encode(row, frame + REC_HEAD_BYTES);
     enum err err = ERR_IO;
 
     if (!lw->cur || lw->must_rotate ||
@@ -446,11 +464,34 @@ enum err ledger_row_put(struct ledger_worker *lw, const struct usage_row *row)
             lw->ledger->opts.journal_bytes)
         rotate(lw);
     if (lw->cur)
-        err = journal_append(lw->cur, frame, len);
+        err = journal_append(lw->cur, type, frame, len);
     if (err == ERR_OK && lw->must_rotate) {
         lw->must_rotate = false;
         atomic_store(&lw->is_failing, false);
     }
+    return err;
+}
+
+enum err ledger_hold_put(struct ledger_worker *lw, const struct hold *h)
+{
+    uint8_t frame[REC_HEAD_BYTES + HOLD_BYTES_MAX];
+    const size_t len = hold_encode(h, frame + REC_HEAD_BYTES);
+
+    /* rows that wait in memory come first */
+    if (atomic_load(&lw->head) != atomic_load(&lw->tail))
+        return ERR_LEDGER;
+    if (append(lw, REC_HOLD, frame, len) == ERR_OK)
+        return ERR_OK;
+    fail_journal(lw);
+    return ERR_LEDGER;
+}
+
+enum err ledger_row_put(struct ledger_worker *lw, const struct usage_row *row)
+{
+    uint8_t frame[JOURNAL_RECORD_MAX];
+    const size_t len = row_encode(row, frame + REC_HEAD_BYTES);
+    enum err err = append(lw, REC_ROW, frame, len);
+
     if (err != ERR_OK)
         err = ring_put(lw, frame + REC_HEAD_BYTES, len);
     if (err != ERR_OK)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "account/ledger_priv.h"
+#include "account/ledger_spend.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -78,7 +79,10 @@ static enum err fold_row(struct ledger *l, struct txn *t, struct str payload)
     if (err == ERR_EXISTS) {
         l->n_twice_now++;
         err = ERR_OK;
-    }
+    } else if (err == ERR_OK)
+        err = spend_map_add_row(&l->spends, &row);
+    if (err == ERR_OK)
+        err = ledger_hold_drop(t, row.id);
     if (err == ERR_OK)
         l->n_rows_now++;
     return err;
@@ -116,15 +120,17 @@ static enum err fold_file(struct ledger *l, struct txn *t, struct jfile *f,
                           unsigned max, unsigned *n)
 {
     struct journal_read r;
+    enum rec_type type;
     struct str payload;
     enum err err = ERR_OK;
 
     journal_read_init(&r, f, f->folded, atomic_load(&f->end));
     while (err == ERR_OK && *n < max) {
-        err = journal_read_next(&r, &payload);
+        err = journal_read_next(&r, &type, &payload);
         if (err != ERR_OK)
             break;
-        err = fold_row(l, t, payload);
+        err = type == REC_HOLD ? ledger_hold_fold(t, payload)
+                               : fold_row(l, t, payload);
         *n += 1;
         if (err == ERR_SYNTAX) {
             r.skipped += REC_HEAD_BYTES + payload.len;
@@ -194,6 +200,7 @@ static enum err fold_pull(void *owner, struct txn *t, unsigned max,
     enum err err = copy_list(l);
 
     tally_map_fini(&l->sums);
+    spend_map_fini(&l->spends);
     l->n_twice_now = 0;
     l->n_rows_now = 0;
     for (size_t i = 0; err == ERR_OK && n < max && i < l->n_work; i++) {
@@ -208,6 +215,8 @@ static enum err fold_pull(void *owner, struct txn *t, unsigned max,
     }
     if (err == ERR_OK)
         err = ldb_counters_add(t, &l->sums);
+    if (err == ERR_OK)
+        err = ledger_spend_fold(t, &l->spends);
     if (err == ERR_OK && n > 0)
         err = forget_gone(l, t);
     *n_out = n;
@@ -354,7 +363,7 @@ void ledger_fold_judge(struct ledger *l)
 {
     enum ledger_state state = LEDGER_OK;
 
-    if (atomic_load(&l->is_low))
+    if (atomic_load(&l->is_low) || !atomic_load(&l->is_settled))
         state = LEDGER_UNAVAILABLE;
     for (unsigned i = 0; i < l->opts.workers; i++) {
         const struct ledger_worker *lw = seat_at(l, i);
@@ -406,6 +415,19 @@ static enum err prune_once(struct ledger *l, unsigned *n_out)
     return err;
 }
 
+/* Charge what an earlier process left, where the disk refused at start. */
+static void settle_late(struct ledger *l)
+{
+    struct buf why;
+
+    if (atomic_load(&l->is_settled) || fold_has_more(l))
+        return;
+    buf_init(&why, 1024);
+    if (ledger_spend_recover(l, &why) == ERR_OK)
+        atomic_store(&l->is_settled, true);
+    buf_fini(&why);
+}
+
 static void fold_tick(void *owner)
 {
     struct ledger *l = owner;
@@ -424,6 +446,7 @@ static void fold_tick(void *owner)
         if (dead > 0)
             log_note(LOG_LEDGER, "dropped readers that died: n=%u", dead);
     }
+    settle_late(l);
     keep_reserves(l);
     ledger_fold_judge(l);
 }
@@ -450,6 +473,7 @@ void ledger_fold_fini(struct ledger *l)
         f = next;
     }
     tally_map_fini(&l->sums);
+    spend_map_fini(&l->spends);
     free(l->work);
     free(l->gone);
 }

@@ -4,6 +4,7 @@
 
 #include "account/journal.h"
 #include "account/ledger.h"
+#include "account/spend.h"
 #include "store/ledger_db.h"
 #include "store/writer.h"
 
@@ -57,8 +58,9 @@ struct ledger {
     char *journal_dir; /* STATE/journal, owned */
     struct ledger_db *db;
     struct writer *writer;
-    _Atomic(int) state;   /* enum ledger_state */
-    _Atomic(bool) is_low; /* no disk space could be reserved */
+    _Atomic(int) state;       /* enum ledger_state */
+    _Atomic(bool) is_low;     /* no disk space could be reserved */
+    _Atomic(bool) is_settled; /* what an earlier process left is charged */
     _Atomic(uint64_t) folded, replayed, twice, pruned, damaged;
     uint64_t past_rows;    /* accepted by seats given back; lock */
     uint64_t past_refused; /* refused by them; lock */
@@ -71,6 +73,7 @@ struct ledger {
     struct jfile **work; /* copy of the list, owned */
     size_t n_work, room_work;
     struct tally_map sums;
+    struct spend_map spends;
     struct gone_id *gone; /* owned */
     size_t n_gone, room_gone, n_gone_now;
     uint64_t n_rows_now, n_twice_now; /* in the transaction under way */

@@ -4,6 +4,7 @@ TG_LIBS += src/account/libaccount.a
 src_account_libaccount_a_SOURCES = \
     src/account/budget.c src/account/budget.h \
     src/account/budget_spec.c src/account/budget_spec.h \
+    src/account/hold.c src/account/hold.h \
     src/account/journal.c src/account/journal.h \
     src/account/key.c src/account/key.h \
     src/account/key_rec.c \
@@ -15,5 +16,7 @@ src_account_libaccount_a_SOURCES = \
     src/account/ledger_priv.h \
     src/account/ledger_query.c \
     src/account/ledger_scan.c \
+    src/account/ledger_spend.c src/account/ledger_spend.h \
     src/account/price.c src/account/price.h \
+    src/account/spend.c src/account/spend.h \
     src/account/window.c src/account/window.h

@@ -24,16 +24,18 @@ struct ledger_db {
 };
 
 static const char *const table_names[LDB_TABLE_COUNT] = {
-    [LDB_META] = "meta",   [LDB_KEYS] = "keys", [LDB_TEAMS] = "teams",
-    [LDB_ROWS] = "rows",   [LDB_IDS] = "ids",   [LDB_COUNTERS] = "counters",
-    [LDB_FOLDS] = "folds",
+    [LDB_META] = "meta",     [LDB_KEYS] = "keys",   [LDB_TEAMS] = "teams",
+    [LDB_ROWS] = "rows",     [LDB_IDS] = "ids",     [LDB_COUNTERS] = "counters",
+    [LDB_FOLDS] = "folds",   [LDB_HOLDS] = "holds", [LDB_SPENDS] = "spends",
+    [LDB_LEASES] = "leases",
 };
 
 static const enum rec_type table_types[LDB_TABLE_COUNT] = {
-    [LDB_META] = REC_META,  [LDB_KEYS] = REC_KEY,
-    [LDB_TEAMS] = REC_TEAM, [LDB_ROWS] = REC_ROW,
-    [LDB_IDS] = REC_ROW_AT, [LDB_COUNTERS] = REC_COUNTER,
-    [LDB_FOLDS] = REC_FOLD,
+    [LDB_META] = REC_META,    [LDB_KEYS] = REC_KEY,
+    [LDB_TEAMS] = REC_TEAM,   [LDB_ROWS] = REC_ROW,
+    [LDB_IDS] = REC_ROW_AT,   [LDB_COUNTERS] = REC_COUNTER,
+    [LDB_FOLDS] = REC_FOLD,   [LDB_HOLDS] = REC_HOLD,
+    [LDB_SPENDS] = REC_SPEND, [LDB_LEASES] = REC_LEASE,
 };
 
 const char *ldb_table_name(unsigned table)

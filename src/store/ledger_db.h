@@ -16,6 +16,9 @@ enum ldb_table {
     LDB_IDS,      /* id -> REC_ROW_AT: where its row is */
     LDB_COUNTERS, /* tally key -> REC_COUNTER */
     LDB_FOLDS,    /* journal file id -> REC_FOLD */
+    LDB_HOLDS,    /* id -> REC_HOLD: held, and no row yet */
+    LDB_SPENDS,   /* owner -> REC_SPEND: what it took of late */
+    LDB_LEASES,   /* owner -> REC_LEASE: what it may have taken */
     LDB_TABLE_COUNT
 };
 

@@ -34,6 +34,9 @@ enum rec_type {
     REC_COUNTER, /* store/tally */
     REC_FOLD,    /* how far a journal file is folded */
     REC_JOURNAL, /* head of a journal file */
+    REC_HOLD,    /* account/hold */
+    REC_SPEND,   /* account/spend: taken */
+    REC_LEASE,   /* account/spend: leased */
     REC_TYPE_COUNT
 };
 

@@ -19,7 +19,7 @@ static void write_rows(struct jfile *f)
         const struct usage_row row = {.id = STR("01hzy3v7k2m4n6p8q0r2s4t6v8"),
                                       .ms_total = i + 1};
 
-        BUG_ON(journal_append(f, frame,
+        BUG_ON(journal_append(f, REC_ROW, frame,
                               row_encode(&row, frame + REC_HEAD_BYTES)) !=
                ERR_OK);
     }
@@ -47,12 +47,13 @@ static void damage(struct jfile *f, const uint8_t *data, size_t size)
 static void read_rows(const struct jfile *f)
 {
     struct journal_read r;
+    enum rec_type type;
     struct str payload;
     uint64_t told = 0;
     uint32_t last = 0;
 
     journal_read_init(&r, f, JOURNAL_HEAD_BYTES, atomic_load(&f->end));
-    while (journal_read_next(&r, &payload) == ERR_OK) {
+    while (journal_read_next(&r, &type, &payload) == ERR_OK) {
         struct usage_row row;
 
         BUG_ON(row_decode(payload, &row) != ERR_OK);

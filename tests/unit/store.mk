@@ -87,3 +87,10 @@ tests_unit_t_kv_replay_SOURCES = tests/unit/t_kv_replay.c \
 tests_unit_t_kv_replay_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_kv_replay_CFLAGS = $(unit_cflags)
 tests_unit_t_kv_replay_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_ledger_spend
+tests_unit_t_ledger_spend_SOURCES = tests/unit/t_ledger_spend.c \
+    tests/unit/ledger_fixture.h tests/unit/state_dir.h
+tests_unit_t_ledger_spend_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_ledger_spend_CFLAGS = $(unit_cflags)
+tests_unit_t_ledger_spend_LDADD = $(unit_libs)

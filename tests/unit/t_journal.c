@@ -19,7 +19,8 @@ static enum err append(struct jfile *f, const char *reason)
     id_new(id);
     const struct usage_row row = {.id = str_from(id),
                                   .reason = str_from(reason)};
-    return journal_append(f, frame, row_encode(&row, frame + REC_HEAD_BYTES));
+    return journal_append(f, REC_ROW, frame,
+                          row_encode(&row, frame + REC_HEAD_BYTES));
 }
 
 /* Read the file at <path> again; the reasons are put into <out>, separated by
@@ -29,12 +30,13 @@ static void read_again(const char *path, struct buf *out, uint64_t *skipped,
 {
     struct jfile *f;
     struct journal_read r;
+    enum rec_type type;
     struct str payload;
 
     buf_clear(out);
     assert_int_equal(journal_open(path, &f), ERR_OK);
     journal_read_init(&r, f, JOURNAL_HEAD_BYTES, atomic_load(&f->end));
-    while (journal_read_next(&r, &payload) == ERR_OK) {
+    while (journal_read_next(&r, &type, &payload) == ERR_OK) {
         struct usage_row row;
 
         assert_int_equal(row_decode(payload, &row), ERR_OK);
@@ -218,6 +220,7 @@ static void long_files_are_read_in_pieces(void **state)
     struct fixture *f = *state;
     struct jfile *again;
     struct journal_read r;
+    enum rec_type type;
     struct str payload;
     unsigned n = 0;
 
@@ -225,7 +228,7 @@ static void long_files_are_read_in_pieces(void **state)
         assert_int_equal(append(f->file, "x"), ERR_OK);
     assert_int_equal(journal_open(f->file->path, &again), ERR_OK);
     journal_read_init(&r, again, JOURNAL_HEAD_BYTES, atomic_load(&again->end));
-    while (journal_read_next(&r, &payload) == ERR_OK)
+    while (journal_read_next(&r, &type, &payload) == ERR_OK)
         n++;
     assert_int_equal(n, 3000);
     assert_true(r.skipped == 0 && r.torn == 0);
