@@ -159,10 +159,8 @@ static void room_first(const struct kv_db *d)
 static enum err open_within(struct kv_db *d, const char *lost, struct buf *why)
 {
     ERR_TRY(kv_users_join(d, why));
-    if (!d->keep) {
-        ERR_TRY(kv_about_settle(d, why));
-        ERR_TRY(kv_layout_settle(d, why));
-    }
+    if (!d->keep)
+        ERR_TRY(kv_owner_settle(d, why));
     if (d->root_bytes > 0)
         room_first(d);
     if (lost && !d->keep)

@@ -95,9 +95,6 @@ enum err kv_file_prepare(struct kv_db *d, struct buf *why) MUST_CHECK;
 /* Bytes of the file, 0 when there is none. */
 uint64_t kv_file_bytes(const struct kv_db *d);
 
-/* Have the text of ns.json there, or find it. ERR_REFUSED: another one. */
-enum err kv_about_settle(const struct kv_db *d, struct buf *why) MUST_CHECK;
-
 /* What a program must know to open a namespace. */
 struct kv_layout {
     struct digest ns;
@@ -109,7 +106,9 @@ struct kv_layout {
 enum err kv_layout_read(const char *dir, struct kv_layout *out,
                         struct buf *why) MUST_CHECK;
 
-/* Have it stand there, or find it. ERR_REFUSED: another namespace's. */
-enum err kv_layout_settle(const struct kv_db *d, struct buf *why) MUST_CHECK;
+/* Have ns.json and the layout stand there, or find them; one that is damaged
+ * is written anew, and where both are, so are the pages. ERR_REFUSED: the
+ * directory is another namespace's. */
+enum err kv_owner_settle(struct kv_db *d, struct buf *why) MUST_CHECK;
 
 #endif

@@ -47,10 +47,20 @@ static bool is_at(int fd, const char *path)
 
 /* --- the directory ------------------------------------------------------- */
 
+/* Make the directory where it is missing, and the one around it. */
+static bool make_dir(const struct kv_db *d)
+{
+    if (mkdir(d->dir, 0700) == 0 || errno == EEXIST)
+        return true;
+    if (errno != ENOENT || (mkdir(d->root, 0700) != 0 && errno != EEXIST))
+        return false;
+    return mkdir(d->dir, 0700) == 0 || errno == EEXIST;
+}
+
 enum err kv_enter(struct kv_db *d, bool make, struct buf *why)
 {
     for (unsigned i = 0; i < ENTER_TRIES; i++) {
-        if (make && mkdir(d->dir, 0700) != 0 && errno != EEXIST) {
+        if (make && !make_dir(d)) {
             env_say(why, "prefix store %s cannot be made: %s", d->dir,
                     strerror(errno));
             return ERR_IO;
@@ -231,32 +241,23 @@ static enum err file_write(const struct kv_db *d, const char *name,
     return ERR_IO;
 }
 
-enum err kv_about_settle(const struct kv_db *d, struct buf *why)
+/* Whether ns.json says what the namespace was made of. */
+static bool is_about_ours(const struct kv_db *d)
 {
     const struct str about = str_from(d->about);
-    char path[4096];
     char *text = malloc(about.len + 1);
-    enum err err = ERR_OK;
+    char path[4096];
+    ssize_t n = -1;
 
-    if (!text)
-        return ERR_NOMEM;
     kv_path(d, "ns.json", path);
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0) {
-        const ssize_t n = read(fd, text, about.len + 1);
-
+    if (fd >= 0 && text)
+        n = read(fd, text, about.len + 1);
+    if (fd >= 0)
         close(fd);
-        if (n < 0 || !str_eq(str_of(text, (size_t)n), about)) {
-            env_say(why, "%s is of another model or version; move %s away",
-                    path, d->dir);
-            err = ERR_REFUSED;
-        }
-    } else if (errno != ENOENT || file_write(d, "ns.json", about) != ERR_OK) {
-        env_say(why, "%s: %s", path, strerror(errno));
-        err = ERR_IO;
-    }
+    const bool ours = n >= 0 && str_eq(str_of(text, (size_t)n), about);
     free(text);
-    return err;
+    return ours;
 }
 
 /* --- what a program needs ------------------------------------------------ */
@@ -291,29 +292,68 @@ enum err kv_layout_read(const char *dir, struct kv_layout *out, struct buf *why)
     return ERR_OK;
 }
 
-enum err kv_layout_settle(const struct kv_db *d, struct buf *why)
+static enum err layout_write(const struct kv_db *d)
 {
-    struct kv_layout l = {.max_bytes = 0};
     char hex[DIGEST_HEX_SIZE];
     char text[256];
-    struct buf none;
 
-    buf_init(&none, 512);
-    const bool known = kv_layout_read(d->dir, &l, &none) == ERR_OK;
-    buf_fini(&none);
-    if (known && (!digest_eq(l.ns.b, d->ns.b, sizeof(l.ns.b)) ||
-                  l.page_bytes != d->payload_bytes)) {
-        env_say(why, "%s/layout is of another model or version; move %s away",
-                d->dir, d->dir);
-        return ERR_REFUSED;
-    }
-    if (known && l.max_bytes == d->max_bytes)
-        return ERR_OK;
     digest_hex(d->ns.b, sizeof(d->ns.b), hex);
     const int n = snprintf(
         text, sizeof(text), "namespace %s\npage_bytes %zu\nmax_bytes %llu\n",
         hex, d->payload_bytes, (unsigned long long)d->max_bytes);
-    if (file_write(d, "layout", str_of(text, (size_t)n)) == ERR_OK)
+    return file_write(d, "layout", str_of(text, (size_t)n));
+}
+
+/* Whether the layout that was read is what it has to be. */
+static bool layout_is(const struct kv_db *d, bool is_known,
+                      const struct kv_layout *l)
+{
+    return is_known && digest_eq(l->ns.b, d->ns.b, sizeof(d->ns.b)) &&
+           l->page_bytes == d->payload_bytes && l->max_bytes == d->max_bytes;
+}
+
+/* Whose the directory is, by what stands there. Either file may be damaged. */
+enum owner {
+    OWNER_US,
+    OWNER_NOBODY, /* that can be told */
+    OWNER_OTHER,
+};
+
+static enum owner owner_of(const struct kv_db *d, bool is_known, bool is_ours,
+                           const struct kv_layout *l)
+{
+    if (is_ours)
+        return OWNER_US;
+    if (!is_known)
+        return OWNER_NOBODY;
+    return digest_eq(l->ns.b, d->ns.b, sizeof(d->ns.b)) &&
+                   l->page_bytes == d->payload_bytes
+               ? OWNER_US
+               : OWNER_OTHER;
+}
+
+enum err kv_owner_settle(struct kv_db *d, struct buf *why)
+{
+    struct kv_layout l = {.max_bytes = 0};
+    struct buf none;
+    const bool ours = is_about_ours(d);
+
+    buf_init(&none, 512);
+    const bool known = kv_layout_read(d->dir, &l, &none) == ERR_OK;
+    buf_fini(&none);
+    const enum owner owner = owner_of(d, known, ours, &l);
+    if (owner == OWNER_OTHER) {
+        env_say(why, "%s is of another model or version; move it away", d->dir);
+        return ERR_REFUSED;
+    }
+    if (owner == OWNER_NOBODY && kv_file_bytes(d) > 0)
+        kv_begin_anew(d, STR("nothing says what it is of"));
+    if (!ours && file_write(d, "ns.json", str_from(d->about)) != ERR_OK) {
+        env_say(why, "%s/ns.json cannot be written: %s", d->dir,
+                strerror(errno));
+        return ERR_IO;
+    }
+    if (layout_is(d, known, &l) || layout_write(d) == ERR_OK)
         return ERR_OK;
     env_say(why, "%s/layout cannot be written: %s", d->dir, strerror(errno));
     return ERR_IO;

@@ -194,12 +194,50 @@ static void another_namespace_is_refused(void **state)
     struct kv_db_opts opts = opts_of(f);
     struct kv_db *other = NULL;
 
+    opts.ns = digest_sha256("other", 5);
     opts.about = STR("{\"model\":\"b\"}\n");
     assert_int_equal(kv_db_open(&opts, &other, &f->why), ERR_REFUSED);
-    assert_non_null(memmem(f->why.p, f->why.len, "ns.json", 7));
+    assert_non_null(memmem(f->why.p, f->why.len, "another model", 13));
     opts = opts_of(f);
     opts.max_bytes = KV_DB_LEAST_BYTES / 2;
     assert_int_equal(kv_db_open(&opts, &other, &f->why), ERR_RANGE);
+}
+
+/* Damage a file of the namespace as a power cut or a bad disk would. */
+static void damage(const struct fixture *f, const char *name, const char *text)
+{
+    char path[4200];
+
+    snprintf(path, sizeof(path), "%s/%s", f->ns, name);
+    const int fd = open(path, O_WRONLY | O_TRUNC);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void either_file_about_it_may_be_damaged(void **state)
+{
+    static const char *const texts[] = {"", "junk", "namespace 00\n"};
+    struct fixture *f = *state;
+
+    store(f->db, 1, 3);
+    for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        damage(f, "ns.json", texts[i]);
+        open_again(f);
+        assert_int_equal(found(f->db, 1, 3), 3);
+        damage(f, "layout", texts[i]);
+        open_again(f);
+        assert_int_equal(found(f->db, 1, 3), 3);
+    }
+    assert_int_equal(lines_of(f, "none is said"), 0);
+    damage(f, "ns.json", "");
+    damage(f, "layout", "");
+    open_again(f);
+    assert_int_equal(lines_of(f, "begins anew"), 1);
+    assert_int_equal(found(f->db, 1, 3), 0);
+    store(f->db, 1, 3);
+    open_again(f);
+    assert_int_equal(found(f->db, 1, 3), 3);
 }
 
 static void a_store_of_another_boot_begins_anew(void **state)
@@ -322,6 +360,7 @@ int main(void)
         T(verify_names_the_bad_ones),
         T(a_file_cut_while_open_is_no_signal),
         T(another_namespace_is_refused),
+        T(either_file_about_it_may_be_damaged),
         T(a_store_of_another_boot_begins_anew),
         T(a_file_above_its_bound_begins_anew),
         T(a_larger_map_of_another_process_is_taken_over),

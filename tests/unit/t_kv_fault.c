@@ -285,6 +285,24 @@ static void a_file_removed_while_open_begins_anew(void **state)
     is_whole(f, 7, 5);
 }
 
+static void a_root_removed_while_open_is_made_again(void **state)
+{
+    struct fixture *f = *state;
+    char root[4096];
+
+    state_dir_path(f->dir, "root", root);
+    state_dir_path(f->dir, "root/" KV_NAME, f->ns);
+    state_dir_path(f->dir, "root/" KV_NAME "/data.mdb", f->data);
+    assert_int_equal(mkdir(root, 0700), 0);
+    open_again(f);
+    store(f->db, 1, 5);
+    nftw(root, state_dir_unlink, 16, FTW_DEPTH | FTW_PHYS);
+    is_refused(f);
+    is_mended(f, "its file was removed");
+    open_again(f);
+    is_whole(f, 7, 5);
+}
+
 /* Open the namespace as a user who may not. */
 static int open_as_nobody(struct fixture *f)
 {
@@ -368,6 +386,7 @@ int main(void)
         T(a_file_cut_while_open_begins_anew),
         T(a_file_cut_while_closed_begins_anew),
         T(a_file_removed_while_open_begins_anew),
+        T(a_root_removed_while_open_is_made_again),
         T(a_directory_that_cannot_be_written_is_told),
         T(what_is_in_memory_is_told),
     };
