@@ -50,5 +50,6 @@ void hold_row(const struct hold *h, struct usage_row *out)
         .tok =
             {[ROW_TOK_INPUT] = h->input_tok, [ROW_TOK_OUTPUT] = h->output_tok},
         .cost_nusd = h->cost_nusd,
+        .budget_ms = h->at_ms,
     };
 }

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += src/account/libaccount.a
 TG_LIBS += src/account/libaccount.a
 src_account_libaccount_a_SOURCES = \
+    src/account/accounts.c src/account/accounts.h \
     src/account/budget.c src/account/budget.h \
     src/account/budget_spec.c src/account/budget_spec.h \
     src/account/hold.c src/account/hold.h \

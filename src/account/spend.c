@@ -218,7 +218,7 @@ static enum err add_to(struct spend_map *m, struct str name,
 
     if (!s)
         return ERR_NOMEM;
-    spend_add(s, row->time_wall_ms, &took);
+    spend_add(s, row->budget_ms ? row->budget_ms : row->time_wall_ms, &took);
     return ERR_OK;
 }
 

@@ -46,6 +46,8 @@ size_t row_encode(const struct usage_row *row, void *out)
     rec_put_text(&o, row->reason, ROW_REASON_MAX);
     rec_put_text(&o, row->finish, ROW_FINISH_MAX);
     rec_put_int(&o, row->audio_ms, 8);
+    rec_put_int(
+        &o, (uint64_t)(row->budget_ms ? row->budget_ms : row->time_wall_ms), 8);
     BUG_ON(o.full);
     return o.len;
 }
@@ -89,6 +91,7 @@ enum err row_decode(struct str bytes, struct usage_row *row_out)
     r.reason = rec_get_text(&in);
     r.finish = rec_get_text(&in);
     r.audio_ms = rec_get_int(&in, 8);
+    r.budget_ms = in.left >= 8 ? (int64_t)rec_get_int(&in, 8) : r.time_wall_ms;
     if (in.bad || r.key_id.len > ROW_NAME_MAX || r.team.len > ROW_NAME_MAX ||
         r.endpoint.len > ROW_NAME_MAX || r.model.len > ROW_MODEL_MAX ||
         r.target.len > ROW_TARGET_MAX || r.target_model.len > ROW_MODEL_MAX ||

@@ -77,6 +77,8 @@ struct usage_row {
     uint64_t bytes_in;           /* request body bytes */
     uint64_t bytes_out;          /* reply body bytes */
     uint64_t audio_ms;           /* audio billed by time */
+    int64_t budget_ms;           /* the time that budgets count it at; when
+                                  * writing, 0 = time_wall_ms */
     struct str finish;           /* finish or stop reason; may be empty */
 };
 

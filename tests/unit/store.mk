@@ -94,3 +94,10 @@ tests_unit_t_ledger_spend_SOURCES = tests/unit/t_ledger_spend.c \
 tests_unit_t_ledger_spend_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_ledger_spend_CFLAGS = $(unit_cflags)
 tests_unit_t_ledger_spend_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_accounts
+tests_unit_t_accounts_SOURCES = tests/unit/t_accounts.c \
+    tests/unit/ledger_fixture.h tests/unit/state_dir.h
+tests_unit_t_accounts_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_accounts_CFLAGS = $(unit_cflags)
+tests_unit_t_accounts_LDADD = $(unit_libs)

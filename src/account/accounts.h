@@ -1,0 +1,110 @@
+/* accounts.h - What keys and teams may still take: budgets are asked and held
+ * here before a request is sent, and settled once with what it took. All that
+ * bounds a request is held in one step or not at all, by any number of workers;
+ * a lease on the disk always covers it. See budget.h for the arithmetic and
+ * ledger_spend.h for what survives.
+ *
+ * Threads: any. One short lock guards all of it; nothing waits for the disk
+ * under it. */
+#ifndef TG_ACCOUNT_ACCOUNTS_H
+#define TG_ACCOUNT_ACCOUNTS_H
+
+#include "account/budget.h"
+#include "account/ledger.h"
+
+#include <sys/queue.h>
+
+struct account;
+struct accounts;
+
+/* How a request fits. */
+enum accounts_answer {
+    ACCOUNTS_HELD = 0, /* it may be sent; accounts_settle() must come */
+    ACCOUNTS_WAIT,     /* a lease is being written: the waiter is woken */
+    ACCOUNTS_OVER,     /* a hard budget would be passed */
+    ACCOUNTS_DOWN,     /* leases or holds cannot be written now */
+};
+
+/* Who wants to be woken once a lease is written, or was not. */
+struct accounts_waiter {
+    TAILQ_ENTRY(accounts_waiter) link; /* the accounts' */
+    struct account *at;                /* the accounts'; NULL: not waiting */
+    struct budget_amounts most;        /* the accounts': what it asked for */
+    /* Called on another thread, once; asks nothing of the accounts itself. */
+    void (*wake)(struct accounts_waiter *w);
+};
+
+/* Budgets of one owner. */
+struct accounts_owner {
+    struct str name; /* key id or team name; empty: there is none */
+    const struct budget_spec *budgets;
+    size_t n_budgets;
+};
+
+/* A request. All is borrowed for the call. */
+struct accounts_ask {
+    struct str id; /* of the request: ROW_ID_LEN bytes */
+    struct accounts_owner key, team;
+    struct budget_amounts most; /* it takes no more */
+    int64_t at_ms;              /* accounts_now_ms() when it came */
+};
+
+/* What is held for a request. Zeroed holds nothing. */
+struct accounts_hold {
+    struct account *key, *team; /* the accounts'; NULL: not held */
+    struct budget_hold hold;
+};
+
+/* Which budget a request does not fit. */
+struct accounts_no {
+    bool is_team;
+    struct budget_spec spec;
+    int64_t left;      /* of it, >= 0 */
+    int64_t resets_ms; /* Unix time; INT64_MAX: never */
+};
+
+/* Accounts over <l>, borrowed. NULL without memory. */
+struct accounts *accounts_new(struct ledger *l);
+
+/* Wait for leases that are being written, and free; no request is alive. NULL
+ * is fine. */
+void accounts_free(struct accounts *a);
+
+/* The time of budgets: the wall clock's, but it never goes back. */
+int64_t accounts_now_ms(struct accounts *a);
+
+/* Ask for <ask> and hold it, with its hold in the journal of <lw>, of which the
+ * caller is the owner. With ACCOUNTS_OVER <no_out> tells why; with
+ * ACCOUNTS_WAIT ask again when <w> is woken. An owner without hard budgets is
+ * only counted. */
+enum accounts_answer accounts_ask(struct accounts *a, struct ledger_worker *lw,
+                                  const struct accounts_ask *ask,
+                                  struct accounts_waiter *w,
+                                  struct accounts_hold *hold_out,
+                                  struct accounts_no *no_out);
+
+/* <w> does not wait any more; it is not woken from then on. */
+void accounts_leave(struct accounts *a, struct accounts_waiter *w);
+
+/* The most that the hard budgets of <ask> leave, by unit; INT64_MAX where none
+ * bounds it. ask->most is not looked at. */
+void accounts_left(struct accounts *a, const struct accounts_ask *ask,
+                   struct budget_amounts *out);
+
+/* The request of <row>, whose row was put just now, is over: it took what the
+ * row says, be that nothing. <hold> is what accounts_ask() gave, or NULL; of
+ * one that holds, at_ms is the row's budget_ms. */
+void accounts_settle(struct accounts *a, struct accounts_hold *hold,
+                     const struct usage_row *row);
+
+/* How one budget of <owner> stands now. */
+struct accounts_state {
+    int64_t spent, held;
+    int64_t resets_ms; /* Unix time; INT64_MAX: never */
+};
+
+/* Tell it for <spec> of a key or team. */
+void accounts_read(struct accounts *a, bool is_team, struct str name,
+                   const struct budget_spec *spec, struct accounts_state *out);
+
+#endif
