@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "daemon/control_args.h"
 #include "daemon/control_keys.h"
+#include "daemon/control_price.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
 #include "daemon/status_engine.h"
@@ -254,7 +255,7 @@ json_t *control_config_explain(struct daemon *d, const json_t *args,
     const struct key *k;
     struct str ref, model;
     const char *reason;
-    json_t *data;
+    json_t *data, *targets;
     bool ok;
 
     if (!args_need(args, "key", &ref, why) ||
@@ -264,13 +265,14 @@ json_t *control_config_explain(struct daemon *d, const json_t *args,
     if (!k)
         return control_fail(why, "no such key");
     ok = explain(d, k, model, &reason);
+    targets = explain_targets(d, model);
     r = d->conf->routes_given ? conf_route_find(d->conf, model) : NULL;
-    data =
-        json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o}", "key",
-                  json_text(k->id), "model", json_text(model), "allowed", ok,
-                  "why", reason, "route", r ? json_text(r->model) : json_null(),
-                  "targets", explain_targets(d, model), "limits",
-                  control_limits_json(&k->spec.limits));
+    data = json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:o}", "key",
+                     json_text(k->id), "model", json_text(model), "allowed", ok,
+                     "why", reason, "route",
+                     r ? json_text(r->model) : json_null(), "targets", targets,
+                     "prices", control_price_list(d->conf, targets), "limits",
+                     control_limits_json(&k->spec.limits));
     key_unref(k);
     return data;
 }

@@ -12,7 +12,8 @@ enum field {
     F_AUDIO_IN,      /* input details.audio_tokens */
     F_REASONING,     /* output details.reasoning_tokens */
     F_AUDIO_OUT,     /* output details.audio_tokens */
-    F_CACHE_HIT,     /* prompt_cache_hit_tokens (DeepSeek) */
+    F_CACHE_HIT,     /* prompt_cache_hit_tokens (DeepSeek), or
+                      * cached_tokens beside the counts (Moonshot) */
     F_A_CACHE_READ,  /* cache_read_input_tokens (Anthropic) */
     F_A_CACHE_WRITE, /* cache_creation_input_tokens (Anthropic) */
     F_A_WRITE_5M,    /* cache_creation.ephemeral_5m_input_tokens */
@@ -36,6 +37,7 @@ static const struct name_row names[] = {
     {IN_TOP, {"output_tokens", 13}, F_OUTPUT},
     {IN_TOP, {"total_tokens", 12}, F_TOTAL},
     {IN_TOP, {"prompt_cache_hit_tokens", 23}, F_CACHE_HIT},
+    {IN_TOP, {"cached_tokens", 13}, F_CACHE_HIT},
     {IN_TOP, {"cache_read_input_tokens", 23}, F_A_CACHE_READ},
     {IN_TOP, {"cache_creation_input_tokens", 27}, F_A_CACHE_WRITE},
     {IN_INPUT, {"cached_tokens", 13}, F_CACHED},

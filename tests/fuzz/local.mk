@@ -13,6 +13,7 @@ EXTRA_DIST += \
     tests/fuzz/jscan.dict \
     tests/fuzz/jsplice.dict \
     tests/fuzz/multipart.dict \
+    tests/fuzz/prices.dict \
     tests/fuzz/request.dict \
     tests/fuzz/safetensors.dict \
     tests/fuzz/schema.dict \

@@ -71,6 +71,10 @@ static const struct row rows[] = {
      U("{\"prompt_tokens\":10,\"completion_tokens\":2,"
        "\"prompt_cache_hit_tokens\":7,\"prompt_cache_miss_tokens\":3}"),
      "3 7 0 0 0 2 0 0", IO | USAGE_CACHE_READ, false, ""},
+    {"moonshot",
+     U("{\"prompt_tokens\":19,\"completion_tokens\":21,\"total_tokens\":40,"
+       "\"cached_tokens\":10}"),
+     "9 10 0 0 0 21 0 0", IO | USAGE_CACHE_READ, false, ""},
     {"responses",
      "{\"object\":\"response\",\"status\":\"completed\",\"usage\":"
      "{\"input_tokens\":36,\"input_tokens_details\":{\"cached_tokens\":6,"
