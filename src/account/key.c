@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "account/rate.h"
 #include "base/arena.h"
 #include "base/digest.h"
 #include "base/utf8.h"
@@ -70,8 +71,10 @@ void key_unref(const struct key *key)
     if (!key)
         return;
     struct key_box *box = box_of(key);
-    if (atomic_fetch_sub_explicit(&box->refs, 1, memory_order_acq_rel) == 1)
-        arena_free(box->arena);
+    if (atomic_fetch_sub_explicit(&box->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    rate_unref(box->key.rate);
+    arena_free(box->arena);
 }
 
 const struct team *team_ref(const struct team *team)
@@ -86,8 +89,10 @@ void team_unref(const struct team *team)
     if (!team)
         return;
     struct team_box *box = team_box_of(team);
-    if (atomic_fetch_sub_explicit(&box->refs, 1, memory_order_acq_rel) == 1)
-        arena_free(box->arena);
+    if (atomic_fetch_sub_explicit(&box->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    rate_unref(box->team.rate);
+    arena_free(box->arena);
 }
 
 /* Copying; <ok> turns false when memory ends. */
@@ -153,6 +158,8 @@ struct key *key_new(const struct key *model)
         arena_free(c.arena);
         return NULL;
     }
+    if (model->rate)
+        rate_ref(model->rate);
     return &box->key;
 }
 
@@ -174,6 +181,8 @@ struct team *team_new(const struct team *model)
         arena_free(c.arena);
         return NULL;
     }
+    if (model->rate)
+        rate_ref(model->rate);
     return &box->team;
 }
 

@@ -8,6 +8,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+struct rate;
+
 /* Every secret begins with this. */
 #define KEY_SECRET_PREFIX "sk-tg-"
 
@@ -58,10 +60,12 @@ struct key_spec {
     bool blocked;
 };
 
-/* A key. Everything is read-only but the count. */
+/* A key. Everything is read-only but the count and what <rate> points to. */
 struct key {
     struct str id; /* "key_..." */
     struct key_spec spec;
+    struct rate *rate; /* counted, shared by all records of this key: how far
+                        * its limits are used; NULL: it has none, ever */
     int64_t created_wall_ms;
     uint8_t digest[KEY_DIGEST_LEN];
     uint8_t old_digest[KEY_DIGEST_LEN]; /* of the secret before rotation */
@@ -72,6 +76,7 @@ struct key {
  * its spec, team, models and expiry are unused. */
 struct team {
     struct key_spec spec;
+    struct rate *rate; /* as a key's */
     int64_t created_wall_ms;
 };
 
@@ -87,12 +92,11 @@ const struct team *team_ref(const struct team *team);
 /* Drop a reference; the last one frees. NULL is fine. Any thread. */
 void team_unref(const struct team *team);
 
-/* A key of one reference holding copies of all that <model> points to.
- * NULL without memory. */
+/* A key of one reference holding copies of all that <model> points to, but for
+ * its rate, of which it is one more holder. NULL without memory. */
 struct key *key_new(const struct key *model);
 
-/* A team of one reference holding copies of all that <model> points to.
- * NULL without memory. */
+/* A team of one reference, as key_new(). */
 struct team *team_new(const struct team *model);
 
 /* Whether <key> may use <model>: one of its globs matches, or it has none. */

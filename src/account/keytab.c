@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "account/keytab_priv.h"
+#include "account/rate.h"
 #include "base/digest.h"
 #include "store/writer.h"
 
@@ -266,7 +267,8 @@ static enum err check_names(struct keytab *tab, const struct key_spec *spec,
     return key_spec_check(spec, why);
 }
 
-/* Build and store the successor of <e> (NULL: a first key) from <model>. */
+/* Build and store the successor of <e> (NULL: a first key) from <model>, whose
+ * rate a first key does not have yet. */
 static enum err replace(struct keytab *tab, struct entry *e,
                         const struct key *model, const struct key **key_out,
                         struct buf *why)
@@ -275,6 +277,10 @@ static enum err replace(struct keytab *tab, struct entry *e,
     struct entry *fresh = e ? NULL : calloc(1, sizeof(*fresh));
     struct key *key = err == ERR_OK ? key_new(model) : NULL;
 
+    if (key && !key->rate)
+        key->rate = rate_new(&key->spec.limits);
+    if (key && !key->rate)
+        err = ERR_NOMEM;
     if (err == ERR_OK && (!key || (!e && !fresh)))
         err = ERR_NOMEM;
     if (err == ERR_OK)

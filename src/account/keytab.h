@@ -64,6 +64,10 @@ const struct key *keytab_find(struct keytab *tab, struct str ref);
 /* The team called <name>, counted, or NULL. */
 const struct team *keytab_find_team(struct keytab *tab, struct str name);
 
+/* How far the limits of the team called <name> are used, counted; NULL when
+ * there is none. Any thread. */
+struct rate *keytab_team_rate(struct keytab *tab, struct str name);
+
 /* How many keys there are. */
 size_t keytab_count(struct keytab *tab);
 

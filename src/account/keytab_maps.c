@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "account/keytab_priv.h"
+#include "account/rate.h"
+#include "base/clock.h"
 #include "base/panic.h"
 
 struct team_entry *keytab_team_entry(struct keytab *tab, struct str name)
@@ -68,6 +70,7 @@ void keytab_show_key(struct keytab *tab, struct entry *e, struct entry *fresh,
     }
     e->key = key;
     link_entry(tab, e);
+    rate_set(key->rate, &key->spec.limits, clock_now_us());
     pthread_rwlock_unlock(&tab->lock);
     key_unref(old);
 }
@@ -88,6 +91,7 @@ void keytab_show_team(struct keytab *tab, struct team_entry *te,
     HASH_ADD_KEYPTR(hh, tab->teams, team->spec.name.p, team->spec.name.len, te);
     if (!MAP_ADDED(te))
         PANIC("no memory for the team table");
+    rate_set(team->rate, &team->spec.limits, clock_now_us());
     pthread_rwlock_unlock(&tab->lock);
     team_unref(old);
 }
@@ -101,8 +105,9 @@ static enum err load_team(void *arg, struct str name, struct str payload)
     if (err != ERR_OK)
         return err;
     struct team_entry *te = calloc(1, sizeof(*te));
-    if (!te || !str_eq(name, team->spec.name)) {
-        err = te ? ERR_CORRUPT : ERR_NOMEM;
+    team->rate = rate_new(&team->spec.limits);
+    if (!te || !team->rate || !str_eq(name, team->spec.name)) {
+        err = te && team->rate ? ERR_CORRUPT : ERR_NOMEM;
         free(te);
         team_unref(team);
         return err;
@@ -120,8 +125,9 @@ static enum err load_key(void *arg, struct str id, struct str payload)
     if (err != ERR_OK)
         return err;
     struct entry *e = calloc(1, sizeof(*e));
-    if (!e || !str_eq(id, key->id)) {
-        err = e ? ERR_CORRUPT : ERR_NOMEM;
+    key->rate = rate_new(&key->spec.limits);
+    if (!e || !key->rate || !str_eq(id, key->id)) {
+        err = e && key->rate ? ERR_CORRUPT : ERR_NOMEM;
         free(e);
         key_unref(key);
         return err;

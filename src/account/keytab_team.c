@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "account/keytab_priv.h"
+#include "account/rate.h"
 
 const struct team *keytab_find_team(struct keytab *tab, struct str name)
 {
@@ -10,6 +11,20 @@ const struct team *keytab_find_team(struct keytab *tab, struct str name)
     const struct team *t = te ? team_ref(te->team) : NULL;
     pthread_rwlock_unlock(&tab->lock);
     return t;
+}
+
+struct rate *keytab_team_rate(struct keytab *tab, struct str name)
+{
+    struct rate *rate = NULL;
+
+    if (name.len == 0)
+        return NULL;
+    pthread_rwlock_rdlock(&tab->lock);
+    const struct team_entry *te = keytab_team_entry(tab, name);
+    if (te)
+        rate = rate_ref(te->team->rate);
+    pthread_rwlock_unlock(&tab->lock);
+    return rate;
 }
 
 static int by_team_name(const void *a, const void *b)
@@ -71,6 +86,10 @@ static enum err replace_team(struct keytab *tab, struct team_entry *te,
     enum err err = key_spec_check(&model->spec, why);
     struct team *team = err == ERR_OK ? team_new(model) : NULL;
 
+    if (team && !team->rate)
+        team->rate = rate_new(&team->spec.limits);
+    if (team && !team->rate)
+        err = ERR_NOMEM;
     if (err == ERR_OK && (!team || (!te && !fresh)))
         err = ERR_NOMEM;
     if (err == ERR_OK)

@@ -3,6 +3,7 @@ noinst_LIBRARIES += src/account/libaccount.a
 TG_LIBS += src/account/libaccount.a
 src_account_libaccount_a_SOURCES = \
     src/account/accounts.c src/account/accounts.h \
+    src/account/bucket.c src/account/bucket.h \
     src/account/budget.c src/account/budget.h \
     src/account/budget_spec.c src/account/budget_spec.h \
     src/account/hold.c src/account/hold.h \
@@ -19,5 +20,6 @@ src_account_libaccount_a_SOURCES = \
     src/account/ledger_scan.c \
     src/account/ledger_spend.c src/account/ledger_spend.h \
     src/account/price.c src/account/price.h \
+    src/account/rate.c src/account/rate.h \
     src/account/spend.c src/account/spend.h \
     src/account/window.c src/account/window.h

@@ -31,6 +31,18 @@ tests_unit_t_ledger_crash_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_ledger_crash_CFLAGS = $(unit_cflags)
 tests_unit_t_ledger_crash_LDADD = $(unit_libs)
 
+check_PROGRAMS += tests/unit/t_bucket
+tests_unit_t_bucket_SOURCES = tests/unit/t_bucket.c
+tests_unit_t_bucket_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_bucket_CFLAGS = $(unit_cflags)
+tests_unit_t_bucket_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_rate
+tests_unit_t_rate_SOURCES = tests/unit/t_rate.c
+tests_unit_t_rate_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_rate_CFLAGS = $(unit_cflags)
+tests_unit_t_rate_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/t_keytab
 tests_unit_t_keytab_SOURCES = tests/unit/t_keytab.c tests/unit/state_dir.h
 tests_unit_t_keytab_CPPFLAGS = $(unit_cppflags)

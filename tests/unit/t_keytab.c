@@ -7,6 +7,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "account/rate.h"
+#include "base/clock.h"
+
 /* A ledger with its table. */
 struct fixture {
     char *dir;
@@ -441,6 +444,91 @@ static void lookups_beside_changes_are_whole(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- limits ------------------------------------------------------------ */
+
+/* Whether one more request of the key <secret> and its team fits now. */
+static bool knock(struct fixture *f, const char *secret)
+{
+    const struct key *k = NULL;
+    struct rate_refusal why;
+    struct rate_hold h;
+
+    assert_int_equal(keytab_check(f->tab, str_from(secret), 0, &k), KEY_OK);
+    rate_hold_init(&h, rate_ref(k->rate),
+                   keytab_team_rate(f->tab, k->spec.team));
+    key_unref(k);
+    const bool fits = rate_enter(&h, clock_now_us(), &why);
+    rate_end(&h, 0, clock_now_us());
+    return fits;
+}
+
+/* Whatever becomes of the record, what was used of its limits stays used. */
+static void limits_outlive_the_record(void **state)
+{
+    struct fixture *f = *state;
+    const struct key_spec spec = {.name = STR("me"), .limits = {.rpm = 3}};
+    struct key_spec change = {.name = STR("you"), .limits = {.rpm = 4}};
+    char secret[KEY_SECRET_LEN + 1];
+
+    assert_int_equal(keytab_create(f->tab, &spec, 1000, secret, NULL, &f->why),
+                     ERR_OK);
+    assert_true(knock(f, secret));
+    assert_int_equal(
+        keytab_update(f->tab, STR("me"), KEY_SET_NAME, &change, NULL, &f->why),
+        ERR_OK);
+    assert_true(knock(f, secret));
+    assert_int_equal(keytab_rotate(f->tab, STR("you"),
+                                   (struct key_rotation){.grace_ms = 0}, secret,
+                                   NULL, &f->why),
+                     ERR_OK);
+    assert_true(knock(f, secret));
+    assert_false(knock(f, secret));
+    assert_int_equal(keytab_block(f->tab, STR("you"), false, NULL, &f->why),
+                     ERR_OK);
+    assert_false(knock(f, secret));
+    assert_int_equal(
+        keytab_update(f->tab, STR("you"), KEY_SET_RPM, &change, NULL, &f->why),
+        ERR_OK);
+    assert_true(knock(f, secret)); /* the fourth */
+    assert_false(knock(f, secret));
+}
+
+static void teams_limit_all_their_keys(void **state)
+{
+    struct fixture *f = *state;
+    const struct key_spec team = {.name = STR("crew"), .limits = {.rpm = 2}};
+    const struct key_spec more = {.name = STR("crew"), .limits = {.rpm = 3}};
+    const struct key_spec none = {.team = STR("")};
+    char a[KEY_SECRET_LEN + 1], b[KEY_SECRET_LEN + 1];
+
+    assert_int_equal(keytab_team_create(f->tab, &team, 0, NULL, &f->why),
+                     ERR_OK);
+    assert_int_equal(
+        keytab_create(f->tab,
+                      &(struct key_spec){.name = STR("a"), .team = STR("crew")},
+                      0, a, NULL, &f->why),
+        ERR_OK);
+    assert_int_equal(
+        keytab_create(f->tab,
+                      &(struct key_spec){.name = STR("b"), .team = STR("crew")},
+                      0, b, NULL, &f->why),
+        ERR_OK);
+    assert_true(knock(f, a));
+    assert_true(knock(f, b));
+    assert_false(knock(f, a));
+    assert_int_equal(keytab_team_update(f->tab, STR("crew"), KEY_SET_RPM, &more,
+                                        NULL, &f->why),
+                     ERR_OK);
+    assert_true(knock(f, a));
+    assert_false(knock(f, b));
+    assert_int_equal(
+        keytab_update(f->tab, STR("b"), KEY_SET_TEAM, &none, NULL, &f->why),
+        ERR_OK);
+    assert_true(knock(f, b));
+    reopen(f); /* a restart fills */
+    assert_true(knock(f, a));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +550,10 @@ int main(void)
         TEST(list_is_oldest_first),
         TEST(anonymous_is_nobody_with_all_rights),
         TEST(lookups_beside_changes_are_whole),
+        cmocka_unit_test_setup_teardown(limits_outlive_the_record, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(teams_limit_all_their_keys, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
