@@ -1,11 +1,13 @@
 /* admit.c - Finds the presented secret, has it judged, and answers every bad
  * one with the same 401. What was wrong stands in the log, never in the reply.
+ * A key that is good and has reached a limit gets 429.
  * A key is taken from `Authorization: Bearer`, `x-api-key` or `api-key`, or
  * from the WebSocket subprotocol that browsers must use. */
 #include "admit/admit.h"
 
 #include "account/keytab.h"
 #include "account/ledger.h"
+#include "admit/limits.h"
 #include "admit/throttle.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -89,7 +91,7 @@ static enum verdict caller_set(struct exchange *x, const struct key *key)
     x->who->key = key;
     x->who->key_id = key->id;
     x->who->team = key->spec.team;
-    return VERDICT_GO;
+    return limits_enter(x, key);
 }
 
 enum verdict admit_run(struct exchange *x)

@@ -2,8 +2,10 @@
  * one thing threads share, and it only grows. */
 #include "base/clock.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -150,6 +152,29 @@ void clock_format_http(uint64_t wall_ms, char out[CLOCK_HTTP_SIZE])
     memcpy(out + 8, months + 3 * tm.tm_mon, 3);
     put_digits(out + 12, (uint64_t)tm.tm_year + 1900, 4);
     put_time((uint64_t)t % DAY_S, out + 17);
+}
+
+void clock_format_span(uint64_t ms, char out[CLOCK_SPAN_SIZE])
+{
+    uint64_t s = ms / 1000, part = ms % 1000;
+    int n = 0, digits = 3;
+
+    if (s == 0 && part > 0) {
+        snprintf(out, CLOCK_SPAN_SIZE, "%" PRIu64 "ms", part);
+        return;
+    }
+    if (s >= 3600)
+        n = snprintf(out, CLOCK_SPAN_SIZE, "%" PRIu64 "h", s / 3600);
+    if (s >= 60)
+        n += snprintf(out + n, CLOCK_SPAN_SIZE - (size_t)n, "%" PRIu64 "m",
+                      s / 60 % 60);
+    for (; part > 0 && part % 10 == 0; part /= 10)
+        digits--;
+    if (part > 0)
+        snprintf(out + n, CLOCK_SPAN_SIZE - (size_t)n,
+                 "%" PRIu64 ".%0*" PRIu64 "s", s % 60, digits, part);
+    else
+        snprintf(out + n, CLOCK_SPAN_SIZE - (size_t)n, "%" PRIu64 "s", s % 60);
 }
 
 const char *clock_http_date(void)

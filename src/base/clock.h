@@ -12,6 +12,9 @@
 /* Bytes of "Sat, 31 Jan 2026 23:59:59 GMT" and its NUL. */
 #define CLOCK_HTTP_SIZE 30
 
+/* Bytes of the longest span, "5124095576030h25m51.615s", and its NUL. */
+#define CLOCK_SPAN_SIZE 25
+
 /* Read the system's clocks into this thread's cache. A loop calls it once per
  * turn, right after it wakes; a thread without a loop calls it before it
  * reads. Costs about 50 ns. */
@@ -47,6 +50,10 @@ void clock_format_rfc3339(uint64_t wall_ms, char out[CLOCK_RFC3339_SIZE]);
 
 /* Write <wall_ms> as an HTTP date (IMF-fixdate) into <out>. */
 void clock_format_http(uint64_t wall_ms, char out[CLOCK_HTTP_SIZE]);
+
+/* Write the span <ms> as Go does: "0s", "250ms", "1.5s", "6m0s", "1h0m0.25s".
+ */
+void clock_format_span(uint64_t ms, char out[CLOCK_SPAN_SIZE]);
 
 /* The cached wall time as an HTTP date, formatted once a second. Borrowed
  * until this thread's next call. */

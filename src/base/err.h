@@ -52,6 +52,8 @@ enum err {
     ERR_HEADERS_TOO_LARGE, /* 431 */
     ERR_RATE_REQUESTS,     /* 429 rate_limit_exceeded, type requests */
     ERR_RATE_TOKENS,       /* 429 rate_limit_exceeded, type tokens */
+    ERR_RATE_PARALLEL,     /* 429 rate_limit_exceeded, requests at once */
+    ERR_RATE_SIZE,         /* 429 rate_limit_exceeded, can never fit */
     ERR_QUOTA,             /* 429 insufficient_quota, never retried */
     ERR_CLIENT_GONE,       /* 499, only in logs and rows */
     ERR_INTERNAL,          /* 500 our own mistake */

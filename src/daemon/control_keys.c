@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "account/keytab.h"
+#include "account/rate.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/control_args.h"
@@ -51,6 +52,25 @@ json_t *control_limits_json(const struct key_limits *l)
 {
     return json_pack("{s:I, s:I, s:I}", "rpm", (json_int_t)l->rpm, "tpm",
                      (json_int_t)l->tpm, "parallel", (json_int_t)l->parallel);
+}
+
+/* What is left of <level>; null where there is no limit. */
+static json_t *left_json(const struct rate_level *level)
+{
+    return level->limit > 0 ? json_integer((json_int_t)level->left)
+                            : json_null();
+}
+
+/* How far limits are used now. */
+static json_t *rate_json(struct rate *r)
+{
+    struct rate_view v;
+
+    clock_update();
+    rate_see(r, clock_mono_us(), &v);
+    return json_pack("{s:I, s:o, s:o}", "running", (json_int_t)rate_running(r),
+                     "requests_left", left_json(&v.of[RATE_REQUESTS]),
+                     "tokens_left", left_json(&v.of[RATE_TOKENS]));
 }
 
 static json_t *meta_json(const struct key_spec *s)
@@ -237,13 +257,17 @@ json_t *control_key_show(struct daemon *d, const json_t *args, struct buf *why)
 {
     struct str ref;
     const struct key *k;
+    json_t *data;
 
     if (!args_need(args, "id", &ref, why))
         return NULL;
     k = keytab_find(d->keys, ref);
     if (!k)
         return control_fail(why, "no such key");
-    return key_answer(ERR_OK, k);
+    data = control_key_json(k);
+    json_object_set_new(data, "rate", rate_json(k->rate));
+    key_unref(k);
+    return data;
 }
 
 json_t *control_key_update(struct daemon *d, const json_t *args,
@@ -363,13 +387,17 @@ json_t *control_team_show(struct daemon *d, const json_t *args, struct buf *why)
 {
     const struct team *t;
     struct str name;
+    json_t *data;
 
     if (!args_need(args, "name", &name, why))
         return NULL;
     t = keytab_find_team(d->keys, name);
     if (!t)
         return control_fail(why, "no such team");
-    return team_answer(ERR_OK, t);
+    data = team_json(t);
+    json_object_set_new(data, "rate", rate_json(t->rate));
+    team_unref(t);
+    return data;
 }
 
 json_t *control_team_update(struct daemon *d, const json_t *args,

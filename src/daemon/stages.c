@@ -5,6 +5,7 @@
 #include "daemon/stages.h"
 
 #include "admit/admit.h"
+#include "admit/limits.h"
 #include "front/front.h"
 #include "prompt/prompt.h"
 #include "recall/recall.h"
@@ -20,7 +21,9 @@ const struct stage_row stage_table[STAGE_COUNT] = {
     [STAGE_ADMIT] = {"admit", admit_run, NULL,
                      BIT(STAGE_PROMPT) | BIT(STAGE_RELAY)},
     [STAGE_PROMPT] = {"prompt", prompt_run, prompt_resume,
-                      BIT(STAGE_RECALL) | BIT(STAGE_RELAY)},
+                      BIT(STAGE_HOLD) | BIT(STAGE_RELAY)},
+    [STAGE_HOLD] = {"hold", hold_run, NULL,
+                    BIT(STAGE_RECALL) | BIT(STAGE_RELAY)},
     [STAGE_RECALL] = {"recall", recall_run, NULL,
                       BIT(STAGE_SERVE) | BIT(STAGE_RELAY)},
     [STAGE_SERVE] = {"serve", serve_run, serve_resume, BIT(STAGE_RELAY)},

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "account/key.h"
+#include "account/rate.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -15,7 +16,8 @@
 #include "conf/conf.h"
 
 static const char *const stage_names[STAGE_COUNT] = {
-    "front", "admit", "prompt", "recall", "serve", "relay", "settle", "done",
+    "front", "admit", "prompt", "hold", "recall",
+    "serve", "relay", "settle", "done",
 };
 
 const char *stage_name(enum stage s)
@@ -126,6 +128,8 @@ static void exchange_free(struct exchange *x)
     buf_fini(&x->work->body);
     buf_fini(&x->work->request);
     buf_fini(&x->local.body);
+    if (x->who->rate)
+        rate_end(x->who->rate, x->who->rate->tokens, clock_mono_us());
     key_unref(x->who->key);
     conf_unref(x->conf);
     arena_free(x->arena);

@@ -2,9 +2,10 @@
  * row. Each sub-struct is written by the stage named beside it and by nobody
  * else (make lint checks); later stages read it.
  *
- *   front --GO--> admit --GO--> prompt --GO--> recall --GO--> serve
- *     |             |             |                             | head
- *     +---SKIP------+----SKIP-----+------------------SKIP--> relay --> settle
+ *   front -GO-> admit -GO-> prompt -GO-> hold -GO-> recall -GO-> serve
+ *     |           |           |           |                       | head
+ *     +---SKIP----+---SKIP----+---SKIP----+-------------SKIP--> relay -->
+ * settle
  *
  * An exchange never leaves its worker's thread. Others refer to it by
  * `struct xid`; an answer for a dead generation is dropped. */
@@ -33,6 +34,7 @@ struct conf;
 struct conf_route;
 struct jscan;
 struct key;
+struct rate_hold;
 struct target;
 
 /* Names an exchange across threads and time. */
@@ -76,9 +78,11 @@ struct request {
 
 /* admit/: who asks. */
 struct caller {
-    const struct key *key; /* counted, dropped with the exchange; or NULL */
-    struct str key_id;     /* of <key>; empty when no key was needed */
-    struct str team;       /* of <key>; may be empty */
+    const struct key *key;  /* counted, dropped with the exchange; or NULL */
+    struct str key_id;      /* of <key>; empty when no key was needed */
+    struct str team;        /* of <key>; may be empty */
+    struct rate_hold *rate; /* arena: what it holds of its limits, given back
+                             * in settle; NULL: it has none */
 };
 
 /* How the body names its model. */

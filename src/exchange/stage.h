@@ -1,4 +1,4 @@
-/* stage.h - The seven stages of a request, what a stage may answer, and why a
+/* stage.h - The stages of a request, what a stage may answer, and why a
  * waiting one is woken. The table that joins them is daemon/stages.c. */
 #ifndef TG_EXCHANGE_STAGE_H
 #define TG_EXCHANGE_STAGE_H
@@ -10,8 +10,9 @@ struct exchange;
 /* Where an exchange stands. */
 enum stage {
     STAGE_FRONT = 0, /* head parsed, endpoint known */
-    STAGE_ADMIT,     /* key judged, from the head alone */
+    STAGE_ADMIT,     /* key and its limits judged, from the head alone */
     STAGE_PROMPT,    /* body taken in; model and parameters judged */
+    STAGE_HOLD,      /* tokens it may use are charged to its limits */
     STAGE_RECALL,    /* something stored may answer */
     STAGE_SERVE,     /* route, attempts, until the first byte is committed */
     STAGE_RELAY,     /* reply on its way to the client */

@@ -5,6 +5,7 @@
 #ifndef TG_EXCHANGE_STATS_H
 #define TG_EXCHANGE_STATS_H
 
+#include "account/rate.h"
 #include "base/str.h"
 
 #include <stdatomic.h>
@@ -105,6 +106,7 @@ static inline void hist_observe(struct hist *h, uint64_t us)
 /* One worker's numbers. */
 struct stats {
     _Atomic uint64_t counter[STAT_COUNT];
+    _Atomic uint64_t rate_refused[RATE_KIND_COUNT]; /* requests, by limit */
     _Atomic int64_t conns;          /* open client connections */
     _Atomic int64_t in_flight;      /* exchanges alive */
     _Atomic int64_t buffered_bytes; /* request bodies held */

@@ -1,8 +1,13 @@
 /* heads.c - See heads.h. Every end-to-end field of the upstream crosses as it
  * came; only its x-request-id steps aside, since that name is how clients and
- * our log agree on a request. */
+ * our log agree on a request, and its rate limits are left out where the
+ * caller has limits of its own: one client cannot obey two. */
 #include "relay/heads.h"
 
+#include <inttypes.h>
+
+#include "account/rate.h"
+#include "base/clock.h"
 #include "exchange/cost.h"
 #include "exchange/exchange.h"
 
@@ -20,23 +25,87 @@ static enum err add_number(struct reply_head *h, struct exchange *x,
     return headers_add(&h->headers, x->arena, name, str_put_i64(text, v));
 }
 
+/* Add the three fields of the limit of <what>. */
+static enum err add_level(struct reply_head *h, struct exchange *x,
+                          const char *what, const struct rate_level *l)
+{
+    const struct str value[] = {
+        str_from(arena_printf(x->arena, "%" PRIu64, l->limit)),
+        str_from(arena_printf(x->arena, "%" PRIu64, l->left)),
+    };
+    static const char *const names[] = {"limit", "remaining", "reset"};
+    char span[CLOCK_SPAN_SIZE];
+    enum err e = ERR_OK;
+
+    clock_format_span(l->reset_ms, span);
+    for (int i = 0; i < 3 && e == ERR_OK; i++) {
+        const char *name =
+            arena_printf(x->arena, "x-ratelimit-%s-%s", names[i], what);
+
+        e = name ? headers_add(&h->headers, x->arena, str_from(name),
+                               i < 2 ? value[i] : str_from(span))
+                 : ERR_NOMEM;
+    }
+    return e;
+}
+
+/* Add what is left of the caller's limits. */
+static enum err add_rates(struct reply_head *h, struct exchange *x)
+{
+    struct rate_view v;
+    enum err e = ERR_OK;
+
+    if (!x->who->rate)
+        return ERR_OK;
+    rate_view(x->who->rate, clock_mono_us(), &v);
+    if (v.of[RATE_REQUESTS].limit > 0)
+        e = add_level(h, x, "requests", &v.of[RATE_REQUESTS]);
+    if (e == ERR_OK && v.of[RATE_TOKENS].limit > 0)
+        e = add_level(h, x, "tokens", &v.of[RATE_TOKENS]);
+    return e;
+}
+
 enum err heads_own(struct exchange *x, struct reply_head *out)
 {
     enum err e = ADD(out, x, "x-request-id", str_from(x->name));
 
     if (e == ERR_OK && x->in->ep.shape == ENDPOINT_SHAPE_ANTHROPIC)
         e = ADD(out, x, "request-id", str_from(x->name));
-    return e;
+    return e == ERR_OK ? add_rates(out, x) : e;
+}
+
+static bool begins(struct str name, struct str with)
+{
+    return name.len >= with.len && str_ieq(str_of(name.p, with.len), with);
+}
+
+/* Whether the caller has limits, so that an upstream's are not its own. */
+static bool has_limits(const struct exchange *x)
+{
+    struct rate_view v = {.is_limited = false};
+
+    if (x->who->rate)
+        rate_view(x->who->rate, clock_mono_us(), &v);
+    return v.is_limited;
+}
+
+static bool is_rate_field(struct str name)
+{
+    return begins(name, STR("x-ratelimit-")) ||
+           begins(name, STR("anthropic-ratelimit-"));
 }
 
 static enum err copy_fields(struct exchange *x, struct reply_head *out)
 {
     const struct header *f = x->work->head->headers.first;
+    const bool limited = has_limits(x);
 
     for (; f; f = f->next) {
         struct str name = f->name;
         enum err e;
 
+        if (limited && is_rate_field(name))
+            continue;
         if (str_ieq(name, STR("x-request-id")))
             name = STR("x-upstream-request-id");
         e = headers_share(&out->headers, x->arena, name, f);
@@ -85,6 +154,8 @@ enum err heads_relayed(struct exchange *x, int64_t length,
         e = ADD(out, x, "x-request-id", str_from(x->name));
     if (e == ERR_OK)
         e = add_cost(x, out);
+    if (e == ERR_OK)
+        e = add_rates(out, x);
     return e == ERR_OK ? add_tollgate(x, out) : e;
 }
 

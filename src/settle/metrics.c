@@ -350,6 +350,29 @@ static enum err put_loops(struct stats *const *stats, unsigned n,
                        : e;
 }
 
+static enum err put_refusals(struct stats *const *stats, unsigned n,
+                             struct buf *out)
+{
+    static const char *const kinds[RATE_KIND_COUNT] = {
+        [RATE_REQUESTS] = "requests",
+        [RATE_TOKENS] = "tokens",
+        [RATE_PARALLEL] = "parallel",
+    };
+    enum err e = put_meta(out, "rate_refusals_total", "counter",
+                          "Requests refused at a limit of their key or team");
+
+    for (unsigned k = 0; k < RATE_KIND_COUNT && e == ERR_OK; k++) {
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < n; i++)
+            sum += stat_read(&stats[i]->rate_refused[k]);
+        e = buf_printf(
+            out, "tollgate_rate_refusals_total{kind=\"%s\"} %" PRIu64 "\n",
+            kinds[k], sum);
+    }
+    return e;
+}
+
 static enum err put_plain(struct stats *const *stats, unsigned n,
                           struct buf *out)
 {
@@ -375,6 +398,8 @@ enum err metrics_put(struct stats *const *stats, unsigned n, struct buf *out)
         e = merge_worker(sum, stats[i]->series);
     if (e == ERR_OK)
         e = put_plain(stats, n, out);
+    if (e == ERR_OK)
+        e = put_refusals(stats, n, out);
     if (e == ERR_OK)
         e = put_gauges(stats, n, out);
     if (e == ERR_OK)

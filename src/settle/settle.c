@@ -4,6 +4,7 @@
 #include "settle/settle.h"
 
 #include "account/ledger.h"
+#include "account/rate.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -79,11 +80,37 @@ static void row_fill(const struct exchange *x, struct usage_row *row)
     };
 }
 
-/* Rows are for callers: what no key asked for leaves only its log line. */
+/* Whether a limit of the caller refused it. */
+static bool was_limited(const struct exchange *x)
+{
+    enum err e = x->fail.err;
+
+    return x->work->attempts == 0 &&
+           (e == ERR_RATE_REQUESTS || e == ERR_RATE_TOKENS ||
+            e == ERR_RATE_PARALLEL || e == ERR_RATE_SIZE);
+}
+
+/* Rows are for callers: what no key asked for leaves only its log line, and so
+ * does what a limit refused: a flood of that must not fill the disk. */
 static bool wants_row(const struct exchange *x)
 {
-    return x->w->ledger && x->who->key_id.len > 0 &&
+    return x->w->ledger && x->who->key_id.len > 0 && !was_limited(x) &&
            (x->in->ep.row->flags & ENDPOINT_LOCAL) == 0;
+}
+
+/* Give back what the request held of its limits, before its last byte is let
+ * go: who waits for the answer to ask again finds its place free. What nobody
+ * can tell (outcome H) stays charged. */
+static void limits_settle(const struct exchange *x)
+{
+    struct rate_hold *h = x->who->rate;
+    uint64_t tokens = x->bill->input_tok + x->bill->output_tok;
+
+    if (!h)
+        return;
+    if (x->bill->outcome == OUTCOME_H && tokens < h->tokens)
+        tokens = h->tokens;
+    rate_end(h, tokens, clock_mono_us());
 }
 
 enum verdict settle_run(struct exchange *x)
@@ -104,6 +131,7 @@ enum verdict settle_run(struct exchange *x)
                 x->client->ops->abort(x->client);
         }
     }
+    limits_settle(x);
     exchange_release(x);
     if (x->client)
         x->client->ops->flush(x->client);

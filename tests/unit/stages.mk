@@ -17,3 +17,9 @@ tests_unit_t_rewrite_SOURCES = tests/unit/t_rewrite.c
 tests_unit_t_rewrite_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_rewrite_CFLAGS = $(unit_cflags)
 tests_unit_t_rewrite_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_weigh
+tests_unit_t_weigh_SOURCES = tests/unit/t_weigh.c
+tests_unit_t_weigh_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_weigh_CFLAGS = $(unit_cflags)
+tests_unit_t_weigh_LDADD = $(unit_libs)

@@ -95,6 +95,35 @@ static void prints_rfc3339(void **state)
     }
 }
 
+static void prints_spans_as_go_does(void **state)
+{
+    static const struct {
+        uint64_t ms;
+        const char *want;
+    } t[] = {
+        {0, "0s"},
+        {1, "1ms"},
+        {250, "250ms"},
+        {1000, "1s"},
+        {1500, "1.5s"},
+        {1050, "1.05s"},
+        {59999, "59.999s"},
+        {60000, "1m0s"},
+        {360000, "6m0s"},
+        {90010, "1m30.01s"},
+        {3600000, "1h0m0s"},
+        {90061001, "25h1m1.001s"},
+        {UINT64_MAX, "5124095576030h25m51.615s"},
+    };
+    char out[CLOCK_SPAN_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        clock_format_span(t[i].ms, out);
+        assert_string_equal(out, t[i].want);
+    }
+}
+
 static void prints_http_dates(void **state)
 {
     char out[CLOCK_HTTP_SIZE], want[64];
@@ -159,6 +188,7 @@ int main(void)
         cmocka_unit_test(advance_moves_every_clock),
         cmocka_unit_test(first_read_of_a_thread_sets_its_cache),
         cmocka_unit_test(prints_rfc3339),
+        cmocka_unit_test(prints_spans_as_go_does),
         cmocka_unit_test(prints_http_dates),
         cmocka_unit_test(http_date_follows_the_clock),
         cmocka_unit_test(ids_sort_by_time_and_differ),
