@@ -151,14 +151,27 @@ static enum err store_one(struct kv_db *d, struct txn *t,
     const struct str hash = kv_hash_str(&p->key.hash);
     const struct tick tick = {.at = at};
     void *room;
+    enum err err;
 
-    ERR_TRY(txn_reserve(t, KV_PAGES, hash, KV_HEAD_BYTES + d->payload_bytes,
-                        &room));
+    err =
+        txn_reserve(t, KV_PAGES, hash, KV_HEAD_BYTES + d->payload_bytes, &room);
+    if (err != ERR_OK)
+        return err == ERR_EXISTS ? ERR_CORRUPT : err; /* its tick is gone */
     kv_page_head(&p->key, &d->ns, d->payload_bytes,
                  kv_page_sum(p->payload, d->payload_bytes),
                  clock_wall_ms() / 1000, room);
     memcpy((uint8_t *)room + KV_HEAD_BYTES, p->payload, d->payload_bytes);
     return tick_put(t, hash, &tick);
+}
+
+/* A page that has a tick must be found: else its key is damaged, and it would
+ * count as stored for ever. */
+static enum err page_prove(struct txn *t, struct str hash)
+{
+    struct str v;
+    const enum err err = txn_get(t, KV_PAGES, hash, &v);
+
+    return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
 }
 
 /* Store <p>, or only make it younger where it is there; gives up what is in
@@ -171,6 +184,7 @@ static enum err put_one(struct kv_db *d, struct txn *t, const struct kv_put *p,
     enum err err = tick_get(t, kv_hash_str(&p->key.hash), &tick);
 
     if (err == ERR_OK) {
+        ERR_TRY(page_prove(t, kv_hash_str(&p->key.hash)));
         out->wrote.present++;
         return tick_move(t, kv_hash_str(&p->key.hash), &tick, at);
     }
