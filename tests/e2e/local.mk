@@ -56,6 +56,7 @@ EXTRA_DIST += \
     tests/e2e/package.json \
     tests/e2e/passthrough.test.mjs \
     tests/e2e/prefix-ctl.test.mjs \
+    tests/e2e/prefix-damage.test.mjs \
     tests/e2e/prefix-faults.test.mjs \
     tests/e2e/prefix-procs.test.mjs \
     tests/e2e/prefix-scope.test.mjs \

@@ -231,15 +231,16 @@ export class Cold {
 export const TEXT = ids(31, 330);
 export const FULL = pagesOf(TEXT.length);
 
-let cold;
-after(() => cold?.close());
+let cold; /* a promise: tests may run side by side */
+after(async () => (await cold)?.close());
 
 /** Asks <s> for <prompt>: the answer must be that of a daemon which keeps
  * nothing; gives how many tokens were reused. */
 export async function right(s, prompt = TEXT, key = undefined) {
   const r = await s.complete(prompt, {}, key);
-  cold ??= await Cold.start();
-  assert.deepEqual(answerOf(r), answerOf(await cold.ask('complete', prompt)));
+  cold ??= Cold.start();
+  assert.deepEqual(answerOf(r),
+    answerOf(await (await cold).ask('complete', prompt)));
   return cachedOf(r);
 }
 
