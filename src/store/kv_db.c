@@ -107,7 +107,9 @@ static enum err check_record(unsigned table, struct str key, struct str value,
     return ERR_CORRUPT;
 }
 
-/* Open the file, for the first time or again. */
+/* Open the file, for the first time or again. LMDB may clear new pages: of a
+ * value that is the last 4 KiB alone, and what memory held before would be on
+ * disk otherwise. */
 static enum err env_begin(struct kv_db *d, struct buf *why)
 {
     const struct env_opts opts = {
