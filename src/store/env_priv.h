@@ -44,4 +44,12 @@ enum err env_watch(struct env *env) MUST_CHECK;
  * write transaction open; waits for readers. */
 enum err env_adopt(struct env *env) MUST_CHECK;
 
+/* Kinds of pages of LMDB's trees: what their flags are. */
+#define ENV_PAGE_BRANCH 1
+#define ENV_PAGE_LEAF   2
+
+/* Whether <page> is a page of that kind whose nodes fill what it says that they
+ * fill, and are within it. */
+bool env_page_is_sound(const uint8_t *page, size_t page_bytes, unsigned kind);
+
 #endif

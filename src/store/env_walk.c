@@ -96,6 +96,11 @@ static enum err meet_leaf(struct census *s, uintptr_t leaf, struct buf *out)
         env_say(out, "a page has the number of another one");
         return ERR_CORRUPT;
     }
+    if (!env_page_is_sound((const uint8_t *)leaf, s->page_bytes,
+                           ENV_PAGE_LEAF)) {
+        env_say(out, "page %zu is no leaf", page);
+        return ERR_CORRUPT;
+    }
     s->leaf = leaf;
     return meet(s, page, 1, out);
 }
@@ -143,6 +148,25 @@ static enum err meet_free(struct census *s, const size_t *list, struct buf *out)
     for (size_t i = 1; s->met && err == ERR_OK && i <= list[0]; i++)
         err = meet(s, list[i], 1, out);
     return err;
+}
+
+/* What was not met is a branch. */
+static enum err meet_branches(struct census *s, struct buf *out)
+{
+    for (size_t i = 2; s->met && s->base != 0 && i < s->n; i++) {
+        const uint8_t *page = (const uint8_t *)(s->base + i * s->page_bytes);
+        size_t number;
+
+        if ((s->met[i / 8] & 1u << i % 8) != 0)
+            continue;
+        memcpy(&number, page, sizeof(number));
+        if (number != i ||
+            !env_page_is_sound(page, s->page_bytes, ENV_PAGE_BRANCH)) {
+            env_say(out, "page %zu is no branch", i);
+            return ERR_CORRUPT;
+        }
+    }
+    return ERR_OK;
 }
 
 /* --- the walk ------------------------------------------------------------- */
@@ -264,6 +288,8 @@ static enum err walk_all(struct txn *t, void *arg, struct buf *out)
         if (t->env->dbi[i] != 0)
             err = walk_table(t, i, &s, out);
     }
+    if (err == ERR_OK)
+        err = meet_branches(&s, out);
     free(s.met);
     return err;
 }

@@ -5,7 +5,7 @@ src_store_libstore_a_SOURCES = \
     src/store/boot.c src/store/boot.h \
     src/store/child.c src/store/child.h \
     src/store/env.c src/store/env.h src/store/env_priv.h \
-    src/store/env_walk.c \
+    src/store/env_page.c src/store/env_walk.c \
     src/store/kv_db.c src/store/kv_db.h src/store/kv_db_priv.h \
     src/store/kv_dir.c src/store/kv_dir.h \
     src/store/kv_files.c \
