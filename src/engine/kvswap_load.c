@@ -19,6 +19,9 @@
 /* Newer measurements of a rate count so much: 1/4. */
 #define LEARN 4
 
+/* Between two lines about damage, of which there may be much at once. */
+#define TELL_US 60000000
+
 static void give_back(struct kvswap_load *l)
 {
     mbox_push(l->answer, &l->head.link);
@@ -65,14 +68,36 @@ static void learn(struct kvswap *w, const struct kvswap_load *l)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* Tell of the damage that was met: at once, then of what a minute brings. */
+static void tell_bad(struct kvswap *w)
+{
+    const uint64_t now_us = clock_now_us();
+
+    if (w->n_bad == 0 || (w->bad_told_us > 0 && !atomic_load(&w->closing) &&
+                          now_us - w->bad_told_us < TELL_US))
+        return;
+    log_warn(LOG_ENGINE,
+             "stored prefixes are damaged and dropped: name=%s pages=%llu",
+             w->name, (unsigned long long)w->n_bad);
+    w->n_bad = 0;
+    w->bad_told_us = now_us;
+}
+
+/* Milliseconds until there is damage to tell of, -1: none is known. */
+static int tell_ms(const struct kvswap *w)
+{
+    const uint64_t past_us = clock_now_us() - w->bad_told_us;
+
+    if (w->n_bad == 0)
+        return -1;
+    return past_us < TELL_US ? (int)((TELL_US - past_us) / 1000) + 1 : 0;
+}
+
 /* The load of <l> is over. */
 static void finish(struct kvswap *w, struct kvswap_load *l)
 {
     TAILQ_REMOVE(&w->loads, l, link);
-    if (l->bad > 0)
-        log_warn(LOG_ENGINE,
-                 "stored prefix is damaged and dropped: name=%s pages=%u of=%u",
-                 w->name, l->bad, l->n_to);
+    w->n_bad += l->bad;
     learn(w, l);
     give_back(l);
 }
@@ -178,12 +203,14 @@ void kvswap_load_run(void *arg)
         struct pollfd p = {.fd = mbox_fd(&w->to_loader), .events = POLLIN};
 
         mbox_drain(&w->to_loader, 0, on_msg, w);
+        tell_bad(w);
         if (!TAILQ_EMPTY(&w->loads))
             read_piece(w);
-        else if (!atomic_load(&w->closing) && poll(&p, 1, -1) == -1)
+        else if (!atomic_load(&w->closing) && poll(&p, 1, tell_ms(w)) == -1)
             BUG_ON(errno != EINTR);
     }
     mbox_drain(&w->to_loader, 0, on_msg, w);
+    tell_bad(w);
 }
 
 void kvswap_load(struct kvswap *w, struct kvswap_load *l)

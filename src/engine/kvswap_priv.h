@@ -78,6 +78,8 @@ struct kvswap {
 
     /* The loader's own. */
     struct kvswap_loads loads; /* to be read, in turns */
+    uint64_t n_bad;            /* pages that were damaged, not told yet */
+    uint64_t bad_told_us;      /* when others were */
 
     pthread_mutex_t lock; /* guards what follows; innermost */
     struct kvadmit admit;

@@ -26,6 +26,18 @@
 /* A disk has room again when it has this much. */
 #define ROOM_AGAIN_BYTES ((uint64_t)128 << 20)
 
+/* Kept free of a root for the first files of whom opens a namespace beside
+ * others that have all the rest. */
+#define HEADROOM_BYTES ((uint64_t)256 << 10)
+
+/* What disks give a file, and a directory at least. */
+#define BLOCK_BYTES 4096
+
+/* Files of a root beside its namespaces. */
+static const char *const loose[] = {"digests", "digests.lock", "engine.key"};
+
+#define LOOSE (sizeof(loose) / sizeof(loose[0]))
+
 /* Files of a namespace, the one that says that it is one first. */
 static const char *const files[] = {"users",        "data.mdb",   "lock.mdb",
                                     "format",       "format.new", "ns.json",
@@ -40,6 +52,26 @@ bool kv_room_is_name(const char *name)
 {
     return strlen(name) == KV_ROOM_NAME - 1 &&
            strspn(name, "0123456789abcdef") == KV_ROOM_NAME - 1;
+}
+
+static uint64_t on_disk(const struct stat *st)
+{
+    return ((uint64_t)st->st_size + BLOCK_BYTES - 1) / BLOCK_BYTES *
+           BLOCK_BYTES;
+}
+
+/* Bytes on disk that <root> takes without its namespaces. */
+static uint64_t loose_bytes(const char *root)
+{
+    uint64_t sum = BLOCK_BYTES;
+    char path[4200];
+    struct stat st;
+
+    for (size_t i = 0; i < LOOSE; i++) {
+        snprintf(path, sizeof(path), "%s/%s", root, loose[i]);
+        sum += lstat(path, &st) == 0 ? on_disk(&st) : 0;
+    }
+    return sum;
 }
 
 /* Add up the files of the namespace in <dir> of <at_fd>; false when it is
@@ -59,9 +91,11 @@ static bool look(int at_fd, const char *dir, struct kv_room_ns *out)
         const uint64_t at_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000 +
                                (uint64_t)st.st_mtim.tv_nsec;
         out->bytes += (uint64_t)st.st_size;
+        out->disk_bytes += on_disk(&st);
         if (i < 2 && at_ns > out->used_ns)
             out->used_ns = at_ns;
     }
+    out->disk_bytes += BLOCK_BYTES;
     return true;
 }
 
@@ -69,7 +103,7 @@ uint64_t kv_room_bytes(const char *dir)
 {
     struct kv_room_ns ns = {.bytes = 0};
 
-    return look(AT_FDCWD, dir, &ns) ? ns.bytes : 0;
+    return look(AT_FDCWD, dir, &ns) ? ns.disk_bytes : 0;
 }
 
 bool kv_room_has_pages(const char *dir)
@@ -257,15 +291,15 @@ uint64_t kv_room_make(const char *root, uint64_t most, const char *own)
 {
     struct kv_room_ns *list = NULL;
     unsigned n = 0;
-    uint64_t sum = 0;
+    uint64_t sum = loose_bytes(root);
 
     if (kv_room_scan(root, &list, &n) != ERR_OK)
-        return 0;
+        return sum;
     for (unsigned i = 0; i < n; i++)
-        sum += strcmp(list[i].name, name_of(own)) != 0 ? list[i].bytes : 0;
+        sum += strcmp(list[i].name, name_of(own)) != 0 ? list[i].disk_bytes : 0;
     for (unsigned i = 0; i < n && sum > most; i++) {
         if (strcmp(list[i].name, name_of(own)) != 0 && make_one(root, &list[i]))
-            sum -= list[i].bytes;
+            sum -= list[i].disk_bytes;
     }
     free(list);
     return sum;
@@ -301,7 +335,8 @@ static enum err root_take(struct kv_db *d, unsigned n)
     if (want > d->max_bytes)
         want = d->max_bytes;
     want += small;
-    const uint64_t bound = d->root_bytes;
+    const uint64_t bound =
+        d->root_bytes > HEADROOM_BYTES ? d->root_bytes - HEADROOM_BYTES : 0;
     const uint64_t others =
         kv_room_make(d->root, bound > want ? bound - want : 0, d->dir);
     return cap_set(d, bound > others + small ? bound - others - small : 0);

@@ -18,8 +18,9 @@ struct kv_db;
 /* A namespace as it stands on disk. */
 struct kv_room_ns {
     char name[KV_ROOM_NAME];
-    uint64_t bytes;   /* of all its files */
-    uint64_t used_ns; /* when it was used last, since the epoch */
+    uint64_t bytes;      /* of all its files */
+    uint64_t disk_bytes; /* that these take, and their directory */
+    uint64_t used_ns;    /* when it was used last, since the epoch */
 };
 
 /* The namespaces in <root>, longest unused first; freed with free(). Other
@@ -31,7 +32,7 @@ enum err kv_room_scan(const char *root, struct kv_room_ns **out,
 /* Whether <name> is a name as a namespace has one. */
 bool kv_room_is_name(const char *name);
 
-/* Bytes of all files of the namespace in <dir>, 0 when it is none. */
+/* Bytes on disk that the namespace in <dir> takes, 0 when it is none. */
 uint64_t kv_room_bytes(const char *dir);
 
 /* Whether the namespace in <dir> has a file of pages. */
@@ -51,8 +52,8 @@ bool kv_room_is_open(const char *dir);
 enum err kv_room_remove(const char *dir, struct buf *why) MUST_CHECK;
 
 /* Remove namespaces that nobody has open, longest unused first and with a line
- * in the log each, until all that stand in <root> but that in <own> have no
- * more than <most> bytes together. Gives the bytes they have then. Within
+ * in the log each, until all that stands in <root> but that in <own> takes no
+ * more than <most> bytes of disk. Gives the bytes that it takes then. Within
  * kv_room_enter(). */
 uint64_t kv_room_make(const char *root, uint64_t most, const char *own);
 

@@ -47,22 +47,34 @@ static bool is_there(const struct fixture *f, const char *name)
 }
 
 static uint64_t sum_bytes;
+static uint64_t disk_bytes;
 
 static int add_size(const char *path, const struct stat *st, int type,
                     struct FTW *ftw)
 {
     (void)ftw;
-    if (type == FTW_F && !strstr(path, "/log"))
+    if (strstr(path, "/log"))
+        return 0;
+    if (type == FTW_F)
         sum_bytes += (uint64_t)st->st_size;
+    disk_bytes += ((uint64_t)st->st_size + 4095) / 4096 * 4096;
     return 0;
 }
 
 /* Bytes of all files in the root. */
-static uint64_t root_bytes(const struct fixture *f)
+static uint64_t file_bytes(const struct fixture *f)
 {
     sum_bytes = 0;
     nftw(f->dir, add_size, 16, FTW_PHYS);
     return sum_bytes;
+}
+
+/* Bytes that all of the root takes of the disk, as du has it. */
+static uint64_t root_bytes(const struct fixture *f)
+{
+    disk_bytes = 0;
+    nftw(f->dir, add_size, 16, FTW_PHYS);
+    return disk_bytes;
 }
 
 /* Flip a byte of the payload of page <i> of <text>. */
@@ -111,7 +123,7 @@ static void all_namespaces_are_listed(void **state)
     assert_true(list[1].used_ms > list[0].used_ms + 900000);
     assert_string_equal(list[1].about, "{\"model\":\"a\"}\n");
     assert_null(list[1].trouble);
-    assert_true(list[0].bytes + list[1].bytes == root_bytes(f));
+    assert_true(list[0].bytes + list[1].bytes == file_bytes(f));
     kv_dir_free(list, n);
     is_whole(f, 1, 5); /* in spite of a child that looked */
 }
@@ -398,6 +410,30 @@ static void a_namespace_grows_where_unused_ones_stood(void **state)
     kv_db_close(b);
 }
 
+static void one_opened_beside_full_ones_keeps_the_bound(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_db *a =
+        open_other(f, "00000000000000aa", (uint64_t)8 << 20, ROOT_BYTES);
+
+    fill(f, a, 60);
+    struct kv_db *b =
+        open_other(f, "00000000000000bb", (uint64_t)8 << 20, ROOT_BYTES);
+    assert_true(root_bytes(f) <= ROOT_BYTES);
+    for (unsigned i = 0; i < 20; i++) {
+        struct kv_wrote wrote;
+        struct page p;
+
+        page_make(&p, i, 0);
+        /* there may be no room for it, which is no mistake */
+        (void)!kv_db_write(b, &p.put, 1, &wrote);
+        assert_true(root_bytes(f) <= ROOT_BYTES);
+    }
+    assert_int_equal(fill(f, a, 3), 15);
+    kv_db_close(b);
+    kv_db_close(a);
+}
+
 static void namespaces_in_use_share_the_root(void **state)
 {
     struct fixture *f = *state;
@@ -460,6 +496,7 @@ int main(void)
         T(purge_takes_what_is_open_or_not),
         T(the_longest_unused_make_room),
         T(a_namespace_grows_where_unused_ones_stood),
+        T(one_opened_beside_full_ones_keeps_the_bound),
         T(namespaces_in_use_share_the_root),
         T(processes_keep_the_bound_together),
     };
