@@ -18,6 +18,7 @@ EXTRA_DIST += \
     doc/decisions/0013-loops-have-short-slices.md \
     doc/decisions/0014-prefix-store.md \
     doc/decisions/0015-rate-limits.md \
+    doc/decisions/0016-prices.md \
     doc/hacking.md \
     doc/http-api.md \
     doc/kernels.md \

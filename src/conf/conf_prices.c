@@ -294,7 +294,6 @@ static void read_entry(struct reader *r, const struct ynode *map,
     if (aliases && !model)
         say_error(r->say, aliases,
                   "prices[].aliases are other names of a model; add model:");
-    shape.any_model = !model;
     if (model)
         add_names(r, model, "model", &shape);
     else

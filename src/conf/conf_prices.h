@@ -51,7 +51,6 @@ struct conf_price_name {
     struct str target; /* name or glob of an upstream or engine model; empty
                         * where the entry has none */
     bool model_glob;
-    bool any_model; /* the entry names no model */
     unsigned rank;  /* of <target>: 0 a name, 1 a glob, 2 none */
     unsigned order; /* in the file */
     const struct conf_price *price;

@@ -10,6 +10,7 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 
 import Anthropic from '@anthropic-ai/sdk';
 import { toFile } from 'openai';
+import { WebSocket } from 'ws';
 
 import { startEngine } from './lib/engine.mjs';
 import { ask, collect, openaiFor } from './lib/openai.mjs';
@@ -470,11 +471,27 @@ describe('prices', GATE_ONLY, () => {
         await r.text();
         return rowOf(r);
       };
+      /* a tunnel shows nothing of what is said in it */
+      const tunnel = async () => {
+        const ws = new WebSocket(
+          `${rig.origin.replace('http', 'ws')}/v1/realtime?model=demo`,
+          { headers: { authorization: `Bearer ${rig.key}` } });
+        await new Promise((resolve, reject) => {
+          ws.once('open', resolve);
+          ws.once('error', reject);
+        });
+        ws.close();
+        const line = await rig.gate.accessRow('of the tunnel',
+          (x) => x.path === '/v1/realtime');
+        return rig.gate.must(['request', 'show', line.id]);
+      };
       let row = await told(await post());
       assert.equal(row.unpriced, true);
       assert.equal(row.cost_usd, '0.000000000');
       row = await told(await rig.fetch('/v1/threads/abc'));
       assert.equal(row.unpriced, false);
+      row = await tunnel();
+      assert.equal(row.unpriced, true);
       writePrices([...PRICES, { target: 'up', input: 1, output: 1 }]);
       assert.equal((await rig.gate.reload()).code, 0);
       row = await told(await post());
