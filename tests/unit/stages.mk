@@ -23,3 +23,9 @@ tests_unit_t_weigh_SOURCES = tests/unit/t_weigh.c
 tests_unit_t_weigh_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_weigh_CFLAGS = $(unit_cflags)
 tests_unit_t_weigh_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_bill
+tests_unit_t_bill_SOURCES = tests/unit/t_bill.c tests/unit/price_kit.h
+tests_unit_t_bill_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_bill_CFLAGS = $(unit_cflags)
+tests_unit_t_bill_LDADD = $(unit_libs)
