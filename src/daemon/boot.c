@@ -134,7 +134,7 @@ bool daemon_start(struct daemon *d)
         return false;
     atomic_store(&d->state, DAEMON_READY);
     announce(d);
-    reload_tell_prices(d->conf);
+    reload_tell_prices(d->conf, NULL);
     return true;
 }
 

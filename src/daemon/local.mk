@@ -12,6 +12,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/control_prefix.c src/daemon/control_prefix.h \
     src/daemon/control_rows.c src/daemon/control_rows.h \
     src/daemon/local.c src/daemon/local.h \
+    src/daemon/no_price.c src/daemon/no_price.h \
     src/daemon/reload.c src/daemon/reload.h \
     src/daemon/signals.c src/daemon/signals.h \
     src/daemon/stages.c src/daemon/stages.h \

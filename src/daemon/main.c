@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/daemon.h"
+#include "daemon/no_price.h"
 #include "daemon/reload.h"
 #include "daemon/signals.h"
 #include "engine/engine.h"
@@ -71,6 +72,12 @@ static struct conf *load(const char *file, struct engine_judged *judged)
                 file ? file : "the built-in default", err_row(e)->message);
     conf_report_fini(&r);
     return c;
+}
+
+static void print_no_price(const char *text, void *arg)
+{
+    (void)arg;
+    fprintf(stderr, "tollgate: warning: %s\n", text);
 }
 
 /* A core would hold keys and prompts. */
@@ -156,6 +163,8 @@ int main(int argc, char **argv)
     if (check) {
         c = load(file, NULL);
         status = c ? EXIT_OK : EXIT_CONF;
+        if (c)
+            no_price_tell(c, print_no_price, NULL);
         conf_unref(c);
         return status;
     }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/daemon.h"
+#include "daemon/no_price.h"
 #include "engine/engine.h"
 #include "front/front.h"
 #include "serve/target.h"
@@ -33,7 +34,19 @@ struct log_settings reload_log_settings(const struct conf *c)
     };
 }
 
-void reload_tell_prices(const struct conf *c)
+static void say(struct buf *report, const char *text)
+{
+    if (report && buf_printf(report, "%s\n", text) != ERR_OK)
+        log_debug(LOG_CONF, "report is full");
+}
+
+static void warn_no_price(const char *text, void *report)
+{
+    log_warn(LOG_CONF, "%s", text);
+    say(report, text);
+}
+
+void reload_tell_prices(const struct conf *c, struct buf *report)
 {
     const struct conf_prices *p = &c->price;
     char day[CLOCK_RFC3339_SIZE];
@@ -47,12 +60,7 @@ void reload_tell_prices(const struct conf *c)
     clock_format_rfc3339((uint64_t)p->updated_days * DAY_MS, day);
     log_note(LOG_CONF, "prices: file=%.*s entries=%zu updated=%.10s",
              STR_ARG(p->file), p->n_prices, day);
-}
-
-static void say(struct buf *report, const char *text)
-{
-    if (report && buf_printf(report, "%s\n", text) != ERR_OK)
-        log_debug(LOG_CONF, "report is full");
+    no_price_tell(c, warn_no_price, report);
 }
 
 static void tell_problems(const struct conf_report *r, struct buf *report)
@@ -155,7 +163,7 @@ static void apply(struct daemon *d, struct conf *fresh, struct buf *report)
         (void)target_get(d->targets, fresh->upstreams[i].name);
     conf_unref(d->conf);
     d->conf = conf_ref(fresh);
-    reload_tell_prices(fresh);
+    reload_tell_prices(fresh, report);
     d->reloads++;
     resolver_refresh_trust(d->resolver);
     unpriced_reset(d->unpriced);

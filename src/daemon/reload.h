@@ -4,12 +4,14 @@
 
 #include "base/log.h"
 
+struct buf;
 struct conf;
 
 /* The log settings of <c>; strings are borrowed from it. */
 struct log_settings reload_log_settings(const struct conf *c);
 
-/* Log what prices <c> has. */
-void reload_tell_prices(const struct conf *c);
+/* Log what prices <c> has, and which of its models have none; the latter is
+ * also appended to <report>, if there is one, a line each. */
+void reload_tell_prices(const struct conf *c, struct buf *report);
 
 #endif

@@ -449,6 +449,28 @@ describe('prices', GATE_ONLY, () => {
     assert.equal((await rig.gate.reload()).code, 0);
   });
 
+  test('models without a price are told before they are asked for',
+    async () => {
+      const want = (model, upstream) => `no price for the model "${model}" ` +
+        `of the upstream "${upstream}", its cost will count as 0; add it to ` +
+        file;
+      const config = rig.gate.config;
+      rig.gate.writeConfig({ ...config, routes: [...config.routes,
+        { model: 'newest', targets: [{ upstream: 'up', model: 'newest-1' },
+          { upstream: 'up', model: 'thinker' }] }] });
+      const r = await rig.gate.must(['reload']);
+      assert.ok(r.report.includes(want('newest-1', 'up')), r.report);
+      assert.ok(!r.report.includes('thinker'), r.report);
+      const t = await runProgram(program('tollgate'),
+        ['-t', '-c', rig.gate.configFile],
+        { env: { ...process.env, E2E_UPSTREAM_KEY: 'x' } });
+      assert.equal(t.code, 0);
+      assert.ok(t.stderr.includes(`warning: ${want('newest-1', 'up')}`),
+        t.stderr);
+      rig.gate.writeConfig(config);
+      assert.equal((await rig.gate.must(['reload'])).report, '');
+    });
+
   test('config explain tells the price that holds', async () => {
     const explain = async (model) => (await rig.gate.must(
       ['config', 'explain', 'e2e', model])).prices;
