@@ -2,57 +2,19 @@
  * whether a budget is set there or not: a new budget then knows what was taken
  * since its window began, and a hold is given back where it was taken, whatever
  * was changed meanwhile. */
-#include "account/accounts.h"
+#include "account/accounts_priv.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "account/ledger_spend.h"
 #include "account/window.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
 
-#define CELLS (BUDGET_WINDOW_COUNT * BUDGET_UNIT_COUNT)
-
-/* A lease is for what is asked, and for about a second of what was taken of
- * late, at most this part of a budget. */
-#define LEASE_PART 100
-
-/* What an owner took in this second and in the one before. */
-struct burn {
-    int64_t second;
-    struct budget_amounts now, last;
-};
-
-/* A key or a team. */
-struct account {
-    UT_hash_handle hh;
-    char name[SPEND_NAME_MAX];
-    size_t name_len;
-    struct accounts *of; /* borrowed: its owner */
-    /* By window and unit; <spec> is of the last request that asked: soft, but
-     * where a hard budget stands. */
-    struct budget cells[CELLS];
-    struct burn burn;
-    struct ledger_lease lease; /* the writer's while <leasing> */
-    bool leasing;
-    TAILQ_HEAD(, accounts_waiter) waiters;
-};
-
-struct accounts {
-    struct ledger *l; /* borrowed */
-    pthread_mutex_t lock;
-    pthread_cond_t quiet;    /* n_leasing fell to 0 */
-    struct account *by_name; /* uthash, owned */
-    unsigned n_leasing;
-    int64_t now_ms; /* the latest time that was told */
-};
-
 /* The cells of one request that a hard budget stands in. */
 struct bounds {
-    struct budget *list[2 * CELLS];
+    struct budget *list[2 * ACCOUNT_CELLS];
     size_t n;
 };
 
@@ -127,7 +89,7 @@ static void load(struct account *it, const struct spend *s)
 {
     struct accounts *a = it->of;
 
-    for (int i = 0; i < CELLS; i++) {
+    for (int i = 0; i < ACCOUNT_CELLS; i++) {
         const struct budget_spec spec = {
             .amount = INT64_MAX,
             .unit = (enum budget_unit)(i % BUDGET_UNIT_COUNT),
@@ -206,7 +168,7 @@ static struct budget *cell_of(struct account *it,
 static void bind(struct account *it, const struct accounts_owner *o,
                  int64_t now_ms, struct bounds *to)
 {
-    for (int i = 0; i < CELLS; i++) {
+    for (int i = 0; i < ACCOUNT_CELLS; i++) {
         budget_roll(&it->cells[i], now_ms);
         it->cells[i].spec.soft = true;
         it->cells[i].spec.amount = INT64_MAX;
@@ -249,103 +211,8 @@ static bool is_over(struct account *it, const struct accounts_owner *o,
     return false;
 }
 
-/* --- leases --------------------------------------------------------------- */
-
-static void lease_done(struct wjob *job, enum err result)
-{
-    struct account *it =
-        (struct account *)(void *)((char *)job -
-                                   offsetof(struct account, lease.job));
-    struct accounts *a = it->of;
-    struct accounts_waiter *w;
-
-    pthread_mutex_lock(&a->lock);
-    for (int i = 0; result == ERR_OK && i < CELLS; i++) {
-        const struct budget_spec *s = &it->cells[i].spec;
-
-        budget_set_lease(&it->cells[i], it->lease.lease.in[s->window].number,
-                         it->lease.lease.in[s->window].took.of[s->unit]);
-    }
-    it->leasing = false;
-    while ((w = TAILQ_FIRST(&it->waiters)) != NULL) {
-        TAILQ_REMOVE(&it->waiters, w, link);
-        w->at = NULL;
-        w->wake(w);
-    }
-    if (--a->n_leasing == 0)
-        pthread_cond_broadcast(&a->quiet);
-    pthread_mutex_unlock(&a->lock);
-}
-
-/* What was taken lately in a second. */
-static int64_t burnt(const struct account *it, enum budget_unit unit)
-{
-    const int64_t now = it->burn.now.of[unit];
-    const int64_t last = it->burn.last.of[unit];
-
-    return now > last ? now : last;
-}
-
-/* How much more than <most> is to be leased of <c>. */
-static int64_t lease_more(const struct account *it, const struct budget *c,
-                          const struct budget_amounts *most)
-{
-    const enum budget_unit u = c->spec.unit;
-    const struct accounts_waiter *w;
-    int64_t more = burnt(it, u);
-
-    if (more > c->spec.amount / LEASE_PART)
-        more = c->spec.amount / LEASE_PART;
-    if (more < most->of[u])
-        more = most->of[u];
-    TAILQ_FOREACH(w, &it->waiters, link)
-    if (__builtin_add_overflow(more, w->most.of[u], &more))
-        return INT64_MAX;
-    return more;
-}
-
-/* Have leases for <most> written, where <it> has hard budgets. */
-static void lease_start(struct account *it, const struct budget_amounts *most)
-{
-    struct accounts *a = it->of;
-    struct spend s;
-
-    if (it->leasing)
-        return;
-    spend_init(&s);
-    for (int i = 0; i < CELLS; i++) {
-        const struct budget *c = &it->cells[i];
-        const enum budget_window w = c->spec.window;
-        int64_t want = c->lease;
-
-        if (c->spec.soft)
-            continue;
-        const int64_t need = budget_lease_for(c, most, lease_more(it, c, most));
-        if (need > want)
-            want = need;
-        if (c->spent > want) /* what an upstream took beyond its hold */
-            want = c->spent;
-        s.in[w].number = c->window;
-        s.in[w].took.of[c->spec.unit] = want;
-    }
-    ledger_lease_init(&it->lease, str_of(it->name, it->name_len), &s);
-    it->lease.job.done = lease_done;
-    it->leasing = true;
-    a->n_leasing++;
-    writer_submit(ledger_writer(a->l), &it->lease.job);
-}
-
-/* Whether <it> lacks a lease for <most>. */
-static bool lacks_lease(struct account *it, const struct budget_amounts *most)
-{
-    for (int i = 0; i < CELLS; i++) {
-        struct budget *c = &it->cells[i];
-
-        if (!c->spec.soft && budget_ask(&c, 1, most, NULL) == BUDGET_LEASE)
-            return true;
-    }
-    return false;
-}
+/* --- waiting ---------------------------------------------------------------
+ */
 
 static void wait_at(struct account *it, const struct budget_amounts *most,
                     struct accounts_waiter *w)
@@ -353,7 +220,7 @@ static void wait_at(struct account *it, const struct budget_amounts *most,
     w->at = it;
     w->most = *most;
     TAILQ_INSERT_TAIL(&it->waiters, w, link);
-    lease_start(it, most);
+    account_lease(it, most);
 }
 
 void accounts_leave(struct accounts *a, struct accounts_waiter *w)
@@ -404,21 +271,21 @@ static void bind_both(const struct pair *p, const struct accounts_ask *ask,
 static void take(struct account *it, const struct budget_amounts *most,
                  int64_t at_ms, struct budget_hold *out)
 {
-    struct budget *list[CELLS];
+    struct budget *list[ACCOUNT_CELLS];
 
-    for (int i = 0; i < CELLS; i++)
+    for (int i = 0; i < ACCOUNT_CELLS; i++)
         list[i] = &it->cells[i];
-    budget_take(list, CELLS, most, at_ms, out);
+    budget_take(list, ACCOUNT_CELLS, most, at_ms, out);
 }
 
 static void settle(struct account *it, const struct budget_hold *h,
                    const struct budget_amounts *took)
 {
-    struct budget *list[CELLS];
+    struct budget *list[ACCOUNT_CELLS];
 
-    for (int i = 0; i < CELLS; i++)
+    for (int i = 0; i < ACCOUNT_CELLS; i++)
         list[i] = &it->cells[i];
-    budget_settle(list, CELLS, h, took);
+    budget_settle(list, ACCOUNT_CELLS, h, took);
 }
 
 /* With the lock held. */
@@ -441,11 +308,11 @@ static enum accounts_answer ask_locked(struct accounts *a,
         return ACCOUNTS_OVER;
     if (ledger_state(a->l) != LEDGER_OK)
         return ACCOUNTS_DOWN;
-    if (p.key && lacks_lease(p.key, &ask->most)) {
+    if (p.key && account_lacks_lease(p.key, &ask->most)) {
         wait_at(p.key, &ask->most, w);
         return ACCOUNTS_WAIT;
     }
-    if (p.team && lacks_lease(p.team, &ask->most)) {
+    if (p.team && account_lacks_lease(p.team, &ask->most)) {
         wait_at(p.team, &ask->most, w);
         return ACCOUNTS_WAIT;
     }
@@ -553,15 +420,15 @@ static void count(struct account *it, const struct budget_hold *h,
 {
     const struct budget_amounts none = {0};
 
-    for (int i = 0; i < CELLS; i++)
+    for (int i = 0; i < ACCOUNT_CELLS; i++)
         budget_roll(&it->cells[i], h->at_ms);
     settle(it, h, took);
     burn_add(it, now_ms, took);
-    for (int i = 0; i < CELLS; i++) {
+    for (int i = 0; i < ACCOUNT_CELLS; i++) {
         const struct budget *c = &it->cells[i];
 
         if (!c->spec.soft && c->spent > c->lease) {
-            lease_start(it, &none);
+            account_lease(it, &none);
             return;
         }
     }
