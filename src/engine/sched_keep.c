@@ -13,8 +13,7 @@ static void keep_page(struct sched *s, struct kvswap *w, const struct seq *q,
                              .before = *seq_before(q, i),
                              .index = (uint32_t)i,
                              .tokens = tokens,
-                             .cost_us =
-                                 (uint32_t)(s->row_us * KRN_PAGE_TOKENS)};
+                             .cost_us = sched_page_us(s, i)};
     struct kvswap_page *p;
     void *room;
 

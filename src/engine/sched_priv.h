@@ -275,6 +275,10 @@ size_t sched_restoring(const struct sched *s);
 /* Learn that a step of <rows> took <us>. */
 void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us);
 
+/* Microseconds that computing page <page> of a text takes as a part of a
+ * prompt, also where it was generated, token by token. */
+uint32_t sched_page_us(const struct sched *s, size_t page);
+
 /* --- sched_keep.c -------------------------------------------------------- */
 
 /* <q> leaves RESTORING: its restore has nobody who waits. */

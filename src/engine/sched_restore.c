@@ -84,6 +84,14 @@ static double compute_us(const struct sched *s, size_t from, size_t to)
     return us;
 }
 
+uint32_t sched_page_us(const struct sched *s, size_t page)
+{
+    const size_t from = page * KRN_PAGE_TOKENS;
+    const double us = compute_us(s, from, from + KRN_PAGE_TOKENS);
+
+    return (uint32_t)(us > 0 ? us : s->row_us * KRN_PAGE_TOKENS);
+}
+
 /* --- asking -------------------------------------------------------------- */
 
 static void restore_free(struct restore *r)

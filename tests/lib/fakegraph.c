@@ -108,8 +108,8 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
     assert_in_range(s->rows.m, 1, g->max_rows);
     if (s->rows.m > g->most_rows)
         g->most_rows = s->rows.m;
-    if (g->row_ms > 0)
-        clock_advance_ms(g->row_ms * s->rows.m);
+    if (g->row_ms + g->run_ms > 0)
+        clock_advance_ms(g->row_ms * s->rows.m + g->run_ms);
     check_order(s);
     if (g->n_steps == g->fail_at)
         return ERR_IO;

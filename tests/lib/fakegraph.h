@@ -17,6 +17,7 @@ struct graph {
     float bytes_less; /* by this much */
     int32_t banned;   /* never chosen; 0 is the unknown token */
     uint64_t row_ms;  /* what a row takes, on the clock of the process */
+    uint64_t run_ms;  /* what a step takes beside its rows */
     uint64_t fail_at; /* number of the step that fails, from 1; 0 = none */
     uint64_t n_steps, n_rows, n_copies;
     unsigned most_rows; /* of a step so far */

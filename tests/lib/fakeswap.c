@@ -21,6 +21,7 @@ struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kvswap_key *key,
 {
     struct kvswap_page *p;
 
+    w->cost_us += key->cost_us;
     if (w->refuse) {
         w->n_refused++;
         return NULL;

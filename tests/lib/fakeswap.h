@@ -29,6 +29,7 @@ struct kvswap {
     double expect_s; /* of any read */
     unsigned restored, recomputed;
     uint64_t saved_us;
+    uint64_t cost_us; /* of all that was offered */
 };
 
 /* Answer the oldest load. */

@@ -233,6 +233,27 @@ static void a_slow_disk_is_left_alone(void **state)
     disk_free(w);
 }
 
+static void what_was_generated_costs_what_reading_it_would(void **state)
+{
+    struct kvswap *w = calloc(1, sizeof(*w));
+    struct rig *r = rig_of(4, 64, PAGES);
+    struct rig_ask a = ask_of(64, 65);
+
+    (void)state;
+    assert_non_null(w);
+    sched_attach(r->s, w);
+    r->g->row_ms = 10;
+    r->g->run_ms = 6400; /* a hundred each in a step of 64, 6400 in one of 1 */
+    rig_submit(r, 0, &a);
+    fake_swap_finish(w, r);
+    assert_true(r->replies[0].over);
+    assert_int_equal(w->n_pages, 128 / KRN_PAGE_TOKENS);
+    assert_true(w->cost_us >= 128 * 110000);
+    assert_true(w->cost_us < 128 * 120000);
+    rig_free(r);
+    disk_free(w);
+}
+
 static void a_disk_that_hangs_is_given_up(void **state)
 {
     (void)state;
@@ -399,6 +420,7 @@ int main(void)
         cmocka_unit_test(what_is_in_memory_is_not_asked_for),
         cmocka_unit_test(a_bad_page_ends_what_is_restored),
         cmocka_unit_test(a_slow_disk_is_left_alone),
+        cmocka_unit_test(what_was_generated_costs_what_reading_it_would),
         cmocka_unit_test(a_disk_that_hangs_is_given_up),
         cmocka_unit_test(there_may_be_room_for_a_part),
         cmocka_unit_test(jobs_may_leave_at_any_time),
