@@ -98,6 +98,7 @@ enum err kvswap_open(const struct kvswap_opts *o, struct kvswap **out,
     w->to_loader.fd = -1;
     w->wake_writer.kind = KVSWAP_WAKE;
     atomic_init(&w->refs, 1);
+    atomic_init(&w->era, 1);
     err = fill(w, o, why);
     if (err == ERR_OK)
         err = start(w);
@@ -148,6 +149,11 @@ void kvswap_close(struct kvswap *w)
     free(w->root);
     free(w->dir);
     free(w);
+}
+
+unsigned kvswap_era(struct kvswap *w)
+{
+    return atomic_load(&w->era);
 }
 
 /* --- offers -------------------------------------------------------------- */

@@ -81,6 +81,11 @@ void kvswap_purge(struct kvswap *w);
 
 /* --- storing ------------------------------------------------------------- */
 
+/* A number from 1 on that changes when pages that were pushed before may not
+ * be stored any more, but for those that are given up as the longest unused:
+ * then they may be offered again. */
+unsigned kvswap_era(struct kvswap *w);
+
 /* What a page is known by: see prefix.h. */
 struct kvswap_key {
     struct digest hash, before;

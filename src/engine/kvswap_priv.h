@@ -63,6 +63,7 @@ struct kvswap {
     unsigned most_pages; /* of the queue */
     _Atomic unsigned refs;
     _Atomic bool closing;
+    _Atomic unsigned era; /* see kvswap_era() */
     struct thr writer, loader;
     struct mbox to_writer, to_loader;
     struct kvswap_item wake_writer;
@@ -72,6 +73,7 @@ struct kvswap {
     struct kvswap_items items; /* taken from the mailbox */
     bool dirty;                /* something was written since the last sync */
     bool failing;              /* transactions fail, of late */
+    unsigned reopened;         /* how often the file was */
     uint64_t failed_us;        /* when the last one did */
     uint64_t told_us;          /* when that was logged */
     uint64_t sync_us;          /* of the last sync */

@@ -64,7 +64,18 @@ static void note_success(struct kvswap *w)
     if (!w->failing || clock_now_us() - w->failed_us < CALM_US)
         return;
     w->failing = false;
+    atomic_fetch_add(&w->era, 1); /* what failed may be offered again */
     log_note(LOG_ENGINE, "prefixes are stored again: name=%s", w->name);
+}
+
+/* See whether the file was opened anew, and what it had is lost. */
+static void note_reopened(struct kvswap *w)
+{
+    const unsigned n = kv_db_reopened(w->db);
+
+    if (n != w->reopened)
+        atomic_fetch_add(&w->era, 1);
+    w->reopened = n;
 }
 
 /* --- work ---------------------------------------------------------------- */
@@ -130,8 +141,10 @@ static void take_other(struct kvswap *w, struct kvswap_item *i)
         e = kv_db_purge(w->db);
     else
         e = kv_db_sync(w->db);
-    if (i->kind == KVSWAP_PURGE && e == ERR_OK)
+    if (i->kind == KVSWAP_PURGE && e == ERR_OK) {
+        atomic_fetch_add(&w->era, 1);
         log_note(LOG_ENGINE, "prefix store purged: name=%s", w->name);
+    }
     if (e == ERR_NOT_FOUND)
         e = ERR_OK;
     w->dirty = w->dirty || e == ERR_OK;
@@ -201,6 +214,7 @@ void kvswap_write_run(void *arg)
 
         mbox_drain(&w->to_writer, 0, on_msg, w);
         tick(w);
+        note_reopened(w);
         if (!work(w) && poll(&p, 1, sleep_ms(w)) == -1)
             BUG_ON(errno != EINTR);
     }

@@ -6,7 +6,7 @@
 
 /* Store page <i> of <q>, which the index has, unless it is. */
 static void keep_page(struct sched *s, struct kvswap *w, const struct seq *q,
-                      size_t i)
+                      size_t i, unsigned era)
 {
     int32_t tokens[KRN_PAGE_TOKENS];
     struct kvswap_key key = {.hash = q->chain[i],
@@ -26,7 +26,7 @@ static void keep_page(struct sched *s, struct kvswap *w, const struct seq *q,
         return;
     }
     kvswap_push(w, p);
-    s->kept[q->pages[i]] = true;
+    s->kept[q->pages[i]] = era;
 }
 
 void seq_keep(struct sched *s, const struct seq *q, size_t from)
@@ -35,9 +35,10 @@ void seq_keep(struct sched *s, const struct seq *q, size_t from)
 
     if (!w || q->task->job->kind != GEN_TEXT)
         return;
+    const unsigned era = kvswap_era(w);
     for (size_t i = from; i < q->n_indexed; i++)
-        if (!s->kept[q->pages[i]])
-            keep_page(s, w, q, i);
+        if (s->kept[q->pages[i]] != era)
+            keep_page(s, w, q, i, era);
 }
 
 void seq_used(struct sched *s, const struct seq *q)

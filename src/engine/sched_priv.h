@@ -87,6 +87,7 @@ struct restore {
     bool overdue;            /* nobody waits any more: it took too long */
     int32_t *pages;          /* (n_pages) owned; each held once */
     unsigned n_pages;
+    unsigned era;          /* of the disk, when it was asked to read */
     struct restore *ahead; /* it waits for that one: same text */
     LIST_ENTRY(restore) link;
 };
@@ -155,7 +156,8 @@ struct sched {
     uint64_t late_rows, late_us; /* of late, for per_second */
     uint64_t read_rate; /* rows of prompts a second, of late; 0 = not known */
     _Atomic(struct kvswap *) swap; /* borrowed; NULL = no disk (yet) */
-    bool *kept;                    /* (n_pages) owned: the disk has it */
+    unsigned *kept;                /* (n_pages) owned: the era in which the disk
+                                    * got it, 0 = never */
     LIST_HEAD(, restore) restores; /* under way */
     unsigned n_overdue;            /* of them, given up */
     double row_us;                 /* time of a row of the last step */

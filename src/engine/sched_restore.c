@@ -267,6 +267,7 @@ static bool read_found(struct sched *s, struct kvswap *w, struct restore *r)
         return false;
     l->n_to = r->n_pages;
     l->stage = KVSWAP_READ;
+    r->era = kvswap_era(w);
     kvswap_load(w, l);
     return true;
 }
@@ -284,7 +285,7 @@ static enum err take_read(struct sched *s, struct restore *r)
         e = seq_add_page(s, q, r->pages[i]);
         if (e != ERR_OK)
             break;
-        s->kept[r->pages[i]] = true;
+        s->kept[r->pages[i]] = r->era;
         q->computed += KRN_PAGE_TOKENS;
     }
     return i > 0 ? seq_index(s, q) : e;

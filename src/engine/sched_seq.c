@@ -186,7 +186,7 @@ int32_t sched_page(struct sched *s)
         if (!sched_reclaim(s, NULL))
             return -1;
     page = kvpool_take(&s->pool);
-    s->kept[page] = false;
+    s->kept[page] = 0;
     return page;
 }
 

@@ -311,12 +311,18 @@ static const char *cause_of(enum env_fault fault)
     return "asked for";
 }
 
+unsigned kv_db_reopened(const struct kv_db *d)
+{
+    return d->reopened;
+}
+
 enum err kv_db_reopen(struct kv_db *d, struct buf *why)
 {
     const enum env_fault fault = env_fault(d->env);
 
     env_shut(d->env);
     const enum err err = open_all(d, lost_by(fault), why);
+    d->reopened++;
     if (err == ERR_OK && !d->anew)
         log_note(LOG_STORE, "prefix store opened again: dir=%s cause=\"%s\"",
                  d->dir, cause_of(fault));

@@ -99,6 +99,10 @@ enum err kv_db_sync(struct kv_db *d) MUST_CHECK;
  * failed, or the file was cut or removed. Any thread. */
 bool kv_db_is_panicked(const struct kv_db *d);
 
+/* How often the file was opened again since the start, also by other calls of
+ * the writer: what was stored before may be lost. Any thread. */
+unsigned kv_db_reopened(const struct kv_db *d);
+
 /* Writer: open the file again, or begin it anew where it is of no use, with a
  * line in the log; readers are refused meanwhile. Failures as kv_db_open();
  * then all is refused until it succeeds. */

@@ -33,6 +33,7 @@ struct kv_db {
     uint64_t root_bytes;        /* of all that stands there, 0 = not bounded */
     bool keep;                  /* nothing is begun anew */
     _Atomic uint64_t max_pages; /* that are kept */
+    _Atomic unsigned reopened;  /* so often */
 
     /* The writer's own. */
     unsigned batch;     /* most pages of one transaction */

@@ -16,6 +16,11 @@ static struct kvswap_page *stored(struct kvswap *w, const struct digest *hash)
     return NULL;
 }
 
+unsigned kvswap_era(struct kvswap *w)
+{
+    return w->era + 1;
+}
+
 struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kvswap_key *key,
                                  void **room_out)
 {

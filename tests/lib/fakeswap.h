@@ -30,6 +30,7 @@ struct kvswap {
     unsigned restored, recomputed;
     uint64_t saved_us;
     uint64_t cost_us; /* of all that was offered */
+    unsigned era;     /* from 0 */
 };
 
 /* Answer the oldest load. */

@@ -233,6 +233,30 @@ static void a_slow_disk_is_left_alone(void **state)
     disk_free(w);
 }
 
+static void what_the_disk_lost_is_offered_again(void **state)
+{
+    struct kvswap *w = calloc(1, sizeof(*w));
+    struct rig *r = rig_of(4, 64, PAGES);
+    struct rig_ask a = ask_of(129, 1);
+
+    (void)state;
+    assert_non_null(w);
+    sched_attach(r->s, w);
+    for (unsigned i = 0; i < 3; i++) {
+        rig_submit(r, i, &a);
+        fake_swap_finish(w, r);
+        assert_int_equal(w->n_pages, 128 / KRN_PAGE_TOKENS);
+        if (i == 1) {
+            fake_swap_fini(w);
+            w->n_pages = 0;
+            w->era++;
+        }
+    }
+    assert_int_equal(r->replies[2].counts.cached_tokens, 128);
+    rig_free(r);
+    disk_free(w);
+}
+
 static void what_was_generated_costs_what_reading_it_would(void **state)
 {
     struct kvswap *w = calloc(1, sizeof(*w));
@@ -420,6 +444,7 @@ int main(void)
         cmocka_unit_test(what_is_in_memory_is_not_asked_for),
         cmocka_unit_test(a_bad_page_ends_what_is_restored),
         cmocka_unit_test(a_slow_disk_is_left_alone),
+        cmocka_unit_test(what_the_disk_lost_is_offered_again),
         cmocka_unit_test(what_was_generated_costs_what_reading_it_would),
         cmocka_unit_test(a_disk_that_hangs_is_given_up),
         cmocka_unit_test(there_may_be_room_for_a_part),
