@@ -8,6 +8,15 @@ PHONY_TARGETS += bench-http1
 bench-http1: tests/bench/b_http1$(EXEEXT)
 	tests/bench/b_http1
 
+# What limits cost a request.
+EXTRA_PROGRAMS += tests/bench/b_rate
+tests_bench_b_rate_SOURCES = tests/bench/b_rate.c
+tests_bench_b_rate_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+PHONY_TARGETS += bench-rate
+bench-rate: tests/bench/b_rate$(EXEEXT)
+	tests/bench/b_rate
+
 EXTRA_PROGRAMS += tests/bench/b_upstream
 tests_bench_b_upstream_SOURCES = tests/bench/b_upstream.c \
     tests/lib/rawserver.c tests/lib/rawserver.h tests/lib/upfix.c \
