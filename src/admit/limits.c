@@ -92,7 +92,7 @@ enum verdict hold_run(struct exchange *x)
     struct rate_hold *h = x->who->rate;
     struct rate_refusal why;
 
-    if (!h || !h->entered || !rate_counts_tokens(h) ||
+    if (!h || !h->entered || !rate_counts_tokens(h) || !weigh_is_metered(x) ||
         rate_charge(h, weigh_tokens(x), clock_mono_us(), &why))
         return VERDICT_GO;
     return refuse(x, &why);

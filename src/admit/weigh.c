@@ -78,11 +78,16 @@ uint64_t weigh_output(const struct jscan *scan, unsigned n)
     return out;
 }
 
-uint64_t weigh_tokens(const struct exchange *x)
+bool weigh_is_metered(const struct exchange *x)
 {
     enum endpoint_usage u = x->in->ep.row->usage;
 
-    if (u == ENDPOINT_USAGE_NONE || u == ENDPOINT_USAGE_COUNT || !x->ask->scan)
+    return u != ENDPOINT_USAGE_NONE && u != ENDPOINT_USAGE_COUNT;
+}
+
+uint64_t weigh_tokens(const struct exchange *x)
+{
+    if (!weigh_is_metered(x) || !x->ask->scan)
         return 0;
     return weigh_input(buf_str(&x->in->body)) +
            weigh_output(x->ask->scan, x->ask->n);

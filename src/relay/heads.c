@@ -4,8 +4,6 @@
  * caller has limits of its own: one client cannot obey two. */
 #include "relay/heads.h"
 
-#include <inttypes.h>
-
 #include "account/rate.h"
 #include "base/clock.h"
 #include "exchange/cost.h"
@@ -25,68 +23,74 @@ static enum err add_number(struct reply_head *h, struct exchange *x,
     return headers_add(&h->headers, x->arena, name, str_put_i64(text, v));
 }
 
-/* Add the three fields of the limit of <what>. */
+/* Names of the three fields of a limit. */
+struct level_names {
+    struct str limit, left, reset;
+};
+
+static const struct level_names request_names = {
+    {"x-ratelimit-limit-requests", 26},
+    {"x-ratelimit-remaining-requests", 30},
+    {"x-ratelimit-reset-requests", 26},
+};
+
+static const struct level_names token_names = {
+    {"x-ratelimit-limit-tokens", 24},
+    {"x-ratelimit-remaining-tokens", 28},
+    {"x-ratelimit-reset-tokens", 24},
+};
+
+/* Add what <l> says, where there is a limit. */
 static enum err add_level(struct reply_head *h, struct exchange *x,
-                          const char *what, const struct rate_level *l)
+                          const struct level_names *n,
+                          const struct rate_level *l)
 {
-    const struct str value[] = {
-        str_from(arena_printf(x->arena, "%" PRIu64, l->limit)),
-        str_from(arena_printf(x->arena, "%" PRIu64, l->left)),
-    };
-    static const char *const names[] = {"limit", "remaining", "reset"};
     char span[CLOCK_SPAN_SIZE];
-    enum err e = ERR_OK;
+    enum err e;
 
-    clock_format_span(l->reset_ms, span);
-    for (int i = 0; i < 3 && e == ERR_OK; i++) {
-        const char *name =
-            arena_printf(x->arena, "x-ratelimit-%s-%s", names[i], what);
-
-        e = name ? headers_add(&h->headers, x->arena, str_from(name),
-                               i < 2 ? value[i] : str_from(span))
-                 : ERR_NOMEM;
-    }
-    return e;
-}
-
-/* Add what is left of the caller's limits. */
-static enum err add_rates(struct reply_head *h, struct exchange *x)
-{
-    struct rate_view v;
-    enum err e = ERR_OK;
-
-    if (!x->who->rate)
+    if (l->limit == 0)
         return ERR_OK;
-    rate_view(x->who->rate, clock_mono_us(), &v);
-    if (v.of[RATE_REQUESTS].limit > 0)
-        e = add_level(h, x, "requests", &v.of[RATE_REQUESTS]);
-    if (e == ERR_OK && v.of[RATE_TOKENS].limit > 0)
-        e = add_level(h, x, "tokens", &v.of[RATE_TOKENS]);
-    return e;
+    clock_format_span(l->reset_ms, span);
+    e = add_number(h, x, n->limit, (int64_t)l->limit);
+    if (e == ERR_OK)
+        e = add_number(h, x, n->left, (int64_t)l->left);
+    return e == ERR_OK
+               ? headers_add(&h->headers, x->arena, n->reset, str_from(span))
+               : e;
 }
 
-enum err heads_own(struct exchange *x, struct reply_head *out)
-{
-    enum err e = ADD(out, x, "x-request-id", str_from(x->name));
-
-    if (e == ERR_OK && x->in->ep.shape == ENDPOINT_SHAPE_ANTHROPIC)
-        e = ADD(out, x, "request-id", str_from(x->name));
-    return e == ERR_OK ? add_rates(out, x) : e;
-}
-
-static bool begins(struct str name, struct str with)
-{
-    return name.len >= with.len && str_ieq(str_of(name.p, with.len), with);
-}
-
-/* Whether the caller has limits, so that an upstream's are not its own. */
-static bool has_limits(const struct exchange *x)
+/* What is left of the caller's limits. */
+static struct rate_view rates_now(const struct exchange *x)
 {
     struct rate_view v = {.is_limited = false};
 
     if (x->who->rate)
         rate_view(x->who->rate, clock_mono_us(), &v);
-    return v.is_limited;
+    return v;
+}
+
+/* Add what <v> says. */
+static enum err add_rates(struct reply_head *h, struct exchange *x,
+                          const struct rate_view *v)
+{
+    enum err e = add_level(h, x, &request_names, &v->of[RATE_REQUESTS]);
+
+    return e == ERR_OK ? add_level(h, x, &token_names, &v->of[RATE_TOKENS]) : e;
+}
+
+enum err heads_own(struct exchange *x, struct reply_head *out)
+{
+    const struct rate_view rates = rates_now(x);
+    enum err e = ADD(out, x, "x-request-id", str_from(x->name));
+
+    if (e == ERR_OK && x->in->ep.shape == ENDPOINT_SHAPE_ANTHROPIC)
+        e = ADD(out, x, "request-id", str_from(x->name));
+    return e == ERR_OK ? add_rates(out, x, &rates) : e;
+}
+
+static bool begins(struct str name, struct str with)
+{
+    return name.len >= with.len && str_ieq(str_of(name.p, with.len), with);
 }
 
 static bool is_rate_field(struct str name)
@@ -95,10 +99,11 @@ static bool is_rate_field(struct str name)
            begins(name, STR("anthropic-ratelimit-"));
 }
 
-static enum err copy_fields(struct exchange *x, struct reply_head *out)
+/* The upstream's fields; of its limits none where the caller has its own. */
+static enum err copy_fields(struct exchange *x, bool limited,
+                            struct reply_head *out)
 {
     const struct header *f = x->work->head->headers.first;
-    const bool limited = has_limits(x);
 
     for (; f; f = f->next) {
         struct str name = f->name;
@@ -145,17 +150,18 @@ static enum err add_tollgate(struct exchange *x, struct reply_head *out)
 enum err heads_relayed(struct exchange *x, int64_t length,
                        struct reply_head *out)
 {
+    const struct rate_view rates = rates_now(x);
     enum err e;
 
     *out =
         (struct reply_head){.status = x->work->head->status, .length = length};
-    e = copy_fields(x, out);
+    e = copy_fields(x, rates.is_limited, out);
     if (e == ERR_OK)
         e = ADD(out, x, "x-request-id", str_from(x->name));
     if (e == ERR_OK)
         e = add_cost(x, out);
     if (e == ERR_OK)
-        e = add_rates(out, x);
+        e = add_rates(out, x, &rates);
     return e == ERR_OK ? add_tollgate(x, out) : e;
 }
 

@@ -48,7 +48,7 @@ static void advice_to_retry_fits_the_status(void **state)
     for (int i = ERR_BAD_HTTP; i < ERR_COUNT; i++) {
         const struct err_row *r = err_row((enum err)i);
 
-        if (r->status == 429 && i != ERR_QUOTA)
+        if (r->status == 429 && i != ERR_QUOTA && i != ERR_RATE_SIZE)
             assert_int_equal(r->retry, RETRY_YES);
         if (r->status < 429 && r->status != 408)
             assert_int_not_equal(r->retry, RETRY_YES);
@@ -56,6 +56,7 @@ static void advice_to_retry_fits_the_status(void **state)
             assert_int_equal(r->retry, RETRY_YES);
     }
     assert_int_equal(err_row(ERR_QUOTA)->retry, RETRY_NO);
+    assert_int_equal(err_row(ERR_RATE_SIZE)->retry, RETRY_NO);
     assert_int_equal(err_row(ERR_MODEL_DOWN)->retry, RETRY_NO);
 }
 

@@ -185,6 +185,143 @@ static void a_change_holds_at_once(void **state)
     rate_unref(key);
 }
 
+/* ---- a model ----------------------------------------------------------- */
+
+#define PARTS INT64_C(60000000)
+#define KEYS  3
+#define HOLDS 12
+#define ACTS  200000
+
+/* What a rate should be: levels in parts of a unit, below zero when owed. */
+struct model {
+    struct key_limits limits;
+    __int128 requests, tokens;
+    uint64_t running;
+};
+
+static void flow(__int128 *level, uint64_t limit, uint64_t us)
+{
+    const __int128 full = (__int128)limit * PARTS;
+
+    *level += (__int128)limit * (int64_t)us;
+    if (*level > full)
+        *level = full;
+}
+
+/* Keys 0.. of one team, which is the last; requests of them under way. */
+struct world {
+    struct rate *rate[KEYS + 1];
+    struct model model[KEYS + 1];
+    struct rate_hold hold[HOLDS];
+    int key[HOLDS]; /* -1: not under way */
+    uint64_t now_us;
+    unsigned seed;
+    unsigned passed, refused;
+};
+
+static bool may_enter(const struct model *m)
+{
+    return m->requests >= PARTS &&
+           (m->limits.parallel == 0 || m->running < m->limits.parallel);
+}
+
+static void try_enter(struct world *w, int i)
+{
+    const int k = rand_r(&w->seed) % KEYS;
+    struct model *m[2] = {&w->model[k], &w->model[KEYS]};
+    struct rate_refusal why;
+
+    w->hold[i] = hold_on(w->rate[k], w->rate[KEYS]);
+    const bool want = may_enter(m[0]) && may_enter(m[1]);
+    assert_int_equal(rate_enter(&w->hold[i], w->now_us, &why), want);
+    if (!want) {
+        w->refused++;
+        rate_end(&w->hold[i], 0, w->now_us);
+        return;
+    }
+    w->passed++;
+    w->key[i] = k;
+    for (int j = 0; j < 2; j++) {
+        m[j]->requests -= PARTS;
+        m[j]->running++;
+    }
+}
+
+/* Charge and end hold <i>, or end it without. */
+static void try_end(struct world *w, int i)
+{
+    struct model *m[2] = {&w->model[w->key[i]], &w->model[KEYS]};
+    const __int128 ask = rand_r(&w->seed) % 300, used = rand_r(&w->seed) % 300;
+    struct rate_refusal why;
+    bool fits = true;
+
+    for (int j = 0; j < 2; j++)
+        fits = fits && m[j]->tokens >= ask * PARTS;
+    if (rand_r(&w->seed) % 4 != 0)
+        assert_int_equal(
+            rate_charge(&w->hold[i], (uint64_t)ask, w->now_us, &why), fits);
+    else
+        fits = true;
+    const bool refused = w->hold[i].refused;
+    rate_end(&w->hold[i], refused ? 0 : (uint64_t)used, w->now_us);
+    for (int j = 0; j < 2; j++) {
+        m[j]->running--;
+        if (refused)
+            m[j]->requests += PARTS;
+        else
+            m[j]->tokens -= used * PARTS;
+        flow(&m[j]->requests, m[j]->limits.rpm, 0);
+        flow(&m[j]->tokens, m[j]->limits.tpm, 0);
+    }
+    w->key[i] = -1;
+}
+
+static void act(struct world *w)
+{
+    const int i = rand_r(&w->seed) % HOLDS;
+    const uint64_t us = (uint64_t)(rand_r(&w->seed) % 100000);
+
+    w->now_us += us;
+    for (int k = 0; k <= KEYS; k++) {
+        flow(&w->model[k].requests, w->model[k].limits.rpm, us);
+        flow(&w->model[k].tokens, w->model[k].limits.tpm, us);
+    }
+    if (w->key[i] < 0)
+        try_enter(w, i);
+    else
+        try_end(w, i);
+}
+
+/* Every answer is that of the model; nothing is left at the end. */
+static void answers_are_the_models(void **state)
+{
+    struct world w = {.now_us = 1, .seed = 3};
+
+    (void)state;
+    for (int k = 0; k <= KEYS; k++) {
+        struct model *m = &w.model[k];
+
+        m->limits = k < KEYS ? (struct key_limits){300, 60000, 3}
+                             : (struct key_limits){500, 100000, 7};
+        m->requests = (__int128)m->limits.rpm * PARTS;
+        m->tokens = (__int128)m->limits.tpm * PARTS;
+        w.rate[k] = rate_of(0, 0, 0);
+        rate_set(w.rate[k], &m->limits, w.now_us);
+    }
+    for (int i = 0; i < HOLDS; i++)
+        w.key[i] = -1;
+    for (int i = 0; i < ACTS; i++)
+        act(&w);
+    assert_true(w.passed > ACTS / 20);
+    assert_true(w.refused > ACTS / 20);
+    for (int i = 0; i < HOLDS; i++)
+        rate_end(&w.hold[i], 0, w.now_us);
+    for (int k = 0; k <= KEYS; k++) {
+        assert_int_equal(rate_running(w.rate[k]), 0);
+        rate_unref(w.rate[k]);
+    }
+}
+
 /* ---- threads ----------------------------------------------------------- */
 
 #define THREADS 8
@@ -290,6 +427,7 @@ int main(void)
         cmocka_unit_test(charges_are_corrected),
         cmocka_unit_test(the_end_comes_once),
         cmocka_unit_test(a_change_holds_at_once),
+        cmocka_unit_test(answers_are_the_models),
         cmocka_unit_test(a_crowd_gets_the_limit_exactly),
         cmocka_unit_test(never_more_at_once_and_none_left),
     };
