@@ -248,6 +248,16 @@ static json_t *explain_targets(struct daemon *d, struct str model)
     return w.list;
 }
 
+/* Limits of the team that <k> is in; null when it is in none. */
+static json_t *team_limits(struct daemon *d, const struct key *k)
+{
+    const struct team *t = keytab_find_team(d->keys, k->spec.team);
+    json_t *limits = t ? control_limits_json(&t->spec.limits) : json_null();
+
+    team_unref(t);
+    return limits;
+}
+
 json_t *control_config_explain(struct daemon *d, const json_t *args,
                                struct buf *why)
 {
@@ -267,12 +277,12 @@ json_t *control_config_explain(struct daemon *d, const json_t *args,
     ok = explain(d, k, model, &reason);
     targets = explain_targets(d, model);
     r = d->conf->routes_given ? conf_route_find(d->conf, model) : NULL;
-    data = json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:o}", "key",
-                     json_text(k->id), "model", json_text(model), "allowed", ok,
-                     "why", reason, "route",
-                     r ? json_text(r->model) : json_null(), "targets", targets,
-                     "prices", control_price_list(d->conf, targets), "limits",
-                     control_limits_json(&k->spec.limits));
+    data = json_pack(
+        "{s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "key",
+        json_text(k->id), "model", json_text(model), "allowed", ok, "why",
+        reason, "route", r ? json_text(r->model) : json_null(), "targets",
+        targets, "prices", control_price_list(d->conf, targets), "limits",
+        control_limits_json(&k->spec.limits), "team_limits", team_limits(d, k));
     key_unref(k);
     return data;
 }

@@ -80,9 +80,9 @@ for (const workers of [1, 4])
     beforeEach(() => rig.up.clear());
     after(() => rig?.close());
 
-    test('300 clients at once against 37 requests a minute', async () => {
+    test('1000 clients at once against 37 requests a minute', async () => {
       const key = await createKey(rig, '--rpm', '37');
-      const r = await crowd(300, () => post(rig, key));
+      const r = await crowd(1000, () => post(rig, key));
       assertExact(r, 37);
       assert.equal(rig.up.hits, r.passed);
       assert.equal(await runningOf(rig, key), 0);
@@ -459,6 +459,10 @@ describe('what a limited client is told', GATE_ONLY, () => {
     assert.equal(shown.stderr, '');
     assert.match(shown.stdout, /requests_left/);
     await rig.gate.must(['team', 'create', 't2', '--tpm', '70']);
+    await rig.gate.must(['key', 'update', plain.id, '--team', 't2']);
+    const why = await rig.gate.must(['config', 'explain', plain.id, 'demo']);
+    assert.deepEqual([why.limits, why.team_limits],
+      [{ rpm: 5, tpm: 0, parallel: 2 }, { rpm: 0, tpm: 70, parallel: 0 }]);
     const team = await rig.gate.must(['team', 'show', 't2']);
     assert.deepEqual(team.rate,
       { running: 0, requests_left: null, tokens_left: 70 });
