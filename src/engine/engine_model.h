@@ -41,9 +41,10 @@ struct engine_model {
     struct model *model;                  /* owned: mapped and judged */
     struct template *tmpl;                /* owned */
     enum toolcall_style style;            /* how it writes calls; never NONE */
-    bool own_tools;    /* tools are told by our words, not by the template */
-    unsigned context;  /* tokens of a sequence, prompt and output */
-    int64_t created_s; /* Unix time of the weights file */
+    bool own_tools; /* tools are told by our words, not by the template */
+    _Atomic unsigned context;  /* tokens of a sequence, prompt and output; the
+                                * loader  lowers it while others look */
+    int64_t created_s;         /* Unix time of the weights file */
     struct vocab_index *index; /* owned; from here on since ENGINE_READY */
     struct krn_ctx *krn;       /* owned */
     struct graph *graph;       /* owned */
