@@ -8,11 +8,20 @@
 #define BYTES_PER_TOK 4    /* of plain English */
 #define WORD_MAX      1024 /* bytes; longer ones are no text */
 
+/* One bit for each byte that base64 has, in either alphabet: "+-/", digits and
+ * "=" of the first 64, letters and "_" of the second. */
+static const uint64_t base64_bytes[4] = {
+    UINT64_C(0x23ffa80000000000),
+    UINT64_C(0x07fffffe87fffffe),
+    0,
+    0,
+};
+
 static bool is_base64(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= '0' && c <= '9') || c == '+' || c == '/' || c == '-' ||
-           c == '_' || c == '=';
+    const unsigned char b = (unsigned char)c;
+
+    return (base64_bytes[b >> 6] >> (b & 63)) & 1;
 }
 
 /* Bytes that the word at the start of <s> has, which may be none. Some write a

@@ -266,6 +266,11 @@ describe('what a limited client is told', GATE_ONLY, () => {
       headers: { authorization: `Bearer ${key.key}` } });
     await models.text();
     assert.match(models.headers.get('x-ratelimit-remaining-requests'), /^9|10$/);
+    const stream = await post(rig, key, ask('say hi', { stream: true }));
+    assert.match(stream.headers.get('content-type'), /event-stream/);
+    assert.equal(stream.headers.get('x-ratelimit-limit-requests'), '10');
+    assert.match(stream.headers.get('x-ratelimit-remaining-requests'), /^[89]$/);
+    await stream.text();
     const bad = await post(rig, key, { model: 'demo', stream: 'x' });
     assert.equal(bad.status, 400);
     await bad.text();

@@ -50,6 +50,26 @@ static void files_count_nothing(void **state)
     assert_int_equal(with_file(512), (7 + 512 + 8 + 2 + 5 + 3) / 4);
 }
 
+/* Of every byte whether it goes on with a word: what is long and has it in its
+ * middle counts nothing, or all but that. */
+static void words_are_of_base64_alone(void **state)
+{
+    static const char of_base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                    "abcdefghijklmnopqrstuvwxyz"
+                                    "0123456789+/-_=";
+    char text[2001];
+
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        const bool goes_on = c != 0 && strchr(of_base64, c) != NULL;
+
+        memset(text, 'A', sizeof(text));
+        text[1000] = (char)c;
+        assert_int_equal(weigh_input(str_of(text, sizeof(text))),
+                         goes_on ? 0 : (sizeof(text) + 3) / 4);
+    }
+}
+
 static void caps_and_choices_multiply(void **state)
 {
     (void)state;
@@ -84,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_a_quarter_of_its_bytes),
         cmocka_unit_test(files_count_nothing),
+        cmocka_unit_test(words_are_of_base64_alone),
         cmocka_unit_test(caps_and_choices_multiply),
         cmocka_unit_test(odd_numbers_do_no_harm),
     };
