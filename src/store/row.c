@@ -91,7 +91,8 @@ enum err row_decode(struct str bytes, struct usage_row *row_out)
     r.reason = rec_get_text(&in);
     r.finish = rec_get_text(&in);
     r.audio_ms = rec_get_int(&in, 8);
-    r.budget_ms = in.left >= 8 ? (int64_t)rec_get_int(&in, 8) : r.time_wall_ms;
+    /* rows of the first format end here */
+    r.budget_ms = in.left > 0 ? (int64_t)rec_get_int(&in, 8) : r.time_wall_ms;
     if (in.bad || r.key_id.len > ROW_NAME_MAX || r.team.len > ROW_NAME_MAX ||
         r.endpoint.len > ROW_NAME_MAX || r.model.len > ROW_MODEL_MAX ||
         r.target.len > ROW_TARGET_MAX || r.target_model.len > ROW_MODEL_MAX ||
