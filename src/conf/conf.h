@@ -214,6 +214,9 @@ struct conf_upstream {
 /* Least of engine.prefix_store.size for each model that has a share of it. */
 #define CONF_PREFIX_MIN_BYTES (16ULL << 20)
 
+/* Default of conf.prices: it need not be there. */
+#define CONF_PRICES_FILE "/etc/tollgate/prices.yaml"
+
 /* One model of the built-in engine. */
 struct conf_engine_model {
     struct str name;             /* unique among engine models */
@@ -316,7 +319,7 @@ struct conf {
     size_t n_routes;
     struct conf_cache cache;
     struct str prices;        /* path of the price file, see conf_load_file() */
-    bool prices_given;        /* prices is in the file */
+    bool prices_given;        /* prices is another than the default */
     struct conf_prices price; /* what that file holds */
     struct conf_addr metrics; /* AF_UNSPEC: main listener, loopback only */
     struct conf_log log;

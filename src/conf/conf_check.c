@@ -194,7 +194,9 @@ static void check_basics(const struct check *k)
         say_error(k->say, place(limits, "max_buffered"),
                   "limits.max_buffered is less than limits.body; write at "
                   "least as much");
-    c->prices_given = ynode_get(k->root, "prices") != NULL;
+    /* the default may be missing, also where it is written out */
+    c->prices_given = ynode_get(k->root, "prices") != NULL &&
+                      !str_eq(c->prices, STR(CONF_PRICES_FILE));
     if (c->prices_given)
         (void)check_file(k, c->prices, ynode_get(k->root, "prices"), "prices");
     for (size_t i = 0; i < c->n_listen; i++)

@@ -281,7 +281,7 @@ const struct opt conf_opts[] = {
  .help = "identical requests in flight share one upstream call"},
 
 {"prices", OPT_PATH, 0, C(prices),
- .def = "/etc/tollgate/prices.yaml", .help = "file of USD per million tokens"},
+ .def = CONF_PRICES_FILE, .help = "file of USD per million tokens"},
 {"metrics", OPT_MAP, .help = "Prometheus metrics"},
 {"metrics.address", OPT_ADDRESS, OPT_RESTART | OPT_EMPTY, C(metrics),
  .example = "127.0.0.1:4142",

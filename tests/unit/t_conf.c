@@ -287,6 +287,16 @@ static void an_exact_route_comes_before_globs(void **state)
     conf_unref(c);
 }
 
+/* What `config show` writes out is a config again. */
+static void the_default_price_file_may_be_written_and_missing(void **state)
+{
+    struct conf *c = must_load("prices: " CONF_PRICES_FILE "\n");
+
+    (void)state; /* cmocka's signature */
+    assert_false(c->prices_given);
+    conf_unref(c);
+}
+
 static void nulls_are_the_same_as_absent(void **state)
 {
     struct conf *c = must_load("listen:\nlimits:\nworkers: ~\nauth: null\n"
@@ -557,6 +567,7 @@ int main(void)
         cmocka_unit_test(every_part_is_filled),
         cmocka_unit_test(upstreams_and_routes_are_resolved),
         cmocka_unit_test(an_exact_route_comes_before_globs),
+        cmocka_unit_test(the_default_price_file_may_be_written_and_missing),
         cmocka_unit_test(nulls_are_the_same_as_absent),
         cmocka_unit_test(secret_files_are_private_and_clean),
         cmocka_unit_test(a_secret_file_is_bounded),
