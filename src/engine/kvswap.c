@@ -264,19 +264,20 @@ void kvswap_push(struct kvswap *w, struct kvswap_page *p)
 
 /* --- other messages ------------------------------------------------------ */
 
-/* Hand <n> hashes to the writer; lost without memory. */
-static void push_hashes(struct kvswap *w, enum kvswap_kind kind,
+/* Hand <n> hashes to the writer; false without memory. */
+static bool push_hashes(struct kvswap *w, enum kvswap_kind kind,
                         const struct digest *chain, unsigned n, unsigned n_hit)
 {
     struct kvswap_touched *t = malloc(sizeof(*t) + n * sizeof(*chain));
 
     if (!t)
-        return;
+        return false;
     t->item.kind = kind;
     t->n = n;
     t->n_hit = n_hit;
     memcpy(t->chain, chain, n * sizeof(*chain));
     mbox_push(&w->to_writer, &t->item.link);
+    return true;
 }
 
 void kvswap_touch(struct kvswap *w, const struct digest *chain, unsigned n,
@@ -286,13 +287,17 @@ void kvswap_touch(struct kvswap *w, const struct digest *chain, unsigned n,
     const bool room = w->n_touches < TOUCHES;
     w->n_touches += room;
     pthread_mutex_unlock(&w->lock);
-    if (room)
-        push_hashes(w, KVSWAP_TOUCH, chain, n, n_hit);
+    if (!room || push_hashes(w, KVSWAP_TOUCH, chain, n, n_hit))
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->n_touches--; /* else room would be lost with every message that was */
+    pthread_mutex_unlock(&w->lock);
 }
 
 void kvswap_drop(struct kvswap *w, const struct digest *hash)
 {
-    push_hashes(w, KVSWAP_DROP, hash, 1, 0);
+    /* without memory it is found bad again, and dropped then */
+    (void)push_hashes(w, KVSWAP_DROP, hash, 1, 0);
 }
 
 /* Hand a message without more to the writer; false without memory. */
