@@ -222,7 +222,7 @@ void kvswap_page_trim(struct kvswap *w)
     } while (p);
 }
 
-struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kvswap_key *key,
+struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kv_key *key,
                                  void **room_out)
 {
     struct kvswap_page *p = NULL;
@@ -246,12 +246,8 @@ struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kvswap_key *key,
         return NULL;
     }
     memcpy(p->tokens, key->tokens, KRN_PAGE_TOKENS * sizeof(*p->tokens));
-    p->key = (struct kv_key){.hash = key->hash,
-                             .before = key->before,
-                             .index = key->index,
-                             .n_tokens = KRN_PAGE_TOKENS,
-                             .tokens = p->tokens,
-                             .cost_us = key->cost_us};
+    p->key = *key;
+    p->key.tokens = p->tokens;
     p->item.kind = KVSWAP_PAGE;
     *room_out = p->payload;
     return p;

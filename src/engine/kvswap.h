@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "engine/gen.h"
 #include "engine/kvadmit.h"
+#include "store/kv_page.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -86,20 +87,13 @@ void kvswap_purge(struct kvswap *w);
  * then they may be offered again. */
 unsigned kvswap_era(struct kvswap *w);
 
-/* What a page is known by: see prefix.h. */
-struct kvswap_key {
-    struct digest hash, before;
-    uint32_t index;
-    const int32_t *tokens; /* (KRN_PAGE_TOKENS), borrowed */
-    uint32_t cost_us;      /* time that it took to compute */
-};
-
 /* A page that is about to be stored. */
 struct kvswap_page;
 
-/* Offer a page. NULL: it is not wanted now, but may be at its next use. Else
- * there is room for its payload at *room_out; then kvswap_push() it. */
-struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kvswap_key *key,
+/* Offer the page of <key>, of KRN_PAGE_TOKENS. NULL: it is not wanted now, but
+ * may be at its next use. Else there is room for its payload at *room_out; then
+ * kvswap_push() it. */
+struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kv_key *key,
                                  void **room_out);
 
 /* Hand a filled page over. */

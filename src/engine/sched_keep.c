@@ -9,11 +9,12 @@ static void keep_page(struct sched *s, struct kvswap *w, const struct seq *q,
                       size_t i, unsigned era)
 {
     int32_t tokens[KRN_PAGE_TOKENS];
-    struct kvswap_key key = {.hash = q->chain[i],
-                             .before = *seq_before(q, i),
-                             .index = (uint32_t)i,
-                             .tokens = tokens,
-                             .cost_us = sched_page_us(s, i)};
+    struct kv_key key = {.hash = q->chain[i],
+                         .before = *seq_before(q, i),
+                         .index = (uint32_t)i,
+                         .n_tokens = KRN_PAGE_TOKENS,
+                         .tokens = tokens,
+                         .cost_us = sched_page_us(s, i)};
     struct kvswap_page *p;
     void *room;
 

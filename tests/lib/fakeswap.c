@@ -21,7 +21,7 @@ unsigned kvswap_era(struct kvswap *w)
     return w->era + 1;
 }
 
-struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kvswap_key *key,
+struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kv_key *key,
                                  void **room_out)
 {
     struct kvswap_page *p;
