@@ -89,6 +89,20 @@ struct conf_limits {
     bool half_close; /* serve clients that shut their sending side, false */
 };
 
+/* How hard budgets are kept. */
+struct conf_budgets {
+    uint64_t min_output;     /* tokens: smallest cap worth sending, 64 */
+    uint64_t default_output; /* cap of requests without one, 4096 */
+    uint64_t stream_hold;    /* output tokens held ahead of a stream, 4096 */
+    int64_t wait_ms;  /* for what others hold to come back, 5 s; 0 = none */
+    int64_t drain_ms; /* reading on when the client has gone, 500 ms */
+    uint64_t media_tokens;          /* a file in a body counts so many, 0 =
+                                     * such a request is refused */
+    const struct str *allow_fields; /* globs: members of bodies that cost
+                                     * nothing, beside those known; none */
+    size_t n_allow_fields;
+};
+
 /* Cross-origin requests from browsers. */
 struct conf_cors {
     const struct str *origins; /* none = CORS off; "*" = every origin */
@@ -306,6 +320,7 @@ struct conf {
     int64_t drain_timeout_ms;  /* open requests after SIGTERM, 30 s */
     struct conf_auth auth;
     struct conf_limits limits;
+    struct conf_budgets budgets;
     struct conf_cors cors;
     enum conf_keepalive_mode keepalive; /* comment */
     int64_t keepalive_ms;               /* keepalive.interval, 10 s */

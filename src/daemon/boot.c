@@ -2,15 +2,17 @@
  * stop goes up it:
  *
  *   log, sockets (ports are taken before anything is changed on disk), ledger,
- *   keys, throttle, targets, resolver, discovery, engine, workers, control
- *   socket
+ *   keys, accounts, throttle, targets, resolver, discovery, engine, workers,
+ * control socket
  */
 #include <event2/event.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "account/accounts.h"
 #include "account/keytab.h"
 #include "account/ledger.h"
+#include "account/ledger_spend.h"
 #include "admit/throttle.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -59,6 +61,10 @@ static bool start_ledger(struct daemon *d)
     e = ledger_open(&opts, &d->ledger, &why);
     if (e == ERR_OK)
         e = keytab_open(d->ledger, &d->keys, &why);
+    if (e == ERR_OK) {
+        d->accounts = accounts_new(d->ledger);
+        e = d->accounts ? ERR_OK : ERR_NOMEM;
+    }
     if (e != ERR_OK)
         log_err(LOG_LEDGER, "%.*s", STR_ARG(buf_str(&why)));
     buf_fini(&why);
@@ -85,6 +91,7 @@ static bool start_services(struct daemon *d)
         (void)target_get(d->targets, d->conf->engine.models[i].name);
     d->svc = (struct services){.keys = d->keys,
                                .ledger = d->ledger,
+                               .accounts = d->accounts,
                                .throttle = d->throttle,
                                .targets = d->targets,
                                .discover = d->discover,
@@ -169,6 +176,16 @@ void daemon_quit(struct daemon *d)
     event_base_loopexit(d->base, NULL);
 }
 
+/* Nobody holds anything any more: what was leased need not be kept. */
+static void stop_ledger(struct daemon *d)
+{
+    accounts_free(d->accounts);
+    if (d->ledger && ledger_spend_close(d->ledger) != ERR_OK)
+        log_warn(LOG_LEDGER, "leases could not be ended: if the machine went "
+                             "down, they would count as spent");
+    ledger_close(d->ledger);
+}
+
 void daemon_stop(struct daemon *d)
 {
     control_close(d->control);
@@ -186,7 +203,7 @@ void daemon_stop(struct daemon *d)
     throttle_free(d->throttle);
     unpriced_free(d->unpriced);
     keytab_close(d->keys);
-    ledger_close(d->ledger);
+    stop_ledger(d);
     front_net_close(d->net);
 }
 

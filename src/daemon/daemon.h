@@ -21,6 +21,7 @@ struct keytab;
 struct ledger;
 struct resolver;
 struct throttle;
+struct accounts;
 struct unpriced;
 
 /* Most worker threads. */
@@ -46,7 +47,8 @@ struct daemon {
     struct front_net *net;        /* owned: listening sockets */
     size_t n_listen;       /* addresses of `listen`, as bound at the start */
     struct ledger *ledger; /* owned */
-    struct keytab *keys;   /* owned */
+    struct accounts *accounts;    /* owned */
+    struct keytab *keys;          /* owned */
     struct throttle *throttle;    /* owned */
     struct resolver *resolver;    /* owned */
     struct discover *discover;    /* owned */

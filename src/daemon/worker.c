@@ -28,10 +28,12 @@
 #define SLICE_US    100  /* a loop works for moments, and should not wait */
 
 struct worker_msg {
-    struct mbox_msg link;
+    struct worker_mail mail; /* first */
     enum worker_order order;
     struct conf *conf; /* counted, or NULL */
 };
+
+static void obey(struct worker_mail *mail, struct worker *w);
 
 void worker_tell(struct daemon_worker *dw, enum worker_order order,
                  struct conf *conf)
@@ -42,9 +44,10 @@ void worker_tell(struct daemon_worker *dw, enum worker_order order,
         log_err(LOG_MAIN, "no memory to tell a worker: order=%d", order);
         return;
     }
+    m->mail.take = obey;
     m->order = order;
     m->conf = conf ? conf_ref(conf) : NULL;
-    mbox_push(&dw->w.inbox, &m->link);
+    mbox_push(&dw->w.inbox, &m->mail.link);
 }
 
 /* ---- orders ------------------------------------------------------------ */
@@ -76,11 +79,8 @@ static void end_exchanges(struct worker *w)
     }
 }
 
-static void obey(struct mbox_msg *link, void *arg)
+static void follow(struct daemon_worker *dw, const struct worker_msg *m)
 {
-    struct worker_msg *m = MBOX_ENTRY(link, struct worker_msg, link);
-    struct daemon_worker *dw = arg;
-
     switch (m->order) {
     case WORKER_CONF:
         take_conf(dw, m->conf);
@@ -96,8 +96,23 @@ static void obey(struct mbox_msg *link, void *arg)
         event_base_loopexit(dw->w.base, NULL);
         break;
     }
+}
+
+static void obey(struct worker_mail *mail, struct worker *w)
+{
+    struct worker_msg *m = (struct worker_msg *)(void *)mail;
+
+    if (w)
+        follow((struct daemon_worker *)(void *)w, m);
     conf_unref(m->conf);
     free(m);
+}
+
+static void take_mail(struct mbox_msg *link, void *arg)
+{
+    struct worker_mail *m = MBOX_ENTRY(link, struct worker_mail, link);
+
+    m->take(m, arg);
 }
 
 static void on_inbox(evutil_socket_t fd, short what, void *arg)
@@ -107,7 +122,7 @@ static void on_inbox(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     clock_update();
-    mbox_drain(&dw->w.inbox, 0, obey, dw);
+    mbox_drain(&dw->w.inbox, 0, take_mail, &dw->w);
 }
 
 /* ---- the tick ---------------------------------------------------------- */
@@ -277,6 +292,7 @@ enum err worker_start(struct daemon *d, unsigned index,
     dw->w.stages = stage_table;
     dw->w.svc = &d->svc;
     dw->w.inbox.fd = -1;
+    TAILQ_INIT(&dw->w.waits);
     dw->tick_fd = -1;
     for (unsigned s = 0; s < STAGE_COUNT; s++)
         TAILQ_INIT(&dw->w.by_stage[s]);
@@ -297,15 +313,6 @@ enum err worker_start(struct daemon *d, unsigned index,
     return ERR_OK;
 }
 
-static void drop(struct mbox_msg *link, void *arg)
-{
-    struct worker_msg *m = MBOX_ENTRY(link, struct worker_msg, link);
-
-    (void)arg;
-    conf_unref(m->conf);
-    free(m);
-}
-
 void worker_join(struct daemon_worker *dw)
 {
     thr_join(&dw->thr);
@@ -316,7 +323,7 @@ void worker_free(struct daemon_worker *dw)
     if (!dw)
         return;
     if (dw->w.inbox.fd >= 0)
-        mbox_drain(&dw->w.inbox, 0, drop, NULL);
+        mbox_drain(&dw->w.inbox, 0, take_mail, NULL);
     mbox_fini(&dw->w.inbox);
     conf_unref(dw->w.conf);
     if (dw->w.stats)

@@ -21,7 +21,7 @@ enum worker_order {
 
 /* A worker and its thread. */
 struct daemon_worker {
-    struct worker w;     /* the thread's own */
+    struct worker w;     /* first; the thread's own */
     struct daemon *d;    /* borrowed */
     struct front *front; /* owned by the thread */
     struct thr thr;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct accounts;
 struct chunk_pool;
 struct conf;
 struct discover;
@@ -25,13 +26,24 @@ struct target_table;
 struct throttle;
 struct unpriced;
 struct upstream_pool;
+struct worker;
 
 TAILQ_HEAD(exchange_list, exchange);
+TAILQ_HEAD(quota_list, quota_wait);
+
+/* What any thread may send a worker's inbox. */
+struct worker_mail {
+    struct mbox_msg link;
+    /* On the worker's thread: <m> is its to free. <w> is NULL when the worker
+     * has ended. */
+    void (*take)(struct worker_mail *m, struct worker *w);
+};
 
 /* Process-wide services, set up at boot, shared by all workers. */
 struct services {
     struct keytab *keys;          /* borrowed from daemon for its life */
     struct ledger *ledger;        /* borrowed; NULL in unit tests */
+    struct accounts *accounts;    /* borrowed; NULL in unit tests */
     struct throttle *throttle;    /* borrowed; failed-auth counters */
     struct target_table *targets; /* borrowed; health of upstreams */
     struct discover *discover;    /* borrowed; models that upstreams list */
@@ -56,13 +68,14 @@ struct worker {
     struct engine_port *engine;      /* owned; NULL without engine models */
     struct ledger_worker *ledger;    /* owned; NULL in unit tests */
     struct exchange_list by_stage[STAGE_COUNT];
-    uint32_t exchange_gen;  /* last generation given out */
-    unsigned exchanges;     /* alive now */
-    unsigned streams;       /* replies being streamed now */
-    bool draining;          /* no new exchanges */
-    struct mbox inbox;      /* messages to this worker */
-    struct event *inbox_ev; /* owned */
-    char *scratch;          /* owned; WORKER_SCRATCH bytes for one read */
+    uint32_t exchange_gen;   /* last generation given out */
+    unsigned exchanges;      /* alive now */
+    unsigned streams;        /* replies being streamed now */
+    struct quota_list waits; /* exchanges that wait for budgets, by deadline */
+    bool draining;           /* no new exchanges */
+    struct mbox inbox;       /* of struct worker_mail */
+    struct event *inbox_ev;  /* owned */
+    char *scratch;           /* owned; WORKER_SCRATCH bytes for one read */
 };
 
 /* Bytes of a worker's read buffer, shared by all its connections. */

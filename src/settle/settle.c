@@ -3,6 +3,7 @@
  * and dashboards read. */
 #include "settle/settle.h"
 
+#include "account/accounts.h"
 #include "account/ledger.h"
 #include "account/rate.h"
 #include "base/clock.h"
@@ -124,6 +125,8 @@ enum verdict settle_run(struct exchange *x)
         bill_compute(x, &row);
     if (x->in->ep.row && wants_row(x)) {
         stats_inc(x->w->stats, STAT_ROWS);
+        if (x->w->svc->accounts)
+            accounts_settle(x->w->svc->accounts, NULL, &row);
         if (ledger_row_put(x->w->ledger, &row) != ERR_OK) {
             log_err(LOG_SETTLE, "usage row lost, ledger is full: id=%s",
                     x->name);
