@@ -5,10 +5,12 @@
 #ifndef TG_EXCHANGE_STATS_H
 #define TG_EXCHANGE_STATS_H
 
+#include "account/budget_spec.h"
 #include "account/rate.h"
 #include "base/str.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Plain counters: X(enum suffix, metric name, help). A counter exists here
@@ -38,6 +40,13 @@
     X(TUNNELS, "tunnels_total", "WebSocket tunnels opened")                    \
     X(PINGS, "keepalive_pings_total", "Pings sent on silent streams")          \
     X(ROWS, "usage_rows_total", "Usage rows written")                          \
+    X(BUDGET_WAITS, "budget_waits_total",                                      \
+      "Requests that waited for what others hold of a budget")                 \
+    X(BUDGET_CUTS, "budget_cuts_total", "Replies cut where a budget ended")    \
+    X(BUDGET_UNBOUNDED, "budget_unbounded_total",                              \
+      "Requests refused as nobody could tell what they may take of a budget")  \
+    X(BUDGET_UNPRICED, "budget_unpriced_total",                                \
+      "Requests refused as a budget of money needs a price that holds")        \
     X(BYTES_IN, "received_bytes_total", "Bytes received from clients")         \
     X(BYTES_OUT, "sent_bytes_total", "Bytes sent to clients")
 
@@ -103,14 +112,21 @@ static inline void hist_observe(struct hist *h, uint64_t us)
     stat_bump(&h->count, 1);
 }
 
+/* Counts by whose budget it was (0: a key's, 1: its team's), and which. */
+struct budget_tally {
+    _Atomic uint64_t of[2][BUDGET_UNIT_COUNT][BUDGET_WINDOW_COUNT];
+};
+
 /* One worker's numbers. */
 struct stats {
     _Atomic uint64_t counter[STAT_COUNT];
     _Atomic uint64_t rate_refused[RATE_KIND_COUNT]; /* requests, by limit */
-    _Atomic int64_t conns;          /* open client connections */
-    _Atomic int64_t in_flight;      /* exchanges alive */
-    _Atomic int64_t buffered_bytes; /* request bodies held */
-    _Atomic uint64_t loop_lag_us;   /* worst lag; a reader sets it to 0 */
+    struct budget_tally budget_refused; /* requests, by a hard budget */
+    struct budget_tally budget_warned;  /* replies, by a soft one */
+    _Atomic int64_t conns;              /* open client connections */
+    _Atomic int64_t in_flight;          /* exchanges alive */
+    _Atomic int64_t buffered_bytes;     /* request bodies held */
+    _Atomic uint64_t loop_lag_us;       /* worst lag; a reader sets it to 0 */
     struct hist inter_token;     /* between events of a stream with content */
     struct hist loop_delay;      /* from a tick's moment until it ran */
     struct series_table *series; /* owned; per model, target, status */
@@ -120,6 +136,13 @@ struct stats {
 static inline void stats_inc(struct stats *s, enum stat_counter c)
 {
     stat_bump(&s->counter[c], 1);
+}
+
+/* Count one event at budget <b>. */
+static inline void stats_budget(struct budget_tally *t, bool is_team,
+                                const struct budget_spec *b)
+{
+    stat_bump(&t->of[is_team][b->unit][b->window], 1);
 }
 
 /* Add <n> to a counter. */

@@ -3,6 +3,7 @@
 #include "settle/metrics.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -373,6 +374,63 @@ static enum err put_refusals(struct stats *const *stats, unsigned n,
     return e;
 }
 
+/* One line of a family that is by budget. */
+static enum err put_budget(struct buf *out, const char *name, bool is_team,
+                           const struct budget_spec *b, uint64_t value)
+{
+    return buf_printf(out,
+                      "tollgate_%s{owner=\"%s\",unit=\"%s\",window=\"%s\"} "
+                      "%" PRIu64 "\n",
+                      name, is_team ? "team" : "key", budget_unit_name(b->unit),
+                      budget_window_name(b->window), value);
+}
+
+/* A family by whose budget it was, its unit and its window: labels that no key
+ * and no team names. <at> is where its tally lies in struct stats. */
+static enum err put_tally(struct stats *const *stats, unsigned n, size_t at,
+                          const char *name, struct buf *out)
+{
+    const unsigned kinds = 2 * BUDGET_UNIT_COUNT * BUDGET_WINDOW_COUNT;
+    enum err e = ERR_OK;
+
+    for (unsigned k = 0; k < kinds && e == ERR_OK; k++) {
+        const struct budget_spec b = {
+            .window = (enum budget_window)(k % BUDGET_WINDOW_COUNT),
+            .unit = (enum budget_unit)(k / BUDGET_WINDOW_COUNT %
+                                       BUDGET_UNIT_COUNT)};
+        const bool is_team =
+            k >= (unsigned)BUDGET_UNIT_COUNT * BUDGET_WINDOW_COUNT;
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < n; i++) {
+            const struct budget_tally *t =
+                (const void *)((const char *)stats[i] + at);
+
+            sum += stat_read(&t->of[is_team][b.unit][b.window]);
+        }
+        e = put_budget(out, name, is_team, &b, sum);
+    }
+    return e;
+}
+
+static enum err put_budgets(struct stats *const *stats, unsigned n,
+                            struct buf *out)
+{
+    enum err e = put_meta(out, "budget_refusals_total", "counter",
+                          "Requests refused as they did not fit a hard budget");
+
+    if (e == ERR_OK)
+        e = put_tally(stats, n, offsetof(struct stats, budget_refused),
+                      "budget_refusals_total", out);
+    if (e == ERR_OK)
+        e = put_meta(out, "budget_warnings_total", "counter",
+                     "Replies that told of a soft budget that is passed");
+    if (e == ERR_OK)
+        e = put_tally(stats, n, offsetof(struct stats, budget_warned),
+                      "budget_warnings_total", out);
+    return e;
+}
+
 static enum err put_plain(struct stats *const *stats, unsigned n,
                           struct buf *out)
 {
@@ -400,6 +458,8 @@ enum err metrics_put(struct stats *const *stats, unsigned n, struct buf *out)
         e = put_plain(stats, n, out);
     if (e == ERR_OK)
         e = put_refusals(stats, n, out);
+    if (e == ERR_OK)
+        e = put_budgets(stats, n, out);
     if (e == ERR_OK)
         e = put_gauges(stats, n, out);
     if (e == ERR_OK)
