@@ -23,6 +23,7 @@
 #include "daemon/reload.h"
 #include "daemon/signals.h"
 #include "engine/engine.h"
+#include "exchange/soft.h"
 #include "front/front.h"
 #include "serve/target.h"
 #include "settle/unpriced.h"
@@ -77,7 +78,8 @@ static bool start_services(struct daemon *d)
     d->targets = target_table_new();
     d->resolver = resolver_new();
     d->unpriced = unpriced_new();
-    if (!d->throttle || !d->targets || !d->resolver || !d->unpriced)
+    d->soft = soft_new();
+    if (!d->throttle || !d->targets || !d->resolver || !d->unpriced || !d->soft)
         return false;
     resolver_refresh_trust(d->resolver);
     d->discover = discover_new(d->resolver);
@@ -92,6 +94,7 @@ static bool start_services(struct daemon *d)
     d->svc = (struct services){.keys = d->keys,
                                .ledger = d->ledger,
                                .accounts = d->accounts,
+                               .soft = d->soft,
                                .throttle = d->throttle,
                                .targets = d->targets,
                                .discover = d->discover,
@@ -202,6 +205,7 @@ void daemon_stop(struct daemon *d)
     target_table_free(d->targets);
     throttle_free(d->throttle);
     unpriced_free(d->unpriced);
+    soft_free(d->soft);
     keytab_close(d->keys);
     stop_ledger(d);
     front_net_close(d->net);

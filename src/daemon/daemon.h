@@ -20,6 +20,7 @@ struct front_net;
 struct keytab;
 struct ledger;
 struct resolver;
+struct soft;
 struct throttle;
 struct accounts;
 struct unpriced;
@@ -49,6 +50,7 @@ struct daemon {
     struct ledger *ledger; /* owned */
     struct accounts *accounts;    /* owned */
     struct keytab *keys;          /* owned */
+    struct soft *soft;            /* owned */
     struct throttle *throttle;    /* owned */
     struct resolver *resolver;    /* owned */
     struct discover *discover;    /* owned */

@@ -7,6 +7,7 @@ src_exchange_libexchange_a_SOURCES = \
     src/exchange/exchange.c src/exchange/exchange.h \
     src/exchange/producer.h \
     src/exchange/sink.c src/exchange/sink.h \
+    src/exchange/soft.c src/exchange/soft.h \
     src/exchange/stage.h \
     src/exchange/stats.h \
     src/exchange/worker.h

@@ -22,6 +22,7 @@ struct exchange;
 struct keytab;
 struct ledger;
 struct ledger_worker;
+struct soft;
 struct target_table;
 struct throttle;
 struct unpriced;
@@ -44,6 +45,7 @@ struct services {
     struct keytab *keys;          /* borrowed from daemon for its life */
     struct ledger *ledger;        /* borrowed; NULL in unit tests */
     struct accounts *accounts;    /* borrowed; NULL in unit tests */
+    struct soft *soft;            /* borrowed; soft budgets told, or NULL */
     struct throttle *throttle;    /* borrowed; failed-auth counters */
     struct target_table *targets; /* borrowed; health of upstreams */
     struct discover *discover;    /* borrowed; models that upstreams list */

@@ -19,8 +19,8 @@ static const char exposed[] =
     "x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, "
     "x-ratelimit-reset-requests, x-ratelimit-reset-tokens, "
     "x-tollgate-target, x-tollgate-attempts, x-tollgate-cache, "
-    "x-tollgate-cost-usd, x-tollgate-overhead-us, age, openai-processing-ms, "
-    "openai-version, openai-organization";
+    "x-tollgate-cost-usd, x-tollgate-overhead-us, x-tollgate-budget-warning, "
+    "age, openai-processing-ms, openai-version, openai-organization";
 
 static struct str request_value(const struct exchange *x, struct str name)
 {

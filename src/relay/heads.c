@@ -8,9 +8,13 @@
 #include "base/clock.h"
 #include "exchange/cost.h"
 #include "exchange/exchange.h"
+#include "exchange/soft.h"
 
 /* What a 503 of ours asks clients to wait when nothing better is known. */
 #define RETRY_AFTER_MS 1000
+
+/* Soft budgets of a key and its team told in one reply. */
+#define WARNING_BYTES_MAX 2048
 
 #define ADD(h, x, name, value)                                                 \
     headers_add(&(h)->headers, (x)->arena, STR(name), (value))
@@ -78,6 +82,20 @@ static enum err add_rates(struct reply_head *h, struct exchange *x,
     return e == ERR_OK ? add_level(h, x, &token_names, &v->of[RATE_TOKENS]) : e;
 }
 
+/* Add what soft budgets are passed. */
+static enum err add_warning(struct reply_head *h, struct exchange *x)
+{
+    struct buf text;
+    enum err e = ERR_OK;
+
+    buf_init(&text, WARNING_BYTES_MAX);
+    soft_warning(x, &text);
+    if (text.len > 0)
+        e = ADD(h, x, "x-tollgate-budget-warning", buf_str(&text));
+    buf_fini(&text);
+    return e;
+}
+
 enum err heads_own(struct exchange *x, struct reply_head *out)
 {
     const struct rate_view rates = rates_now(x);
@@ -85,7 +103,9 @@ enum err heads_own(struct exchange *x, struct reply_head *out)
 
     if (e == ERR_OK && x->in->ep.shape == ENDPOINT_SHAPE_ANTHROPIC)
         e = ADD(out, x, "request-id", str_from(x->name));
-    return e == ERR_OK ? add_rates(out, x, &rates) : e;
+    if (e == ERR_OK)
+        e = add_rates(out, x, &rates);
+    return e == ERR_OK ? add_warning(out, x) : e;
 }
 
 static bool begins(struct str name, struct str with)
@@ -162,6 +182,8 @@ enum err heads_relayed(struct exchange *x, int64_t length,
         e = add_cost(x, out);
     if (e == ERR_OK)
         e = add_rates(out, x, &rates);
+    if (e == ERR_OK)
+        e = add_warning(out, x);
     return e == ERR_OK ? add_tollgate(x, out) : e;
 }
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "exchange/exchange.h"
+#include "exchange/soft.h"
 #include "settle/access.h"
 #include "settle/bill.h"
 #include "settle/series.h"
@@ -127,6 +128,7 @@ enum verdict settle_run(struct exchange *x)
         stats_inc(x->w->stats, STAT_ROWS);
         if (x->w->svc->accounts)
             accounts_settle(x->w->svc->accounts, NULL, &row);
+        soft_note(x);
         if (ledger_row_put(x->w->ledger, &row) != ERR_OK) {
             log_err(LOG_SETTLE, "usage row lost, ledger is full: id=%s",
                     x->name);
