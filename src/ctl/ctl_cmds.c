@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/ctl_budget.h"
 #include "ctl/ctl_io.h"
 #include "ctl/ctl_prefix_table.h"
 
@@ -69,14 +70,6 @@ static const struct ctl_opt verify_opts[] = {
 
 /* ---- views ------------------------------------------------------------- */
 
-static void warn_budgets(const json_t *data)
-{
-    if (json_array_size(json_object_get(data, "budgets")) > 0)
-        fputs("note: budgets are stored, but this version does not enforce "
-              "them yet\n",
-              stderr);
-}
-
 static void show_secret(const json_t *data)
 {
     const char *id = json_string_value(json_object_get(data, "id"));
@@ -86,7 +79,6 @@ static void show_secret(const json_t *data)
     printf("key   %s\nid    %s\nname  %s\n", secret ? secret : "?",
            id ? id : "?", name ? name : "?");
     fputs("note: the key is shown this once only\n", stderr);
-    warn_budgets(data);
 }
 
 static void show_fields(const json_t *data)
@@ -94,10 +86,19 @@ static void show_fields(const json_t *data)
     ctl_fields(data);
 }
 
+/* A key or a team, its budgets as a table below. */
 static void show_key(const json_t *data)
 {
-    ctl_fields(data);
-    warn_budgets(data);
+    const json_t *budgets = json_object_get(data, "budgets");
+    json_t *copy = json_copy((json_t *)(uintptr_t)data);
+
+    if (json_array_size(budgets) > 0)
+        json_object_del(copy, "budgets");
+    ctl_fields(copy);
+    json_decref(copy);
+    if (json_array_size(budgets) > 0)
+        putchar('\n');
+    ctl_budget_table(budgets);
 }
 
 static void show_keys(const json_t *data)
@@ -299,7 +300,7 @@ const struct ctl_cmd ctl_cmds[] = {
     {"key show",
      {"id"},
      NULL,
-     show_fields,
+     show_key,
      "one key, by id, name or itself",
      NULL},
     {"key update", {"id"}, key_opts, show_key, "change what is given", NULL},
@@ -319,7 +320,7 @@ const struct ctl_cmd ctl_cmds[] = {
     {"key delete", {"id"}, NULL, show_done, "for ever; its usage stays", NULL},
     {"team create", {"name"}, team_opts, show_key, "make a team", NULL},
     {"team list", {NULL}, NULL, show_teams, "all teams", NULL},
-    {"team show", {"name"}, NULL, show_fields, "one team", NULL},
+    {"team show", {"name"}, NULL, show_key, "one team", NULL},
     {"team update",
      {"name"},
      team_opts,

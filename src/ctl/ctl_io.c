@@ -12,6 +12,7 @@
 #include <wchar.h>
 
 #include "base/utf8.h"
+#include "ctl/ctl_budget.h"
 
 #define CELL_BYTES  256
 #define COLUMNS_MAX 16
@@ -189,23 +190,6 @@ static void put_string(struct str s, char *out, size_t room)
     out[at] = '\0';
 }
 
-static void put_budget(const json_t *b, char *out, size_t room)
-{
-    const json_t *amount = json_object_get(b, "amount");
-    const char *unit = json_string_value(json_object_get(b, "unit"));
-    const char *window = json_string_value(json_object_get(b, "window"));
-    const char *soft =
-        json_is_true(json_object_get(b, "soft")) ? " (soft)" : "";
-    char text[64];
-
-    ctl_text(amount, text, sizeof(text));
-    if (unit && strcmp(unit, "usd") == 0)
-        snprintf(out, room, "$%s/%s%s", text, window ? window : "?", soft);
-    else
-        snprintf(out, room, "%s %s/%s%s", text, unit ? unit : "?",
-                 window ? window : "?", soft);
-}
-
 static void put_list(const json_t *v, char *out, size_t room)
 {
     size_t at = 0;
@@ -220,7 +204,7 @@ static void put_list(const json_t *v, char *out, size_t room)
             at += (size_t)n < room - at ? (size_t)n : room - at - 1;
         }
         if (json_object_get(item, "window"))
-            put_budget(item, out + at, room - at);
+            ctl_budget_text(item, out + at, room - at);
         else
             ctl_text(json_object_get(item, "address")
                          ? json_object_get(item, "address")

@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "daemon/control.h"
 #include "daemon/control_args.h"
+#include "daemon/control_budget.h"
 #include "daemon/control_info.h"
 #include "daemon/control_keys.h"
 #include "daemon/control_prefix.h"
@@ -96,8 +97,8 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
         "resident_bytes", (json_int_t)status_resident_bytes(), "config",
         d->conf->file.len > 0 ? d->conf->file.p : "(built in)", "state_dir",
         d->conf->state_dir.p, "listen", listen_list(d), "metrics",
-        metrics_address(d), "prices", prices_json(&d->conf->price), "engine",
-        status_engine_list(d));
+        metrics_address(d), "prices", prices_json(&d->conf->price), "budgets",
+        control_budget_sums(d), "engine", status_engine_list(d));
 }
 
 static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)

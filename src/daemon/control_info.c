@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "conf/conf.h"
 #include "daemon/control_args.h"
+#include "daemon/control_budget.h"
 #include "daemon/control_keys.h"
 #include "daemon/control_price.h"
 #include "daemon/daemon.h"
@@ -248,14 +249,20 @@ static json_t *explain_targets(struct daemon *d, struct str model)
     return w.list;
 }
 
-/* Limits of the team that <k> is in; null when it is in none. */
-static json_t *team_limits(struct daemon *d, const struct key *k)
+/* Limits and budgets of <k> and of the team that it is in; null when it is in
+ * none. */
+static json_t *explain_bounds(struct daemon *d, const struct key *k)
 {
     const struct team *t = keytab_find_team(d->keys, k->spec.team);
-    json_t *limits = t ? control_limits_json(&t->spec.limits) : json_null();
+    json_t *o = json_pack(
+        "{s:o, s:o, s:o, s:o}", "limits", control_limits_json(&k->spec.limits),
+        "team_limits", t ? control_limits_json(&t->spec.limits) : json_null(),
+        "budgets", control_budget_list(d, false, k->id, &k->spec),
+        "team_budgets",
+        t ? control_budget_list(d, true, t->spec.name, &t->spec) : json_null());
 
     team_unref(t);
-    return limits;
+    return o;
 }
 
 json_t *control_config_explain(struct daemon *d, const json_t *args,
@@ -265,7 +272,7 @@ json_t *control_config_explain(struct daemon *d, const json_t *args,
     const struct key *k;
     struct str ref, model;
     const char *reason;
-    json_t *data, *targets;
+    json_t *data, *targets, *bounds;
     bool ok;
 
     if (!args_need(args, "key", &ref, why) ||
@@ -277,12 +284,14 @@ json_t *control_config_explain(struct daemon *d, const json_t *args,
     ok = explain(d, k, model, &reason);
     targets = explain_targets(d, model);
     r = d->conf->routes_given ? conf_route_find(d->conf, model) : NULL;
-    data = json_pack(
-        "{s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "key",
-        json_text(k->id), "model", json_text(model), "allowed", ok, "why",
-        reason, "route", r ? json_text(r->model) : json_null(), "targets",
-        targets, "prices", control_price_list(d->conf, targets), "limits",
-        control_limits_json(&k->spec.limits), "team_limits", team_limits(d, k));
+    data = json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o}", "key",
+                     json_text(k->id), "model", json_text(model), "allowed", ok,
+                     "why", reason, "route",
+                     r ? json_text(r->model) : json_null(), "targets", targets,
+                     "prices", control_price_list(d->conf, targets));
+    bounds = explain_bounds(d, k);
+    json_object_update(data, bounds);
+    json_decref(bounds);
     key_unref(k);
     return data;
 }

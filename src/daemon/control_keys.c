@@ -2,7 +2,6 @@
  * change is on disk and the next request sees it. */
 #include "daemon/control_keys.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,42 +10,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/control_args.h"
+#include "daemon/control_budget.h"
 #include "daemon/daemon.h"
 
 #define SPEC_BYTES_MAX (256 * 1024)
 
 /* ---- to JSON ----------------------------------------------------------- */
-
-/* Tokens as integers, money as a decimal string of dollars. */
-static json_t *amount_json(const struct budget_spec *b)
-{
-    char text[40];
-
-    if (b->unit != BUDGET_NUSD)
-        return json_integer((json_int_t)b->amount);
-    snprintf(text, sizeof(text), "%" PRId64 ".%09" PRId64,
-             b->amount / 1000000000, b->amount % 1000000000);
-    for (size_t n = strlen(text); n > 0 && text[n - 1] == '0' &&
-                                  text[n - 2] != '.' && text[n - 3] != '.';)
-        text[--n] = '\0';
-    return json_string(text);
-}
-
-static json_t *budgets_json(const struct key_spec *s)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < s->n_budgets; i++) {
-        const struct budget_spec *b = &s->budgets[i];
-
-        json_array_append_new(
-            list, json_pack("{s:o, s:s, s:s, s:b, s:n, s:n, s:n}", "amount",
-                            amount_json(b), "unit", budget_unit_name(b->unit),
-                            "window", budget_window_name(b->window), "soft",
-                            b->soft, "spent", "held", "resets"));
-    }
-    return list;
-}
 
 json_t *control_limits_json(const struct key_limits *l)
 {
@@ -95,7 +64,7 @@ static json_t *models_json(const struct key_spec *s)
     return list;
 }
 
-json_t *control_key_json(const struct key *k)
+static json_t *key_json(struct daemon *d, const struct key *k)
 {
     const struct key_spec *s = &k->spec;
 
@@ -105,34 +74,35 @@ json_t *control_key_json(const struct key *k)
                      models_json(s), "created", json_time(k->created_wall_ms),
                      "expires", json_time(s->expires_wall_ms), "blocked",
                      s->blocked, "metadata", meta_json(s), "budgets",
-                     budgets_json(s), "limits",
+                     control_budget_list(d, false, k->id, s), "limits",
                      control_limits_json(&s->limits));
 }
 
-static json_t *team_json(const struct team *t)
+static json_t *team_json(struct daemon *d, const struct team *t)
 {
     const struct key_spec *s = &t->spec;
 
-    return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "name",
-                     json_text(s->name), "created",
-                     json_time(t->created_wall_ms), "blocked", s->blocked,
-                     "metadata", meta_json(s), "budgets", budgets_json(s),
-                     "limits", control_limits_json(&s->limits));
+    return json_pack(
+        "{s:o, s:o, s:b, s:o, s:o, s:o}", "name", json_text(s->name), "created",
+        json_time(t->created_wall_ms), "blocked", s->blocked, "metadata",
+        meta_json(s), "budgets", control_budget_list(d, true, s->name, s),
+        "limits", control_limits_json(&s->limits));
 }
 
 /* The key as data of an answer; takes the reference. */
-static json_t *key_answer(enum err e, const struct key *k)
+static json_t *key_answer(struct daemon *d, enum err e, const struct key *k)
 {
-    json_t *data = e == ERR_OK ? control_key_json(k) : NULL;
+    json_t *data = e == ERR_OK ? key_json(d, k) : NULL;
 
     if (e == ERR_OK)
         key_unref(k);
     return data;
 }
 
-static json_t *secret_answer(enum err e, const struct key *k, char *secret)
+static json_t *secret_answer(struct daemon *d, enum err e, const struct key *k,
+                             char *secret)
 {
-    json_t *data = key_answer(e, k);
+    json_t *data = key_answer(d, e, k);
 
     if (data)
         json_object_set_new(data, "key", json_string(secret));
@@ -231,7 +201,7 @@ json_t *control_key_create(struct daemon *d, const json_t *args,
     if (e != ERR_OK && made)
         team_unmake(d, s.spec.team);
     said_fini(&s);
-    return secret_answer(e, k, secret);
+    return secret_answer(d, e, k, secret);
 }
 
 json_t *control_key_list(struct daemon *d, const json_t *args, struct buf *why)
@@ -246,7 +216,7 @@ json_t *control_key_list(struct daemon *d, const json_t *args, struct buf *why)
         return control_fail(why, "out of memory");
     }
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list, control_key_json(keys[i]));
+        json_array_append_new(list, key_json(d, keys[i]));
         key_unref(keys[i]);
     }
     free(keys);
@@ -264,7 +234,7 @@ json_t *control_key_show(struct daemon *d, const json_t *args, struct buf *why)
     k = keytab_find(d->keys, ref);
     if (!k)
         return control_fail(why, "no such key");
-    data = control_key_json(k);
+    data = key_json(d, k);
     json_object_set_new(data, "rate", rate_json(k->rate));
     key_unref(k);
     return data;
@@ -284,7 +254,7 @@ json_t *control_key_update(struct daemon *d, const json_t *args,
     if (e != ERR_OK && made)
         team_unmake(d, s.spec.team);
     said_fini(&s);
-    return key_answer(e, k);
+    return key_answer(d, e, k);
 }
 
 static json_t *key_block(struct daemon *d, const json_t *args, bool blocked,
@@ -297,7 +267,7 @@ static json_t *key_block(struct daemon *d, const json_t *args, bool blocked,
     if (!args_need(args, "id", &ref, why))
         return NULL;
     e = keytab_block(d->keys, ref, blocked, &k, why);
-    return key_answer(e, k);
+    return key_answer(d, e, k);
 }
 
 json_t *control_key_block(struct daemon *d, const json_t *args, struct buf *why)
@@ -326,7 +296,7 @@ json_t *control_key_rotate(struct daemon *d, const json_t *args,
         return control_fail(why, "grace '%.*s' is no span; write e.g. 24h",
                             STR_ARG(grace));
     e = keytab_rotate(d->keys, ref, when, secret, &k, why);
-    return secret_answer(e, k, secret);
+    return secret_answer(d, e, k, secret);
 }
 
 json_t *control_key_delete(struct daemon *d, const json_t *args,
@@ -342,9 +312,9 @@ json_t *control_key_delete(struct daemon *d, const json_t *args,
 
 /* ---- teams ------------------------------------------------------------- */
 
-static json_t *team_answer(enum err e, const struct team *t)
+static json_t *team_answer(struct daemon *d, enum err e, const struct team *t)
 {
-    json_t *data = e == ERR_OK ? team_json(t) : NULL;
+    json_t *data = e == ERR_OK ? team_json(d, t) : NULL;
 
     if (e == ERR_OK)
         team_unref(t);
@@ -361,7 +331,7 @@ json_t *control_team_create(struct daemon *d, const json_t *args,
     if (said_read(&s, args, NULL, why))
         e = keytab_team_create(d->keys, &s.spec, now_ms(), &t, why);
     said_fini(&s);
-    return team_answer(e, t);
+    return team_answer(d, e, t);
 }
 
 json_t *control_team_list(struct daemon *d, const json_t *args, struct buf *why)
@@ -376,7 +346,7 @@ json_t *control_team_list(struct daemon *d, const json_t *args, struct buf *why)
         return control_fail(why, "out of memory");
     }
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list, team_json(teams[i]));
+        json_array_append_new(list, team_json(d, teams[i]));
         team_unref(teams[i]);
     }
     free(teams);
@@ -394,7 +364,7 @@ json_t *control_team_show(struct daemon *d, const json_t *args, struct buf *why)
     t = keytab_find_team(d->keys, name);
     if (!t)
         return control_fail(why, "no such team");
-    data = team_json(t);
+    data = team_json(d, t);
     json_object_set_new(data, "rate", rate_json(t->rate));
     team_unref(t);
     return data;
@@ -410,7 +380,7 @@ json_t *control_team_update(struct daemon *d, const json_t *args,
     if (said_read(&s, args, "name", why))
         e = keytab_team_update(d->keys, s.ref, s.fields, &s.spec, &t, why);
     said_fini(&s);
-    return team_answer(e, t);
+    return team_answer(d, e, t);
 }
 
 json_t *control_team_delete(struct daemon *d, const json_t *args,

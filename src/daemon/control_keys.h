@@ -5,11 +5,7 @@
 
 #include "daemon/control.h"
 
-struct key;
 struct key_limits;
-
-/* A key as JSON, without any secret. New reference. */
-json_t *control_key_json(const struct key *k);
 
 /* {"rpm","tpm","parallel"}; 0 is no limit. New reference. */
 json_t *control_limits_json(const struct key_limits *l);

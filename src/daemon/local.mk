@@ -5,6 +5,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/boot.c src/daemon/daemon.h \
     src/daemon/control.c src/daemon/control.h \
     src/daemon/control_args.c src/daemon/control_args.h \
+    src/daemon/control_budget.c src/daemon/control_budget.h \
     src/daemon/control_cmds.c \
     src/daemon/control_info.c src/daemon/control_info.h \
     src/daemon/control_keys.c src/daemon/control_keys.h \

@@ -455,9 +455,7 @@ describe('what a limited client is told', GATE_ONLY, () => {
     const make = (name, ...args) => rig.gate.ctl(
       ['key', 'create', '--name', name, ...args], { json: false });
     const r = await make('saver', '--rpm', '5', '--budget', '1M-tokens/day');
-    assert.match(r.stderr, /budgets are stored/);
-    assert.doesNotMatch(r.stderr, /limits/);
-    assert.doesNotMatch((await make('fast', '--rpm', '5')).stderr, /enforce/);
+    assert.doesNotMatch(r.stderr, /limits|enforce/);
     const plain = await createKey(rig, '--rpm', '5', '--parallel', '2');
     const shown = await rig.gate.ctl(['key', 'show', plain.id],
       { json: false });

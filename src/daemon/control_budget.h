@@ -1,0 +1,24 @@
+/* control_budget.h - How budgets stand, as admin commands tell it. */
+#ifndef TG_DAEMON_CONTROL_BUDGET_H
+#define TG_DAEMON_CONTROL_BUDGET_H
+
+#include "base/str.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct daemon;
+struct key_spec;
+
+/* Budgets of the key (its id) or team called <owner>, each with what is spent,
+ * held for requests under way and left, and when it resets (null: never). New
+ * reference. */
+json_t *control_budget_list(struct daemon *d, bool is_team, struct str owner,
+                            const struct key_spec *spec);
+
+/* All keys and teams together: how many budgets there are, "hard" and "soft",
+ * how many of the hard are "used_up" and of the soft "passed", and what waits
+ * and is held now. New reference; null without memory. */
+json_t *control_budget_sums(struct daemon *d);
+
+#endif
