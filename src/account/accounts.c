@@ -12,12 +12,6 @@
 #include "base/log.h"
 #include "base/panic.h"
 
-/* The cells of one request that a hard budget stands in. */
-struct bounds {
-    struct budget *list[2 * ACCOUNT_CELLS];
-    size_t n;
-};
-
 /* --- life ----------------------------------------------------------------- */
 
 struct accounts *accounts_new(struct ledger *l)
@@ -55,8 +49,7 @@ void accounts_free(struct accounts *a)
 
 /* --- time ----------------------------------------------------------------- */
 
-/* With the lock held. */
-static int64_t now_of(struct accounts *a)
+int64_t account_now(struct accounts *a)
 {
     const int64_t wall = (int64_t)clock_now_wall_ms();
 
@@ -68,7 +61,7 @@ static int64_t now_of(struct accounts *a)
 int64_t accounts_now_ms(struct accounts *a)
 {
     pthread_mutex_lock(&a->lock);
-    const int64_t now = now_of(a);
+    const int64_t now = account_now(a);
     pthread_mutex_unlock(&a->lock);
     return now;
 }
@@ -116,8 +109,9 @@ static struct account *insert(struct accounts *a, struct str name,
     it->name_len = name.len;
     memcpy(it->name, name.p, name.len);
     it->of = a;
-    TAILQ_INIT(&it->waiters);
-    now_of(a);
+    TAILQ_INIT(&it->for_lease);
+    TAILQ_INIT(&it->for_room);
+    account_now(a);
     load(it, s);
     HASH_ADD(hh, a->by_name, name, it->name_len, it);
     if (MAP_ADDED(it))
@@ -156,94 +150,27 @@ static struct account *account_of(struct accounts *a, bool is_team,
     return account_at(a, str_of(name, len));
 }
 
-static struct budget *cell_of(struct account *it,
-                              const struct budget_spec *spec)
+struct budget *account_cell(struct account *it, const struct budget_spec *spec)
 {
     return &it->cells[(int)spec->window * BUDGET_UNIT_COUNT + (int)spec->unit];
 }
 
-/* --- bounds --------------------------------------------------------------- */
-
-/* Set the budgets of <o> on <it>, all at <now_ms>; add the hard ones. */
-static void bind(struct account *it, const struct accounts_owner *o,
-                 int64_t now_ms, struct bounds *to)
+void account_cells(struct account *it, struct budget *list[ACCOUNT_CELLS])
 {
-    for (int i = 0; i < ACCOUNT_CELLS; i++) {
+    for (int i = 0; i < ACCOUNT_CELLS; i++)
+        list[i] = &it->cells[i];
+}
+
+void account_roll(struct account *it, int64_t now_ms)
+{
+    for (int i = 0; i < ACCOUNT_CELLS; i++)
         budget_roll(&it->cells[i], now_ms);
-        it->cells[i].spec.soft = true;
-        it->cells[i].spec.amount = INT64_MAX;
-    }
-    for (size_t i = 0; i < o->n_budgets; i++) {
-        const struct budget_spec *spec = &o->budgets[i];
-        struct budget *c = cell_of(it, spec);
-
-        if (spec->soft)
-            continue;
-        if (c->spec.soft)
-            to->list[to->n++] = c;
-        c->spec.soft = false;
-        if (spec->amount < c->spec.amount)
-            c->spec.amount = spec->amount;
-    }
 }
 
-/* Whether a hard budget of <o> does not have room for <most>; tells which. */
-static bool is_over(struct account *it, const struct accounts_owner *o,
-                    const struct budget_amounts *most, bool is_team,
-                    struct accounts_no *out)
+enum err account_pair_of(struct accounts *a, const struct accounts_ask *ask,
+                         struct account_pair *out)
 {
-    for (size_t i = 0; i < o->n_budgets; i++) {
-        const struct budget_spec *spec = &o->budgets[i];
-        struct budget b = *cell_of(it, spec);
-
-        if (spec->soft)
-            continue;
-        b.spec = *spec;
-        if (most->of[spec->unit] <= budget_left(&b))
-            continue;
-        *out = (struct accounts_no){.is_team = is_team,
-                                    .spec = *spec,
-                                    .left = budget_left(&b),
-                                    .resets_ms =
-                                        window_end_ms(spec->window, b.window)};
-        return true;
-    }
-    return false;
-}
-
-/* --- waiting ---------------------------------------------------------------
- */
-
-static void wait_at(struct account *it, const struct budget_amounts *most,
-                    struct accounts_waiter *w)
-{
-    w->at = it;
-    w->most = *most;
-    TAILQ_INSERT_TAIL(&it->waiters, w, link);
-    account_lease(it, most);
-}
-
-void accounts_leave(struct accounts *a, struct accounts_waiter *w)
-{
-    pthread_mutex_lock(&a->lock);
-    if (w->at)
-        TAILQ_REMOVE(&w->at->waiters, w, link);
-    w->at = NULL;
-    pthread_mutex_unlock(&a->lock);
-}
-
-/* --- asking --------------------------------------------------------------- */
-
-/* The accounts of a request. */
-struct pair {
-    struct account *key, *team; /* NULL: it has none */
-};
-
-/* Find them. ERR_LEDGER when one cannot be read. */
-static enum err pair_of(struct accounts *a, const struct accounts_ask *ask,
-                        struct pair *out)
-{
-    *out = (struct pair){0};
+    *out = (struct account_pair){0};
     if (ask->key.name.len > 0) {
         out->key = account_of(a, false, ask->key.name);
         if (!out->key)
@@ -257,15 +184,116 @@ static enum err pair_of(struct accounts *a, const struct accounts_ask *ask,
     return ERR_OK;
 }
 
-static void bind_both(const struct pair *p, const struct accounts_ask *ask,
-                      int64_t now_ms, struct bounds *out)
+void accounts_meet(struct accounts *a, struct str key, struct str team)
 {
-    out->n = 0;
-    if (p->key)
-        bind(p->key, &ask->key, now_ms, out);
-    if (p->team)
-        bind(p->team, &ask->team, now_ms, out);
+    const struct accounts_ask ask = {.key.name = key, .team.name = team};
+    struct account_pair p;
+
+    pthread_mutex_lock(&a->lock);
+    if (account_pair_of(a, &ask, &p) != ERR_OK)
+        log_warn(LOG_LEDGER, "what a key or team has spent cannot be read");
+    pthread_mutex_unlock(&a->lock);
 }
+
+/* --- bounds --------------------------------------------------------------- */
+
+/* Set the budgets of <o> on <it>, all at <now_ms>; how many are hard. */
+static size_t bind(struct account *it, const struct accounts_owner *o,
+                   int64_t now_ms)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < ACCOUNT_CELLS; i++) {
+        budget_roll(&it->cells[i], now_ms);
+        it->cells[i].spec.soft = true;
+        it->cells[i].spec.amount = INT64_MAX;
+    }
+    for (size_t i = 0; i < o->n_budgets; i++) {
+        const struct budget_spec *spec = &o->budgets[i];
+        struct budget *c = account_cell(it, spec);
+
+        if (spec->soft)
+            continue;
+        n++;
+        c->spec.soft = false;
+        if (spec->amount < c->spec.amount)
+            c->spec.amount = spec->amount;
+    }
+    return n;
+}
+
+size_t account_bind(const struct account_pair *p,
+                    const struct accounts_ask *ask, int64_t now_ms)
+{
+    size_t n = 0;
+
+    if (p->key)
+        n += bind(p->key, &ask->key, now_ms);
+    if (p->team)
+        n += bind(p->team, &ask->team, now_ms);
+    return n;
+}
+
+/* The first hard budget of <o> that ask->most does not fit, or NULL. */
+static const struct budget_spec *over(struct account *it,
+                                      const struct accounts_owner *o,
+                                      const struct budget_amounts *most,
+                                      const struct budget_hold *old, bool ever)
+{
+    for (size_t i = 0; i < o->n_budgets; i++) {
+        const struct budget_spec *spec = &o->budgets[i];
+        struct budget b;
+        struct budget *list = &b;
+
+        if (spec->soft)
+            continue;
+        b = *account_cell(it, spec);
+        b.spec = *spec;
+        if (ever)
+            b.held = 0;
+        if (budget_ask_grow(&list, 1, old, most, NULL) == BUDGET_OVER)
+            return spec;
+    }
+    return NULL;
+}
+
+bool account_is_over(const struct account_pair *p,
+                     const struct accounts_ask *ask,
+                     const struct budget_hold *old, bool ever,
+                     struct accounts_no *no)
+{
+    const struct budget_spec *spec = NULL;
+    struct account *at = p->key;
+
+    if (p->key)
+        spec = over(p->key, &ask->key, &ask->most, old, ever);
+    if (!spec && p->team) {
+        at = p->team;
+        spec = over(p->team, &ask->team, &ask->most, old, ever);
+    }
+    if (!spec)
+        return false;
+    struct budget b = *account_cell(at, spec);
+    b.spec = *spec;
+    *no = (struct accounts_no){.is_team = at != p->key,
+                               .spec = *spec,
+                               .left = budget_left(&b),
+                               .resets_ms = b.end_ms};
+    return true;
+}
+
+/* --- waiting -------------------------------------------------------------- */
+
+void accounts_leave(struct accounts *a, struct accounts_waiter *w)
+{
+    pthread_mutex_lock(&a->lock);
+    account_unwait(w);
+    account_offer_over(w);
+    w->turn = 0;
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* --- asking --------------------------------------------------------------- */
 
 /* Hold <most> in every cell of <it>. */
 static void take(struct account *it, const struct budget_amounts *most,
@@ -273,8 +301,7 @@ static void take(struct account *it, const struct budget_amounts *most,
 {
     struct budget *list[ACCOUNT_CELLS];
 
-    for (int i = 0; i < ACCOUNT_CELLS; i++)
-        list[i] = &it->cells[i];
+    account_cells(it, list);
     budget_take(list, ACCOUNT_CELLS, most, at_ms, out);
 }
 
@@ -283,60 +310,58 @@ static void settle(struct account *it, const struct budget_hold *h,
 {
     struct budget *list[ACCOUNT_CELLS];
 
-    for (int i = 0; i < ACCOUNT_CELLS; i++)
-        list[i] = &it->cells[i];
+    account_cells(it, list);
     budget_settle(list, ACCOUNT_CELLS, h, took);
+    account_offer(it);
 }
 
-/* With the lock held. */
+/* With the lock held; <w> waits for nothing. */
 static enum accounts_answer ask_locked(struct accounts *a,
                                        const struct accounts_ask *ask,
                                        struct accounts_waiter *w,
                                        struct accounts_hold *hold,
                                        struct accounts_no *no)
 {
-    struct bounds b;
-    struct pair p;
+    const struct budget_hold none = {0};
+    struct account_pair p;
 
-    if (pair_of(a, ask, &p) != ERR_OK)
+    if (account_pair_of(a, ask, &p) != ERR_OK)
         return ACCOUNTS_DOWN;
-    bind_both(&p, ask, now_of(a), &b);
-    if (b.n == 0)
+    const int64_t now_ms = account_now(a);
+    if (account_bind(&p, ask, now_ms) == 0)
         return ACCOUNTS_HELD;
-    if ((p.key && is_over(p.key, &ask->key, &ask->most, false, no)) ||
-        (p.team && is_over(p.team, &ask->team, &ask->most, true, no)))
+    if (account_is_over(&p, ask, &none, true, no))
         return ACCOUNTS_OVER;
+    if (account_is_over(&p, ask, &none, false, no)) {
+        account_wait_room(no->is_team ? p.team : p.key, &ask->most, w);
+        return ACCOUNTS_BUSY;
+    }
     if (ledger_state(a->l) != LEDGER_OK)
         return ACCOUNTS_DOWN;
-    if (p.key && account_lacks_lease(p.key, &ask->most)) {
-        wait_at(p.key, &ask->most, w);
+    if (account_waits_lease(&p, &none, &ask->most, w))
         return ACCOUNTS_WAIT;
-    }
-    if (p.team && account_lacks_lease(p.team, &ask->most)) {
-        wait_at(p.team, &ask->most, w);
-        return ACCOUNTS_WAIT;
-    }
     hold->key = p.key;
     hold->team = p.team;
     if (p.key)
-        take(p.key, &ask->most, ask->at_ms, &hold->hold);
+        take(p.key, &ask->most, now_ms, &hold->hold);
     if (p.team)
-        take(p.team, &ask->most, ask->at_ms, &hold->hold);
+        take(p.team, &ask->most, now_ms, &hold->hold);
     return ACCOUNTS_HELD;
 }
 
-/* Put the hold into the journal. */
-static enum err write_hold(struct ledger_worker *lw,
-                           const struct accounts_ask *ask)
+enum err account_write_hold(struct ledger_worker *lw,
+                            const struct accounts_ask *ask,
+                            const struct budget_hold *hold, uint32_t change)
 {
     const struct hold h = {
         .id = ask->id,
-        .at_ms = ask->at_ms,
+        .at_ms = hold->at_ms,
         .key_id = ask->key.name,
         .team = ask->team.name,
-        .input_tok = (uint64_t)ask->most.of[BUDGET_INPUT_TOKENS],
-        .output_tok = (uint64_t)ask->most.of[BUDGET_OUTPUT_TOKENS],
-        .cost_nusd = ask->most.of[BUDGET_NUSD]};
+        .input_tok = (uint64_t)hold->most.of[BUDGET_INPUT_TOKENS],
+        .output_tok = (uint64_t)hold->most.of[BUDGET_OUTPUT_TOKENS],
+        .cost_nusd = hold->most.of[BUDGET_NUSD],
+        .change = change};
 
     return ledger_hold_put(lw, &h);
 }
@@ -352,7 +377,6 @@ static void give_back(struct accounts *a, struct accounts_hold *hold)
     if (hold->team)
         settle(hold->team, &hold->hold, &none);
     pthread_mutex_unlock(&a->lock);
-    *hold = (struct accounts_hold){0};
 }
 
 enum accounts_answer accounts_ask(struct accounts *a, struct ledger_worker *lw,
@@ -364,36 +388,22 @@ enum accounts_answer accounts_ask(struct accounts *a, struct ledger_worker *lw,
     struct accounts_hold hold = {0};
 
     pthread_mutex_lock(&a->lock);
+    account_unwait(w);
     const enum accounts_answer answer = ask_locked(a, ask, w, &hold, no_out);
+    if (answer != ACCOUNTS_WAIT)
+        account_offer_over(w);
+    if (answer != ACCOUNTS_WAIT && answer != ACCOUNTS_BUSY)
+        w->turn = 0;
     pthread_mutex_unlock(&a->lock);
     if (answer != ACCOUNTS_HELD)
         return answer;
-    if ((hold.key || hold.team) && write_hold(lw, ask) != ERR_OK) {
+    if ((hold.key || hold.team) &&
+        account_write_hold(lw, ask, &hold.hold, 0) != ERR_OK) {
         give_back(a, &hold);
         return ACCOUNTS_DOWN;
     }
     *hold_out = hold;
     return ACCOUNTS_HELD;
-}
-
-void accounts_left(struct accounts *a, const struct accounts_ask *ask,
-                   struct budget_amounts *out)
-{
-    struct bounds b = {.n = 0};
-    struct pair p;
-
-    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
-        out->of[u] = INT64_MAX;
-    pthread_mutex_lock(&a->lock);
-    if (pair_of(a, ask, &p) == ERR_OK)
-        bind_both(&p, ask, now_of(a), &b);
-    for (size_t i = 0; i < b.n; i++) {
-        int64_t *left = &out->of[b.list[i]->spec.unit];
-
-        if (budget_left(b.list[i]) < *left)
-            *left = budget_left(b.list[i]);
-    }
-    pthread_mutex_unlock(&a->lock);
 }
 
 /* --- settling ------------------------------------------------------------- */
@@ -420,8 +430,7 @@ static void count(struct account *it, const struct budget_hold *h,
 {
     const struct budget_amounts none = {0};
 
-    for (int i = 0; i < ACCOUNT_CELLS; i++)
-        budget_roll(&it->cells[i], h->at_ms);
+    account_roll(it, h->at_ms);
     settle(it, h, took);
     burn_add(it, now_ms, took);
     for (int i = 0; i < ACCOUNT_CELLS; i++) {
@@ -449,7 +458,7 @@ void accounts_settle(struct accounts *a, struct accounts_hold *hold,
         key = account_of(a, false, row->key_id);
     if (kept == &bare && row->team.len > 0)
         team = account_of(a, true, row->team);
-    const int64_t now_ms = now_of(a);
+    const int64_t now_ms = account_now(a);
     if (key)
         count(key, kept, &took, now_ms);
     if (team)
@@ -457,21 +466,4 @@ void accounts_settle(struct accounts *a, struct accounts_hold *hold,
     pthread_mutex_unlock(&a->lock);
     if (hold)
         *hold = (struct accounts_hold){0};
-}
-
-void accounts_read(struct accounts *a, bool is_team, struct str name,
-                   const struct budget_spec *spec, struct accounts_state *out)
-{
-    *out = (struct accounts_state){.resets_ms = INT64_MAX};
-    pthread_mutex_lock(&a->lock);
-    struct account *it = account_of(a, is_team, name);
-    if (it) {
-        struct budget *c = cell_of(it, spec);
-
-        budget_roll(c, now_of(a));
-        out->spent = c->spent;
-        out->held = c->held;
-        out->resets_ms = window_end_ms(spec->window, c->window);
-    }
-    pthread_mutex_unlock(&a->lock);
 }

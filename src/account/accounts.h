@@ -12,6 +12,8 @@
 #include "account/budget.h"
 #include "account/ledger.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 struct account;
@@ -21,16 +23,25 @@ struct accounts;
 enum accounts_answer {
     ACCOUNTS_HELD = 0, /* it may be sent; accounts_settle() must come */
     ACCOUNTS_WAIT,     /* a lease is being written: the waiter is woken */
+    ACCOUNTS_BUSY,     /* others hold what it needs: the waiter is woken when
+                        * it may fit */
     ACCOUNTS_OVER,     /* a hard budget would be passed */
     ACCOUNTS_DOWN,     /* leases or holds cannot be written now */
 };
 
-/* Who wants to be woken once a lease is written, or was not. */
+/* Who wants to be woken once a lease is written, or was not, or once others
+ * gave back what they held. Zeroed but for <wake>; at an end of its own, or
+ * when it asks no more after it was woken, accounts_leave(). */
 struct accounts_waiter {
-    TAILQ_ENTRY(accounts_waiter) link; /* the accounts' */
-    struct account *at;                /* the accounts'; NULL: not waiting */
-    struct budget_amounts most;        /* the accounts': what it asked for */
-    /* Called on another thread, once; asks nothing of the accounts itself. */
+    TAILQ_ENTRY(accounts_waiter) link; /* all of these are the accounts' */
+    struct account *at;                /* NULL: not waiting */
+    bool for_room;                     /* waits for what others hold */
+    uint64_t turn;                     /* the smaller, the longer it waits */
+    struct budget_amounts most;        /* what it asked for */
+    struct account *offered_by;        /* woken for room there, not yet asked */
+    struct budget_amounts offered;
+    /* Called once a wait, on any thread, also inside of a call by its own;
+     * asks nothing of the accounts itself. */
     void (*wake)(struct accounts_waiter *w);
 };
 
@@ -46,20 +57,23 @@ struct accounts_ask {
     struct str id; /* of the request: ROW_ID_LEN bytes */
     struct accounts_owner key, team;
     struct budget_amounts most; /* it takes no more */
-    int64_t at_ms;              /* accounts_now_ms() when it came */
+    int64_t at_ms;              /* accounts_now_ms() when it asks */
 };
 
-/* What is held for a request. Zeroed holds nothing. */
+/* What is held for a request. Zeroed holds nothing. The row of one that holds
+ * has hold.at_ms as its budget_ms. */
 struct accounts_hold {
     struct account *key, *team; /* the accounts'; NULL: not held */
     struct budget_hold hold;
+    uint32_t changes; /* accounts_grow() that held */
 };
 
 /* Which budget a request does not fit. */
 struct accounts_no {
     bool is_team;
     struct budget_spec spec;
-    int64_t left;      /* of it, >= 0 */
+    int64_t left;      /* of it, neither spent nor held; >= 0 but where what is
+                        * spent passed a soft one: then by how much, below 0 */
     int64_t resets_ms; /* Unix time; INT64_MAX: never */
 };
 
@@ -73,27 +87,54 @@ void accounts_free(struct accounts *a);
 /* The time of budgets: the wall clock's, but it never goes back. */
 int64_t accounts_now_ms(struct accounts *a);
 
+/* Have key <key> and team <team> (either may be empty) known before the first
+ * row of theirs is put, so that what rows add is counted once: accounts_ask()
+ * does it, too. */
+void accounts_meet(struct accounts *a, struct str key, struct str team);
+
 /* Ask for <ask> and hold it, with its hold in the journal of <lw>, of which the
- * caller is the owner. With ACCOUNTS_OVER <no_out> tells why; with
- * ACCOUNTS_WAIT ask again when <w> is woken. An owner without hard budgets is
- * only counted. */
+ * caller is the owner. With ACCOUNTS_OVER and ACCOUNTS_BUSY <no_out> tells why;
+ * with ACCOUNTS_WAIT and ACCOUNTS_BUSY ask again when <w> is woken. It may be
+ * asked earlier, too; a new window, for one, wakes nobody. An owner without
+ * hard budgets is only counted. */
 enum accounts_answer accounts_ask(struct accounts *a, struct ledger_worker *lw,
                                   const struct accounts_ask *ask,
                                   struct accounts_waiter *w,
                                   struct accounts_hold *hold_out,
                                   struct accounts_no *no_out);
 
-/* <w> does not wait any more; it is not woken from then on. */
+/* <hold> holds: hold ask->most in its place, in the windows of now, with a new
+ * hold of the same id in the journal; or leave all as it was. Never BUSY. What
+ * is less or the same in every unit stays in its windows, and always fits. A
+ * zeroed <hold> stays that. */
+enum accounts_answer accounts_grow(struct accounts *a, struct ledger_worker *lw,
+                                   const struct accounts_ask *ask,
+                                   struct accounts_waiter *w,
+                                   struct accounts_hold *hold);
+
+/* <w> does not wait any more; it is not woken from then on. Fine for one that
+ * never waited. */
 void accounts_leave(struct accounts *a, struct accounts_waiter *w);
 
-/* The most that the hard budgets of <ask> leave, by unit; INT64_MAX where none
- * bounds it. ask->most is not looked at. */
+/* What hard budgets leave, by unit, each >= 0; INT64_MAX where none bounds. */
+struct accounts_room {
+    struct budget_amounts now;  /* neither spent nor held */
+    struct budget_amounts ever; /* not spent */
+};
+
+/* The least that the hard budgets of <ask> leave. ask->most is not looked
+ * at. */
 void accounts_left(struct accounts *a, const struct accounts_ask *ask,
-                   struct budget_amounts *out);
+                   struct accounts_room *out);
+
+/* Whether more was spent of a soft budget of <ask> than its amount; the first
+ * of them, those of the key before those of the team. */
+bool accounts_soft(struct accounts *a, const struct accounts_ask *ask,
+                   struct accounts_no *out);
 
 /* The request of <row>, whose row was put just now, is over: it took what the
  * row says, be that nothing. <hold> is what accounts_ask() gave, or NULL; of
- * one that holds, at_ms is the row's budget_ms. */
+ * one that holds, hold.at_ms is the row's budget_ms. */
 void accounts_settle(struct accounts *a, struct accounts_hold *hold,
                      const struct usage_row *row);
 

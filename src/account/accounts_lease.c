@@ -24,9 +24,8 @@ static void lease_done(struct wjob *job, enum err result)
                          it->lease.lease.in[s->window].took.of[s->unit]);
     }
     it->leasing = false;
-    while ((w = TAILQ_FIRST(&it->waiters)) != NULL) {
-        TAILQ_REMOVE(&it->waiters, w, link);
-        w->at = NULL;
+    while ((w = TAILQ_FIRST(&it->for_lease)) != NULL) {
+        account_unwait(w);
         w->wake(w);
     }
     if (--a->n_leasing == 0)
@@ -55,7 +54,7 @@ static int64_t lease_more(const struct account *it, const struct budget *c,
         more = c->spec.amount / LEASE_PART;
     if (more < most->of[u])
         more = most->of[u];
-    TAILQ_FOREACH(w, &it->waiters, link)
+    TAILQ_FOREACH(w, &it->for_lease, link)
     if (__builtin_add_overflow(more, w->most.of[u], &more))
         return INT64_MAX;
     return more;
@@ -91,13 +90,52 @@ void account_lease(struct account *it, const struct budget_amounts *most)
     writer_submit(ledger_writer(a->l), &it->lease.job);
 }
 
-bool account_lacks_lease(struct account *it, const struct budget_amounts *most)
+/* What the hard budgets of <it> lack, by unit, for <most> in place of <old>;
+ * whether leases for it are missing. */
+static bool lacks_lease(struct account *it, const struct budget_hold *old,
+                        const struct budget_amounts *most,
+                        struct budget_amounts *lacks_out)
 {
-    for (int i = 0; i < ACCOUNT_CELLS; i++) {
-        struct budget *c = &it->cells[i];
+    bool missing = false;
 
-        if (!c->spec.soft && budget_ask(&c, 1, most, NULL) == BUDGET_LEASE)
-            return true;
+    *lacks_out = (struct budget_amounts){0};
+    for (int i = 0; it && i < ACCOUNT_CELLS; i++) {
+        struct budget *c = &it->cells[i];
+        int64_t *lacks = &lacks_out->of[c->spec.unit];
+
+        if (c->spec.soft)
+            continue;
+        if (budget_lacks(c, old, most) > *lacks)
+            *lacks = budget_lacks(c, old, most);
+        missing =
+            missing || budget_ask_grow(&c, 1, old, most, NULL) == BUDGET_LEASE;
     }
-    return false;
+    return missing;
+}
+
+bool account_waits_lease(const struct account_pair *p,
+                         const struct budget_hold *old,
+                         const struct budget_amounts *most,
+                         struct accounts_waiter *w)
+{
+    struct account *const both[] = {p->key, p->team};
+    struct account *at = NULL;
+
+    for (int i = 0; i < 2; i++) {
+        struct budget_amounts lacks;
+
+        if (!lacks_lease(both[i], old, most, &lacks))
+            continue;
+        account_lease(both[i], &lacks);
+        if (at)
+            continue;
+        at = both[i];
+        w->most = lacks;
+    }
+    if (!at)
+        return false;
+    w->at = at;
+    w->for_room = false;
+    TAILQ_INSERT_TAIL(&at->for_lease, w, link);
+    return true;
 }

@@ -17,6 +17,8 @@ struct burn {
     struct budget_amounts now, last;
 };
 
+TAILQ_HEAD(waiter_list, accounts_waiter);
+
 /* A key or a team. */
 struct account {
     UT_hash_handle hh;
@@ -29,7 +31,9 @@ struct account {
     struct burn burn;
     struct ledger_lease lease; /* the writer's while <leasing> */
     bool leasing;
-    TAILQ_HEAD(, accounts_waiter) waiters;
+    struct waiter_list for_lease;
+    struct waiter_list for_room;   /* the one that waits longest first */
+    struct budget_amounts offered; /* to those woken that did not ask yet */
 };
 
 /* All owners that were seen. */
@@ -40,13 +44,78 @@ struct accounts {
     struct account *by_name; /* uthash, owned */
     unsigned n_leasing;
     int64_t now_ms; /* the latest time that was told */
+    uint64_t turns; /* the last that was given to one that waits */
 };
 
-/* accounts_lease.c: have leases for <most>, and some more, written where <it>
- * has hard budgets; those who wait at it are woken then. */
+/* The accounts of a request. */
+struct account_pair {
+    struct account *key, *team; /* NULL: it has none */
+};
+
+/* --- accounts.c ----------------------------------------------------------- */
+
+/* The time, which does not go back. */
+int64_t account_now(struct accounts *a);
+
+/* Find the accounts of <ask>, read from the ledger where they are new (the lock
+ * is let go meanwhile). ERR_LEDGER when one cannot be read. */
+enum err account_pair_of(struct accounts *a, const struct accounts_ask *ask,
+                         struct account_pair *out) MUST_CHECK;
+
+/* The cell that <spec> stands in. */
+struct budget *account_cell(struct account *it, const struct budget_spec *spec);
+
+/* All cells, as functions of budget.h want them. */
+void account_cells(struct account *it, struct budget *list[ACCOUNT_CELLS]);
+
+/* Renew what is over at <now_ms>. */
+void account_roll(struct account *it, int64_t now_ms);
+
+/* Set the budgets of <ask> on the cells of <p>, as of <now_ms>; how many of
+ * them are hard. */
+size_t account_bind(const struct account_pair *p,
+                    const struct accounts_ask *ask, int64_t now_ms);
+
+/* Whether ask->most fits no hard budget in place of <old>; tells the first.
+ * With <ever>, what others hold does not count. */
+bool account_is_over(const struct account_pair *p,
+                     const struct accounts_ask *ask,
+                     const struct budget_hold *old, bool ever,
+                     struct accounts_no *no);
+
+/* Put <hold> of <ask>, its <change>th change, into the journal of <lw>; without
+ * the lock. */
+enum err account_write_hold(struct ledger_worker *lw,
+                            const struct accounts_ask *ask,
+                            const struct budget_hold *hold,
+                            uint32_t change) MUST_CHECK;
+
+/* --- accounts_lease.c ----------------------------------------------------- */
+
+/* Have leases for <most>, and some more, written where <it> has hard budgets;
+ * those who wait for one are woken then. */
 void account_lease(struct account *it, const struct budget_amounts *most);
 
-/* Whether <it> lacks a lease for <most>. */
-bool account_lacks_lease(struct account *it, const struct budget_amounts *most);
+/* Whether a lease is missing for <most> in place of <old>: then it is being
+ * written for both of <p>, and <w> waits for it. */
+bool account_waits_lease(const struct account_pair *p,
+                         const struct budget_hold *old,
+                         const struct budget_amounts *most,
+                         struct accounts_waiter *w);
+
+/* --- accounts_room.c ------------------------------------------------------ */
+
+/* <w> waits at <it> until others gave back so much that <most> may fit. */
+void account_wait_room(struct account *it, const struct budget_amounts *most,
+                       struct accounts_waiter *w);
+
+/* Something was given back to <it>: wake those that may fit now. */
+void account_offer(struct account *it);
+
+/* <w> asks again: it waits nowhere now, but keeps its turn and its offer. */
+void account_unwait(struct accounts_waiter *w);
+
+/* <w> took what it was offered, or will not: others may have what is left. */
+void account_offer_over(struct accounts_waiter *w);
 
 #endif

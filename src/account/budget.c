@@ -28,23 +28,35 @@ static int64_t in_use(const struct budget *b)
 /* Whether <h> is of the window that <b> is in. */
 static bool is_of(const struct budget *b, const struct budget_hold *h)
 {
-    return window_number(b->spec.window, h->at_ms) == b->window;
+    return h->at_ms >= b->begin_ms && h->at_ms < b->end_ms;
+}
+
+/* What <h> holds of <b>: nothing in a window that is over. */
+static int64_t part_of(const struct budget *b, const struct budget_hold *h)
+{
+    return is_of(b, h) ? part(b, &h->most) : 0;
+}
+
+/* Windows are looked up here alone, so that looking at a budget is cheap. */
+static void enter(struct budget *b, int64_t window)
+{
+    b->window = window;
+    b->begin_ms = window_begin_ms(b->spec.window, window);
+    b->end_ms = window_end_ms(b->spec.window, window);
 }
 
 void budget_init(struct budget *b, const struct budget_spec *spec,
                  int64_t now_ms)
 {
-    *b = (struct budget){.spec = *spec,
-                         .window = window_number(spec->window, now_ms)};
+    *b = (struct budget){.spec = *spec};
+    enter(b, window_number(spec->window, now_ms));
 }
 
 void budget_roll(struct budget *b, int64_t now_ms)
 {
-    const int64_t window = window_number(b->spec.window, now_ms);
-
-    if (window <= b->window)
+    if (now_ms < b->end_ms)
         return;
-    b->window = window;
+    enter(b, window_number(b->spec.window, now_ms));
     b->spent = 0;
     b->held = 0;
     b->lease = 0;
@@ -57,15 +69,33 @@ int64_t budget_left(const struct budget *b)
     return used < b->spec.amount ? b->spec.amount - used : 0;
 }
 
+int64_t budget_lacks(const struct budget *b, const struct budget_hold *h,
+                     const struct budget_amounts *most)
+{
+    const int64_t more = part(b, most) - part_of(b, h);
+
+    return more > 0 ? more : 0;
+}
+
 enum budget_answer budget_ask(struct budget *const *list, size_t n,
                               const struct budget_amounts *most,
                               size_t *which_out)
+{
+    const struct budget_hold none = {0};
+
+    return budget_ask_grow(list, n, &none, most, which_out);
+}
+
+enum budget_answer budget_ask_grow(struct budget *const *list, size_t n,
+                                   const struct budget_hold *h,
+                                   const struct budget_amounts *most,
+                                   size_t *which_out)
 {
     enum budget_answer answer = BUDGET_FITS;
 
     for (size_t i = 0; i < n; i++) {
         const struct budget *b = list[i];
-        const int64_t want = part(b, most);
+        const int64_t want = budget_lacks(b, h, most);
         const bool fits = want <= budget_left(b);
 
         if (b->spec.soft || want == 0 ||
@@ -96,38 +126,49 @@ void budget_set_lease(struct budget *b, int64_t window, int64_t lease)
         b->lease = lease;
 }
 
-static void hold(struct budget *const *list, size_t n,
-                 const struct budget_amounts *most)
+static void hold(struct budget *b, int64_t more)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct budget *b = list[i];
+    if (more == 0)
+        return;
+    b->held = add(b->held, more);
+    BUG_ON(!b->spec.soft && in_use(b) > b->lease);
+}
 
-        if (part(b, most) == 0)
-            continue;
-        b->held = add(b->held, part(b, most));
-        BUG_ON(!b->spec.soft && in_use(b) > b->lease);
-    }
+static void unhold(struct budget *b, int64_t less)
+{
+    if (b->held == INT64_MAX)
+        return;
+    BUG_ON(b->held < less);
+    b->held -= less;
 }
 
 void budget_take(struct budget *const *list, size_t n,
                  const struct budget_amounts *most, int64_t now_ms,
                  struct budget_hold *out)
 {
-    hold(list, n, most);
+    for (size_t i = 0; i < n; i++)
+        hold(list[i], part(list[i], most));
     *out = (struct budget_hold){.most = *most, .at_ms = now_ms};
 }
 
-bool budget_grow(struct budget *const *list, size_t n, struct budget_hold *h,
-                 const struct budget_amounts *more, int64_t now_ms)
+void budget_grow(struct budget *const *list, size_t n,
+                 const struct budget_hold *old, const struct budget_hold *new)
 {
     for (size_t i = 0; i < n; i++)
-        if (!is_of(list[i], h) ||
-            window_number(list[i]->spec.window, now_ms) != list[i]->window)
-            return false;
-    hold(list, n, more);
-    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
-        h->most.of[u] = add(h->most.of[u], more->of[u]);
-    return true;
+        if (part_of(list[i], new) > 0)
+            hold(list[i], budget_lacks(list[i], old, &new->most));
+}
+
+void budget_keep(struct budget *const *list, size_t n,
+                 const struct budget_hold *kept,
+                 const struct budget_hold *other)
+{
+    for (size_t i = 0; i < n; i++) {
+        const int64_t less = part_of(list[i], other) - part_of(list[i], kept);
+
+        if (less > 0)
+            unhold(list[i], less);
+    }
 }
 
 void budget_settle(struct budget *const *list, size_t n,
@@ -139,9 +180,7 @@ void budget_settle(struct budget *const *list, size_t n,
 
         if (!is_of(b, h))
             continue;
-        BUG_ON(b->held != INT64_MAX && b->held < part(b, &h->most));
-        if (b->held != INT64_MAX)
-            b->held -= part(b, &h->most);
+        unhold(b, part(b, &h->most));
         b->spent = add(b->spent, part(b, took));
     }
 }
@@ -151,7 +190,7 @@ void budget_recover(struct budget *b, int64_t window, int64_t spent,
 {
     if (window < b->window)
         return;
-    b->window = window;
+    enter(b, window);
     b->held = 0;
     b->spent = add(spent, open);
     if (!trusted && lease > b->spent)

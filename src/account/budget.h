@@ -24,11 +24,12 @@ struct budget_amounts {
 /* A budget. Fields are readable, budget.c's to write. */
 struct budget {
     struct budget_spec spec;
-    int64_t window; /* number of the one that all below is of */
-    int64_t spent;  /* settled; may pass the amount only when <soft>, or by
-                     * what an upstream took beyond its hold */
-    int64_t held;   /* for requests under way */
-    int64_t lease;  /* durable; >= spent + held but for what passed it */
+    int64_t window;           /* number of the one that all below is of */
+    int64_t begin_ms, end_ms; /* of it */
+    int64_t spent; /* settled; may pass the amount only when <soft>, or by
+                    * what an upstream took beyond its hold */
+    int64_t held;  /* for requests under way */
+    int64_t lease; /* durable; >= spent + held but for what passed it */
 };
 
 /* What is held for one request in every budget that bounds it. */
@@ -61,6 +62,16 @@ enum budget_answer budget_ask(struct budget *const *list, size_t n,
                               const struct budget_amounts *most,
                               size_t *which_out);
 
+/* The same for <most> in place of what <h> holds of them. */
+enum budget_answer budget_ask_grow(struct budget *const *list, size_t n,
+                                   const struct budget_hold *h,
+                                   const struct budget_amounts *most,
+                                   size_t *which_out);
+
+/* What <b> must hold beside what <h> holds of it, so that it holds <most>. */
+int64_t budget_lacks(const struct budget *b, const struct budget_hold *h,
+                     const struct budget_amounts *most);
+
 /* The lease that <b> needs for <most>, and <more> for those to come; at most
  * its amount. Make it durable, then budget_set_lease(). */
 int64_t budget_lease_for(const struct budget *b,
@@ -75,11 +86,17 @@ void budget_take(struct budget *const *list, size_t n,
                  const struct budget_amounts *most, int64_t now_ms,
                  struct budget_hold *out);
 
-/* Hold <more> beside what <h> has, for which budget_ask() just said
- * BUDGET_FITS; each budget must be in the window that <h> began in, else
- * false: nothing was done, the rest needs a hold of its own. */
-bool budget_grow(struct budget *const *list, size_t n, struct budget_hold *h,
-                 const struct budget_amounts *more, int64_t now_ms);
+/* Hold what is more of <old>, which is held, and <new>, whose at_ms is now, or
+ * that of <old> where nothing of it is more; budget_ask_grow() just said
+ * BUDGET_FITS. Once it is certain, budget_keep() one of both: a hold goes into
+ * the window of now without ever being nowhere. */
+void budget_grow(struct budget *const *list, size_t n,
+                 const struct budget_hold *old, const struct budget_hold *new);
+
+/* After budget_grow(): hold <kept>, and not <other>. */
+void budget_keep(struct budget *const *list, size_t n,
+                 const struct budget_hold *kept,
+                 const struct budget_hold *other);
 
 /* The request took <took>, which may be less or more than was held: spent,
  * and the hold is gone. A budget in a later window than the hold is left

@@ -16,6 +16,7 @@ size_t hold_encode(const struct hold *h, void *out)
     rec_put_int(&o, (uint64_t)h->cost_nusd, 8);
     rec_put_text(&o, h->key_id, ROW_NAME_MAX);
     rec_put_text(&o, h->team, ROW_NAME_MAX);
+    rec_put_int(&o, h->change, 4);
     BUG_ON(o.full);
     return o.len;
 }
@@ -31,6 +32,7 @@ enum err hold_decode(struct str bytes, struct hold *out)
     h.cost_nusd = (int64_t)rec_get_int(&in, 8);
     h.key_id = rec_get_text(&in);
     h.team = rec_get_text(&in);
+    h.change = (uint32_t)rec_get_int(&in, 4);
     if (in.bad || h.cost_nusd < 0)
         return ERR_CORRUPT;
     *out = h;

@@ -20,6 +20,7 @@ struct hold {
     struct str team;   /* may be empty */
     uint64_t input_tok, output_tok;
     int64_t cost_nusd;
+    uint32_t change; /* of those of one id the largest counts */
 };
 
 /* Encode into <out> of HOLD_BYTES_MAX bytes; gives the length. Over-long texts

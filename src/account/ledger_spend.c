@@ -91,8 +91,25 @@ void ledger_lease_init(struct ledger_lease *out, struct str name,
 
 /* --- holds ---------------------------------------------------------------- */
 
+/* Whether a later hold of the same request is there: journals are not always
+ * read in the order in which they were written. */
+static enum err is_outdated(struct txn *t, const struct hold *h, bool *out)
+{
+    struct str payload;
+    struct hold had;
+    const enum err err = ldb_get(t, LDB_HOLDS, h->id, &payload);
+
+    *out = false;
+    if (err != ERR_OK)
+        return err == ERR_NOT_FOUND ? ERR_OK : err;
+    ERR_TRY(hold_decode(payload, &had));
+    *out = had.change > h->change;
+    return ERR_OK;
+}
+
 enum err ledger_hold_fold(struct txn *t, struct str payload)
 {
+    bool outdated;
     struct hold h;
     struct str at;
 
@@ -101,6 +118,9 @@ enum err ledger_hold_fold(struct txn *t, struct str payload)
     const enum err err = ldb_get(t, LDB_IDS, h.id, &at);
     if (err != ERR_NOT_FOUND)
         return err;
+    ERR_TRY(is_outdated(t, &h, &outdated));
+    if (outdated)
+        return ERR_OK;
     return ldb_put(t, LDB_HOLDS, h.id, payload);
 }
 

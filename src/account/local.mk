@@ -3,7 +3,10 @@ noinst_LIBRARIES += src/account/libaccount.a
 TG_LIBS += src/account/libaccount.a
 src_account_libaccount_a_SOURCES = \
     src/account/accounts.c src/account/accounts.h \
+    src/account/accounts_grow.c \
     src/account/accounts_lease.c src/account/accounts_priv.h \
+    src/account/accounts_room.c \
+    src/account/accounts_tell.c \
     src/account/bucket.c src/account/bucket.h \
     src/account/budget.c src/account/budget.h \
     src/account/budget_spec.c src/account/budget_spec.h \

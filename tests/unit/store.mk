@@ -109,7 +109,16 @@ tests_unit_t_ledger_spend_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/t_accounts
 tests_unit_t_accounts_SOURCES = tests/unit/t_accounts.c \
-    tests/unit/ledger_fixture.h tests/unit/state_dir.h
+    tests/unit/accounts_fixture.h tests/unit/ledger_fixture.h \
+    tests/unit/state_dir.h
 tests_unit_t_accounts_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_accounts_CFLAGS = $(unit_cflags)
 tests_unit_t_accounts_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_accounts_grow
+tests_unit_t_accounts_grow_SOURCES = tests/unit/t_accounts_grow.c \
+    tests/unit/accounts_fixture.h tests/unit/ledger_fixture.h \
+    tests/unit/state_dir.h
+tests_unit_t_accounts_grow_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_accounts_grow_CFLAGS = $(unit_cflags)
+tests_unit_t_accounts_grow_LDADD = $(unit_libs)

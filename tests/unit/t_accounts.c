@@ -2,14 +2,10 @@
  * as fit are held, not one more, and none less once holds are given back.
  * TG_ADMISSIONS sets how many random admissions are made (default 20000),
  * TG_KILL_ROUNDS how often a process is killed (default 30). */
-#include "unit/ledger_fixture.h"
+#include "unit/accounts_fixture.h"
 
-#include "account/accounts.h"
-#include "account/ledger_spend.h"
-#include "base/clock.h"
 #include "store/writer.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -17,133 +13,6 @@
 #include <sys/wait.h>
 
 #define WORKERS 4
-
-/* A waiter that a thread sleeps on. */
-struct sleeper {
-    struct accounts_waiter w; /* first */
-    pthread_mutex_t lock;
-    pthread_cond_t woken_up;
-    bool woken;
-};
-
-static void wake(struct accounts_waiter *w)
-{
-    struct sleeper *s = (struct sleeper *)(void *)w;
-
-    pthread_mutex_lock(&s->lock);
-    s->woken = true;
-    pthread_cond_signal(&s->woken_up);
-    pthread_mutex_unlock(&s->lock);
-}
-
-static void sleeper_init(struct sleeper *s)
-{
-    memset(s, 0, sizeof(*s));
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->woken_up, NULL);
-    s->w.wake = wake;
-}
-
-static void sleep_until_woken(struct sleeper *s)
-{
-    pthread_mutex_lock(&s->lock);
-    while (!s->woken)
-        pthread_cond_wait(&s->woken_up, &s->lock);
-    s->woken = false;
-    pthread_mutex_unlock(&s->lock);
-}
-
-/* --- requests ------------------------------------------------------------- */
-
-struct client {
-    struct fixture *f;
-    struct accounts *a;
-    struct ledger_worker *lw;
-    struct sleeper sleeper;
-    const struct budget_spec *key, *team; /* NULL: none */
-};
-
-static void client_init(struct client *c, struct fixture *f, struct accounts *a,
-                        struct ledger_worker *lw)
-{
-    memset(c, 0, sizeof(*c));
-    c->f = f;
-    c->a = a;
-    c->lw = lw;
-    sleeper_init(&c->sleeper);
-}
-
-static struct budget_spec spec_of(const char *text)
-{
-    struct budget_spec spec;
-
-    assert_int_equal(budget_spec_parse(str_from(text), &spec), ERR_OK);
-    return spec;
-}
-
-static struct accounts_ask ask_of(const struct client *c,
-                                  const struct usage_row *row, int64_t in,
-                                  int64_t out)
-{
-    return (struct accounts_ask){
-        .id = row->id,
-        .key = {.name = STR("key_a"),
-                .budgets = c->key,
-                .n_budgets = c->key != NULL},
-        .team = {.name = STR("blue"),
-                 .budgets = c->team,
-                 .n_budgets = c->team != NULL},
-        .most = {.of = {[BUDGET_TOKENS] = in + out,
-                        [BUDGET_INPUT_TOKENS] = in,
-                        [BUDGET_OUTPUT_TOKENS] = out,
-                        [BUDGET_NUSD] = 10 * (in + out)}},
-        .at_ms = row->budget_ms};
-}
-
-/* Ask until it is certain. */
-static enum accounts_answer ask(struct client *c,
-                                const struct accounts_ask *what,
-                                struct accounts_hold *hold)
-{
-    struct accounts_no no;
-    enum accounts_answer answer;
-
-    *hold = (struct accounts_hold){0};
-    while ((answer = accounts_ask(c->a, c->lw, what, &c->sleeper.w, hold,
-                                  &no)) == ACCOUNTS_WAIT)
-        sleep_until_woken(&c->sleeper);
-    return answer;
-}
-
-static struct usage_row request(char id[ID_SIZE], struct accounts *a)
-{
-    struct usage_row row = row_at(id, DAY0);
-
-    row.budget_ms = accounts_now_ms(a);
-    return row;
-}
-
-/* The request took <in> and <out>. */
-static void end(struct client *c, struct accounts_hold *hold,
-                struct usage_row *row, uint64_t in, uint64_t out)
-{
-    memset(row->tok, 0, sizeof(row->tok));
-    row->tok[ROW_TOK_INPUT] = in;
-    row->tok[ROW_TOK_OUTPUT] = out;
-    row->cost_nusd = (int64_t)(10 * (in + out));
-    if (ledger_row_put(c->lw, row) != ERR_OK)
-        abort();
-    accounts_settle(c->a, hold, row);
-}
-
-static struct accounts_state state_of(struct accounts *a, bool is_team,
-                                      const struct budget_spec *spec)
-{
-    struct accounts_state s;
-
-    accounts_read(a, is_team, is_team ? STR("blue") : STR("key_a"), spec, &s);
-    return s;
-}
 
 /* --- one thread ----------------------------------------------------------- */
 
@@ -165,21 +34,24 @@ static void what_does_not_fit_is_told(void **state)
     struct accounts_ask what = ask_of(&c, &row, 60, 20);
     assert_int_equal(ask(&c, &what, &hold), ACCOUNTS_HELD);
     assert_int_equal(state_of(a, false, &key).held, 80);
-    struct budget_amounts left;
+    struct accounts_room left;
     accounts_left(a, &what, &left);
-    assert_int_equal(left.of[BUDGET_TOKENS], 20);
-    assert_int_equal(left.of[BUDGET_OUTPUT_TOKENS], 10);
-    assert_true(left.of[BUDGET_NUSD] == INT64_MAX);
+    assert_int_equal(left.now.of[BUDGET_TOKENS], 20);
+    assert_int_equal(left.ever.of[BUDGET_TOKENS], 100);
+    assert_int_equal(left.now.of[BUDGET_OUTPUT_TOKENS], 10);
+    assert_int_equal(left.ever.of[BUDGET_OUTPUT_TOKENS], 30);
+    assert_true(left.now.of[BUDGET_NUSD] == INT64_MAX);
+    assert_true(left.ever.of[BUDGET_NUSD] == INT64_MAX);
     char id2[ID_SIZE];
     struct usage_row row2 = request(id2, a);
-    what = ask_of(&c, &row2, 15, 6);
+    what = ask_of(&c, &row2, 81, 20);
     assert_int_equal(accounts_ask(a, f->lw, &what, &c.sleeper.w, &other, &no),
                      ACCOUNTS_OVER);
     assert_false(no.is_team);
     assert_int_equal(no.left, 20);
     assert_int_equal(no.spec.unit, BUDGET_TOKENS);
     assert_true(no.resets_ms > (int64_t)clock_now_wall_ms());
-    what = ask_of(&c, &row2, 5, 11);
+    what = ask_of(&c, &row2, 5, 31);
     assert_int_equal(accounts_ask(a, f->lw, &what, &c.sleeper.w, &other, &no),
                      ACCOUNTS_OVER);
     assert_true(no.is_team);
@@ -248,7 +120,7 @@ static void a_new_window_is_a_new_budget(void **state)
     assert_int_equal(ask(&c, &what, &hold), ACCOUNTS_HELD);
     struct usage_row row2 = request(id2, a);
     what = ask_of(&c, &row2, 1, 0);
-    assert_int_equal(ask(&c, &what, &next), ACCOUNTS_OVER);
+    assert_int_equal(ask_now(&c, &what, &next), ACCOUNTS_BUSY);
     clock_advance_ms(60000);
     row2.budget_ms = accounts_now_ms(a);
     what = ask_of(&c, &row2, 100, 0);
@@ -289,7 +161,7 @@ struct crowd {
     struct client c;
     pthread_t thread;
     unsigned n; /* requests of this one */
-    unsigned held, over;
+    unsigned held, busy;
     uint64_t seed;
     struct truth *truth;
 };
@@ -317,10 +189,10 @@ static void *ask_for_a_thousand(void *arg)
         const struct usage_row row = request(id, w->c.a);
         const struct accounts_ask what = ask_of(&w->c, &row, 20, 7);
         struct accounts_hold hold;
-        const enum accounts_answer answer = ask(&w->c, &what, &hold);
+        const enum accounts_answer answer = ask_now(&w->c, &what, &hold);
 
         w->held += answer == ACCOUNTS_HELD;
-        w->over += answer == ACCOUNTS_OVER;
+        w->busy += answer == ACCOUNTS_BUSY;
     }
     return NULL;
 }
@@ -333,7 +205,7 @@ static void crowd_runs(struct fixture *f, unsigned workers,
     struct accounts *a = accounts_new(f->ledger);
     struct crowd crowd[WORKERS];
     struct ledger_worker *seats[WORKERS];
-    unsigned held = 0, over = 0;
+    unsigned held = 0, busy = 0;
 
     for (unsigned i = 0; i < workers; i++) {
         assert_int_equal(ledger_worker_open(f->ledger, i + 1, &seats[i]),
@@ -349,10 +221,10 @@ static void crowd_runs(struct fixture *f, unsigned workers,
     for (unsigned i = 0; i < workers; i++) {
         pthread_join(crowd[i].thread, NULL);
         held += crowd[i].held;
-        over += crowd[i].over;
+        busy += crowd[i].busy;
     }
     assert_int_equal(held, 37);
-    assert_int_equal(over, 963);
+    assert_int_equal(busy, 963);
     accounts_free(a);
     for (unsigned i = 0; i < workers; i++)
         ledger_worker_close(seats[i]);
@@ -397,8 +269,8 @@ static void *work_at_random(void *arg)
         const struct accounts_ask what = ask_of(&w->c, &row, in, out);
         struct accounts_hold hold;
 
-        if (ask(&w->c, &what, &hold) != ACCOUNTS_HELD) {
-            w->over++;
+        if (ask_now(&w->c, &what, &hold) != ACCOUNTS_HELD) {
+            w->busy++;
             continue;
         }
         w->held++;

@@ -149,24 +149,84 @@ static void a_later_window_begins_anew(void **state)
     assert_int_equal(b.spent, 80);
 }
 
-static void a_hold_grows_in_its_window(void **state)
+static struct budget_hold hold_of(struct budget_amounts most, int64_t at_ms)
+{
+    return (struct budget_hold){.most = most, .at_ms = at_ms};
+}
+
+static void a_hold_grows(void **state)
 {
     struct budget b = budget_of("100-tokens/day");
     struct budget *list[] = {&b};
     const struct budget_amounts some = tokens(10, 20);
-    const struct budget_amounts more = tokens(0, 20);
+    const struct budget_hold more = hold_of(tokens(10, 40), NOW);
+    const struct budget_amounts over = tokens(0, 101);
     struct budget_hold h;
 
     (void)state;
-    lease(&b, &some, 100);
+    lease(&b, &some, 0);
     budget_take(list, 1, &some, NOW, &h);
-    assert_int_equal(budget_ask(list, 1, &more, NULL), BUDGET_FITS);
-    assert_true(budget_grow(list, 1, &h, &more, NOW));
+    assert_int_equal(budget_lacks(&b, &h, &more.most), 20);
+    assert_int_equal(budget_ask_grow(list, 1, &h, &over, NULL), BUDGET_OVER);
+    assert_int_equal(budget_ask_grow(list, 1, &h, &more.most, NULL),
+                     BUDGET_LEASE);
+    budget_set_lease(&b, b.window, 50);
+    assert_int_equal(budget_ask_grow(list, 1, &h, &more.most, NULL),
+                     BUDGET_FITS);
+    budget_grow(list, 1, &h, &more);
     assert_int_equal(b.held, 50);
-    assert_int_equal(h.most.of[BUDGET_TOKENS], 50);
-    budget_roll(&b, NOW + DAY_MS);
-    assert_false(budget_grow(list, 1, &h, &more, NOW + DAY_MS));
+    budget_keep(list, 1, &h, &more); /* it was not to be */
+    assert_int_equal(b.held, 30);
+    budget_grow(list, 1, &h, &more);
+    budget_keep(list, 1, &more, &h);
+    assert_int_equal(b.held, 50);
+    /* smaller again: what is given back is held until it is certain */
+    budget_grow(list, 1, &more, &h);
+    assert_int_equal(b.held, 50);
+    budget_keep(list, 1, &h, &more);
+    assert_int_equal(b.held, 30);
+    budget_settle(list, 1, &h, &some);
     assert_int_equal(b.held, 0);
+    assert_int_equal(b.spent, 30);
+}
+
+static void a_hold_grows_into_a_new_window(void **state)
+{
+    struct budget day = budget_of("100-tokens/day");
+    struct budget total = budget_of("100-tokens/total");
+    struct budget *list[] = {&day, &total};
+    const struct budget_amounts some = tokens(10, 20);
+    const struct budget_hold more = hold_of(tokens(10, 40), NOW + DAY_MS);
+    struct budget_hold h;
+
+    (void)state;
+    lease(&day, &some, 100);
+    lease(&total, &some, 100);
+    budget_take(list, 2, &some, NOW, &h);
+    budget_roll(&day, NOW + DAY_MS);
+    budget_roll(&total, NOW + DAY_MS);
+    assert_int_equal(budget_lacks(&day, &h, &more.most), 50);
+    assert_int_equal(budget_lacks(&total, &h, &more.most), 20);
+    assert_int_equal(budget_ask_grow(list, 2, &h, &more.most, NULL),
+                     BUDGET_LEASE); /* of the new day there is none */
+    lease(&day, &more.most, 0);
+    budget_grow(list, 2, &h, &more);
+    budget_keep(list, 2, &h, &more);
+    assert_int_equal(day.held, 0);
+    assert_int_equal(total.held, 30);
+    budget_grow(list, 2, &h, &more);
+    budget_keep(list, 2, &more, &h);
+    assert_int_equal(day.held, 50);
+    assert_int_equal(total.held, 50);
+    /* a day that ends between the two steps has nothing of either */
+    const struct budget_hold most = hold_of(tokens(10, 50), NOW + DAY_MS);
+    lease(&day, &some, 100);
+    budget_grow(list, 2, &more, &most);
+    budget_roll(&day, NOW + 2 * DAY_MS);
+    budget_roll(&total, NOW + 2 * DAY_MS);
+    budget_keep(list, 2, &most, &more);
+    assert_int_equal(day.held, 0);
+    assert_int_equal(total.held, 60);
 }
 
 static void what_goes_over_its_hold_is_counted(void **state)
@@ -337,7 +397,8 @@ int main(void)
         cmocka_unit_test(all_of_them_or_none),
         cmocka_unit_test(soft_ones_only_count),
         cmocka_unit_test(a_later_window_begins_anew),
-        cmocka_unit_test(a_hold_grows_in_its_window),
+        cmocka_unit_test(a_hold_grows),
+        cmocka_unit_test(a_hold_grows_into_a_new_window),
         cmocka_unit_test(what_goes_over_its_hold_is_counted),
         cmocka_unit_test(huge_numbers_stop_at_the_largest),
         cmocka_unit_test(after_a_crash_nothing_counts_as_less),

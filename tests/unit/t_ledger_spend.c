@@ -370,8 +370,9 @@ static void records_are_read_as_they_were_written(void **state)
     uint8_t room[HOLD_BYTES_MAX];
     char id[ID_SIZE];
     const struct usage_row row = row_at(id, DAY0);
-    const struct hold h = hold_of(&row, 5);
+    struct hold h = hold_of(&row, 5);
     struct hold out;
+    h.change = 7;
     len = hold_encode(&h, room);
     assert_int_equal(hold_decode(str_of(room, len), &out), ERR_OK);
     assert_true(str_eq(out.id, h.id) && str_eq(out.key_id, h.key_id) &&
@@ -380,6 +381,7 @@ static void records_are_read_as_they_were_written(void **state)
     assert_int_equal(out.input_tok, h.input_tok);
     assert_int_equal(out.output_tok, h.output_tok);
     assert_int_equal(out.cost_nusd, h.cost_nusd);
+    assert_int_equal(out.change, h.change);
     for (size_t i = 0; i < len; i++)
         assert_int_equal(hold_decode(str_of(room, i), &out), ERR_CORRUPT);
 }

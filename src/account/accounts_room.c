@@ -1,0 +1,113 @@
+/* accounts_room.c - Who waits for what others hold, and who of them is woken.
+ * What is given back is offered to those that wait longest, and to no more of
+ * them than it may suffice for; an offer stands until who got it asks again or
+ * leaves, and what it did not take is offered on. Nobody is kept out by an
+ * offer: it only tells whom to wake. */
+#include "account/accounts_priv.h"
+
+void account_unwait(struct accounts_waiter *w)
+{
+    if (!w->at)
+        return;
+    if (w->for_room)
+        TAILQ_REMOVE(&w->at->for_room, w, link);
+    else
+        TAILQ_REMOVE(&w->at->for_lease, w, link);
+    w->at = NULL;
+}
+
+/* The first that waits at <it> and came after <turn>, or NULL. */
+static struct accounts_waiter *after(struct account *it, uint64_t turn)
+{
+    struct accounts_waiter *w = TAILQ_FIRST(&it->for_room);
+
+    while (w && w->turn < turn)
+        w = TAILQ_NEXT(w, link);
+    return w;
+}
+
+void account_wait_room(struct account *it, const struct budget_amounts *most,
+                       struct accounts_waiter *w)
+{
+    struct accounts_waiter *next = w->turn ? after(it, w->turn) : NULL;
+
+    if (w->turn == 0)
+        w->turn = ++it->of->turns;
+    w->at = it;
+    w->for_room = true;
+    w->most = *most;
+    if (next)
+        TAILQ_INSERT_BEFORE(next, w, link);
+    else
+        TAILQ_INSERT_TAIL(&it->for_room, w, link);
+}
+
+/* What the hard budgets of <it> leave beyond what is offered already. */
+static void room_of(const struct account *it, struct budget_amounts *out)
+{
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
+        out->of[u] = INT64_MAX;
+    for (int i = 0; i < ACCOUNT_CELLS; i++) {
+        const struct budget *c = &it->cells[i];
+        const int64_t left = budget_left(c) - it->offered.of[c->spec.unit];
+
+        if (!c->spec.soft && left < out->of[c->spec.unit])
+            out->of[c->spec.unit] = left;
+    }
+}
+
+static bool fits(const struct budget_amounts *room,
+                 const struct budget_amounts *most)
+{
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
+        if (most->of[u] > 0 && most->of[u] > room->of[u])
+            return false;
+    return true;
+}
+
+/* Add <most> to what is offered, and take it from <room>. */
+static void offer(struct account *it, struct budget_amounts *room,
+                  struct accounts_waiter *w)
+{
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
+        if (__builtin_add_overflow(it->offered.of[u], w->most.of[u],
+                                   &it->offered.of[u]))
+            it->offered.of[u] = INT64_MAX;
+        if (room->of[u] != INT64_MAX)
+            room->of[u] -= w->most.of[u];
+    }
+    w->offered_by = it;
+    w->offered = w->most;
+    account_unwait(w);
+    w->wake(w);
+}
+
+void account_offer(struct account *it)
+{
+    struct accounts_waiter *w = TAILQ_FIRST(&it->for_room);
+    struct budget_amounts room;
+
+    if (!w)
+        return;
+    account_roll(it, it->of->now_ms);
+    room_of(it, &room);
+    while (w) {
+        struct accounts_waiter *next = TAILQ_NEXT(w, link);
+
+        if (fits(&room, &w->most))
+            offer(it, &room, w);
+        w = next;
+    }
+}
+
+void account_offer_over(struct accounts_waiter *w)
+{
+    struct account *it = w->offered_by;
+
+    if (!it)
+        return;
+    w->offered_by = NULL;
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
+        it->offered.of[u] -= w->offered.of[u];
+    account_offer(it);
+}
