@@ -293,6 +293,45 @@ void accounts_leave(struct accounts *a, struct accounts_waiter *w)
     pthread_mutex_unlock(&a->lock);
 }
 
+/* --- totals --------------------------------------------------------------- */
+
+void account_total(struct accounts *a, const struct budget_amounts *more,
+                   const struct budget_amounts *less)
+{
+    uint64_t held;
+
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
+        /* as if without an end, so that what was added comes off again */
+        held = (uint64_t)a->totals.held.of[u];
+        held += (uint64_t)more->of[u] - (uint64_t)less->of[u];
+        a->totals.held.of[u] = (int64_t)held;
+    }
+}
+
+/* One more holds, or one less. */
+static void total_hold(struct accounts *a, const struct budget_hold *h)
+{
+    const struct budget_amounts none = {0};
+
+    account_total(a, &h->most, &none);
+    a->totals.holds++;
+}
+
+static void total_unhold(struct accounts *a, const struct budget_hold *h)
+{
+    const struct budget_amounts none = {0};
+
+    account_total(a, &none, &h->most);
+    a->totals.holds--;
+}
+
+void accounts_totals(struct accounts *a, struct accounts_totals *out)
+{
+    pthread_mutex_lock(&a->lock);
+    *out = a->totals;
+    pthread_mutex_unlock(&a->lock);
+}
+
 /* --- asking --------------------------------------------------------------- */
 
 /* Hold <most> in every cell of <it>. */
@@ -346,6 +385,7 @@ static enum accounts_answer ask_locked(struct accounts *a,
         take(p.key, &ask->most, now_ms, &hold->hold);
     if (p.team)
         take(p.team, &ask->most, now_ms, &hold->hold);
+    total_hold(a, &hold->hold);
     return ACCOUNTS_HELD;
 }
 
@@ -376,6 +416,7 @@ static void give_back(struct accounts *a, struct accounts_hold *hold)
         settle(hold->key, &hold->hold, &none);
     if (hold->team)
         settle(hold->team, &hold->hold, &none);
+    total_unhold(a, &hold->hold);
     pthread_mutex_unlock(&a->lock);
 }
 
@@ -463,6 +504,8 @@ void accounts_settle(struct accounts *a, struct accounts_hold *hold,
         count(key, kept, &took, now_ms);
     if (team)
         count(team, kept, &took, now_ms);
+    if (kept != &bare)
+        total_unhold(a, kept);
     pthread_mutex_unlock(&a->lock);
     if (hold)
         *hold = (struct accounts_hold){0};

@@ -148,4 +148,16 @@ struct accounts_state {
 void accounts_read(struct accounts *a, bool is_team, struct str name,
                    const struct budget_spec *spec, struct accounts_state *out);
 
+/* All accounts together. */
+struct accounts_totals {
+    uint64_t holds;             /* requests that hold something */
+    struct budget_amounts held; /* by them, each counted once */
+    uint64_t waiting;           /* requests, for a lease or for others */
+    uint64_t leases;            /* written, ever; each shares a sync */
+    uint64_t leases_failed;
+};
+
+/* Tell them. */
+void accounts_totals(struct accounts *a, struct accounts_totals *out);
+
 #endif

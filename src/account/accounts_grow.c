@@ -88,6 +88,7 @@ enum accounts_answer accounts_grow(struct accounts *a, struct ledger_worker *lw,
     pthread_mutex_lock(&a->lock);
     keep(c.at.key, kept, other);
     keep(c.at.team, kept, other);
+    account_total(a, &kept->most, &c.old.most);
     pthread_mutex_unlock(&a->lock);
     hold->hold = *kept;
     hold->changes += stands;

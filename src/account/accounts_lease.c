@@ -24,6 +24,10 @@ static void lease_done(struct wjob *job, enum err result)
                          it->lease.lease.in[s->window].took.of[s->unit]);
     }
     it->leasing = false;
+    if (result == ERR_OK)
+        a->totals.leases++;
+    else
+        a->totals.leases_failed++;
     while ((w = TAILQ_FIRST(&it->for_lease)) != NULL) {
         account_unwait(w);
         w->wake(w);
@@ -134,8 +138,6 @@ bool account_waits_lease(const struct account_pair *p,
     }
     if (!at)
         return false;
-    w->at = at;
-    w->for_room = false;
-    TAILQ_INSERT_TAIL(&at->for_lease, w, link);
+    account_wait(at, &at->for_lease, w, NULL);
     return true;
 }

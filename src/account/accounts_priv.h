@@ -45,6 +45,7 @@ struct accounts {
     unsigned n_leasing;
     int64_t now_ms; /* the latest time that was told */
     uint64_t turns; /* the last that was given to one that waits */
+    struct accounts_totals totals;
 };
 
 /* The accounts of a request. */
@@ -83,6 +84,10 @@ bool account_is_over(const struct account_pair *p,
                      const struct budget_hold *old, bool ever,
                      struct accounts_no *no);
 
+/* In all, <more> is held in place of <less>. */
+void account_total(struct accounts *a, const struct budget_amounts *more,
+                   const struct budget_amounts *less);
+
 /* Put <hold> of <ask>, its <change>th change, into the journal of <lw>; without
  * the lock. */
 enum err account_write_hold(struct ledger_worker *lw,
@@ -111,6 +116,10 @@ void account_wait_room(struct account *it, const struct budget_amounts *most,
 
 /* Something was given back to <it>: wake those that may fit now. */
 void account_offer(struct account *it);
+
+/* <w> waits at <it> from now on, as the <next> or the last one of <list>. */
+void account_wait(struct account *it, struct waiter_list *list,
+                  struct accounts_waiter *w, struct accounts_waiter *next);
 
 /* <w> asks again: it waits nowhere now, but keeps its turn and its offer. */
 void account_unwait(struct accounts_waiter *w);

@@ -13,7 +13,20 @@ void account_unwait(struct accounts_waiter *w)
         TAILQ_REMOVE(&w->at->for_room, w, link);
     else
         TAILQ_REMOVE(&w->at->for_lease, w, link);
+    w->at->of->totals.waiting--;
     w->at = NULL;
+}
+
+void account_wait(struct account *it, struct waiter_list *list,
+                  struct accounts_waiter *w, struct accounts_waiter *next)
+{
+    w->at = it;
+    w->for_room = list == &it->for_room;
+    if (next)
+        TAILQ_INSERT_BEFORE(next, w, link);
+    else
+        TAILQ_INSERT_TAIL(list, w, link);
+    it->of->totals.waiting++;
 }
 
 /* The first that waits at <it> and came after <turn>, or NULL. */
@@ -33,13 +46,8 @@ void account_wait_room(struct account *it, const struct budget_amounts *most,
 
     if (w->turn == 0)
         w->turn = ++it->of->turns;
-    w->at = it;
-    w->for_room = true;
     w->most = *most;
-    if (next)
-        TAILQ_INSERT_BEFORE(next, w, link);
-    else
-        TAILQ_INSERT_TAIL(&it->for_room, w, link);
+    account_wait(it, &it->for_room, w, next);
 }
 
 /* What the hard budgets of <it> leave beyond what is offered already. */

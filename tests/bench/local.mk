@@ -17,6 +17,17 @@ PHONY_TARGETS += bench-rate
 bench-rate: tests/bench/b_rate$(EXEEXT)
 	tests/bench/b_rate
 
+# What budgets cost a request.
+EXTRA_PROGRAMS += tests/bench/b_accounts
+tests_bench_b_accounts_SOURCES = tests/bench/b_accounts.c
+tests_bench_b_accounts_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+PHONY_TARGETS += bench-accounts
+bench-accounts: tests/bench/b_accounts$(EXEEXT)
+	rm -rf tests/bench/b_accounts.state
+	tests/bench/b_accounts tests/bench/b_accounts.state
+	rm -rf tests/bench/b_accounts.state
+
 EXTRA_PROGRAMS += tests/bench/b_upstream
 tests_bench_b_upstream_SOURCES = tests/bench/b_upstream.c \
     tests/lib/rawserver.c tests/lib/rawserver.h tests/lib/upfix.c \

@@ -108,6 +108,19 @@ static inline enum accounts_answer ask(struct client *c,
     return answer;
 }
 
+/* Grow, waiting for leases. */
+static inline enum accounts_answer grow(struct client *c,
+                                        const struct accounts_ask *what,
+                                        struct accounts_hold *hold)
+{
+    enum accounts_answer answer;
+
+    while ((answer = accounts_grow(c->a, c->lw, what, &c->sleeper.w, hold)) ==
+           ACCOUNTS_WAIT)
+        sleep_until_woken(&c->sleeper);
+    return answer;
+}
+
 /* Ask, and do not wait for others. */
 static inline enum accounts_answer ask_now(struct client *c,
                                            const struct accounts_ask *what,
@@ -198,18 +211,9 @@ static inline void asker_init(struct asker *k, struct fixture *f,
 static inline enum accounts_answer asker_grows(struct asker *k, int64_t in,
                                                int64_t out)
 {
-    enum accounts_answer answer;
+    const struct accounts_ask what = ask_of(&k->c, &k->row, in, out);
 
-    for (;;) {
-        struct accounts_ask what = ask_of(&k->c, &k->row, in, out);
-
-        what.at_ms = accounts_now_ms(k->c.a);
-        answer =
-            accounts_grow(k->c.a, k->c.lw, &what, &k->c.sleeper.w, &k->hold);
-        if (answer != ACCOUNTS_WAIT)
-            return answer;
-        sleep_until_woken(&k->c.sleeper);
-    }
+    return grow(&k->c, &what, &k->hold);
 }
 
 static inline void asker_ends(struct asker *k, uint64_t in, uint64_t out)

@@ -256,6 +256,27 @@ static void exactly_as_many_as_fit_both(void **state)
     crowd_runs(f, WORKERS, &key, &team); /* 37 * 20 = 740 */
 }
 
+/* Have the hold of a request grow or shrink; the output it then has. */
+static int64_t change_at_random(struct crowd *w, struct accounts_hold *hold,
+                                const struct usage_row *row, int64_t in,
+                                int64_t out, uint64_t *x)
+{
+    const int64_t next = (int64_t)(next_random(x) % 60);
+    const struct accounts_ask what = ask_of(&w->c, row, in, next);
+
+    if (next <= out)
+        atomic_fetch_sub(&w->truth->used, out - next);
+    const enum accounts_answer answer = grow(&w->c, &what, hold);
+    if (answer != ACCOUNTS_HELD && answer != ACCOUNTS_OVER)
+        abort();
+    if (next <= out || answer == ACCOUNTS_OVER)
+        return next <= out ? next : out;
+    if (atomic_fetch_add(&w->truth->used, next - out) + next - out >
+        w->truth->amount)
+        abort(); /* one too many */
+    return next;
+}
+
 static void *work_at_random(void *arg)
 {
     struct crowd *w = arg;
@@ -265,7 +286,7 @@ static void *work_at_random(void *arg)
         char id[ID_SIZE];
         struct usage_row row = request(id, w->c.a);
         const int64_t in = (int64_t)(next_random(&x) % 50);
-        const int64_t out = (int64_t)(next_random(&x) % 50);
+        int64_t out = (int64_t)(next_random(&x) % 50);
         const struct accounts_ask what = ask_of(&w->c, &row, in, out);
         struct accounts_hold hold;
 
@@ -277,6 +298,8 @@ static void *work_at_random(void *arg)
         if (atomic_fetch_add(&w->truth->used, in + out) + in + out >
             w->truth->amount)
             abort(); /* one too many */
+        for (unsigned g = 0; g < 3; g++)
+            out = change_at_random(w, &hold, &row, in, out, &x);
         const int64_t took = out > 0 ? (int64_t)next_random(&x) % (out + 1) : 0;
         atomic_fetch_add(&w->truth->taken, in + took);
         atomic_fetch_sub(&w->truth->used, out - took);
@@ -326,6 +349,81 @@ static void never_one_too_many(void **state)
     assert_int_equal(spend.in[BUDGET_TOTAL].took.of[BUDGET_TOKENS], s.spent);
     assert_proved(f);
 }
+
+/* --- nobody is forgotten -------------------------------------------------- */
+
+#define MANY 16
+
+static void *wait_for_others(void *arg)
+{
+    struct crowd *w = arg;
+    uint64_t x = w->seed;
+
+    while (w->held < w->n) {
+        char id[ID_SIZE];
+        struct usage_row row = request(id, w->c.a);
+        const struct accounts_ask what =
+            ask_of(&w->c, &row, 10 + (int64_t)(next_random(&x) % 40), 5);
+        struct accounts_hold hold;
+        enum accounts_answer answer;
+
+        while ((answer = ask(&w->c, &what, &hold)) == ACCOUNTS_BUSY) {
+            w->busy++;
+            sleep_until_woken(&w->c.sleeper);
+            if (next_random(&x) % 4 == 0)
+                break; /* the client is gone */
+        }
+        accounts_leave(w->c.a, &w->c.sleeper.w);
+        if (answer != ACCOUNTS_HELD)
+            continue;
+        w->held++;
+        end(&w->c, &hold, &row, 0, 0);
+    }
+    return NULL;
+}
+
+/* Where a wake is lost, this never ends. */
+static void nobody_who_waits_is_forgotten(void **state)
+{
+    const struct budget_spec key = spec_of("100-tokens/total");
+    const struct budget_spec team = spec_of("90-input-tokens/total");
+    struct fixture *f = *state;
+    struct ledger_worker *seats[MANY];
+    struct crowd crowd[MANY];
+    unsigned busy = 0;
+
+    close_all(f);
+    f->opts.workers = MANY + 1;
+    open_ledger(f);
+    open_seat(f);
+    struct accounts *a = accounts_new(f->ledger);
+    memset(crowd, 0, sizeof(crowd));
+    for (unsigned i = 0; i < MANY; i++) {
+        assert_int_equal(ledger_worker_open(f->ledger, i + 1, &seats[i]),
+                         ERR_OK);
+        client_init(&crowd[i].c, f, a, seats[i]);
+        crowd[i].c.key = i % 3 == 0 ? NULL : &key;
+        crowd[i].c.team = &team;
+        crowd[i].n = 200;
+        crowd[i].seed = i;
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        pthread_create(&crowd[i].thread, NULL, wait_for_others, &crowd[i]);
+    for (unsigned i = 0; i < MANY; i++) {
+        pthread_join(crowd[i].thread, NULL);
+        busy += crowd[i].busy;
+    }
+    assert_true(busy > 0);
+    struct accounts_totals t;
+    accounts_totals(a, &t);
+    assert_int_equal(t.holds, 0);
+    assert_int_equal(t.waiting, 0);
+    accounts_free(a);
+    for (unsigned i = 0; i < MANY; i++)
+        ledger_worker_close(seats[i]);
+}
+
+/* --- deaths --------------------------------------------------------------- */
 
 /* In a child: requests until it is killed. */
 static void work_until_killed(struct fixture *f, struct truth *truth,
@@ -408,6 +506,7 @@ int main(void)
         OPEN(exactly_as_many_as_fit),
         OPEN(exactly_as_many_as_fit_both),
         OPEN(never_one_too_many),
+        OPEN(nobody_who_waits_is_forgotten),
         SHUT(no_death_lets_a_budget_be_passed),
     };
 

@@ -26,6 +26,10 @@ static void who_waits_longest_is_woken_first(void **state)
     assert_int_equal(asker_asks(&k[3], 20, 0), ACCOUNTS_BUSY);
     assert_int_equal(asker_asks(&k[4], 20, 0), ACCOUNTS_BUSY);
     assert_int_equal(asker_asks(&k[1], 50, 0), ACCOUNTS_BUSY); /* in its turn */
+    struct accounts_totals t;
+    accounts_totals(a, &t);
+    assert_int_equal(t.waiting, 4);
+    assert_int_equal(t.holds, 1);
     /* 80 come back: the first fits, the next does not beside it, the two after
      * do in the 30 that are left only one by one */
     asker_ends(&k[0], 20, 0);
@@ -123,10 +127,20 @@ static void a_hold_grows_as_far_as_it_fits(void **state)
     assert_int_equal(state_of(a, true, &team).held, 90);
     assert_int_equal(asker_grows(&k, 5, 20), ACCOUNTS_HELD);
     assert_int_equal(state_of(a, true, &team).held, 55);
+    struct accounts_totals t;
+    accounts_totals(a, &t);
+    assert_int_equal(t.holds, 2);
+    assert_int_equal(t.held.of[BUDGET_TOKENS], 55);
+    assert_int_equal(t.held.of[BUDGET_OUTPUT_TOKENS], 50);
+    assert_true(t.leases > 0 && t.leases_failed == 0);
     asker_ends(&k, 5, 15);
     asker_ends(&other, 0, 0);
     assert_int_equal(state_of(a, false, &key).spent, 20);
     assert_int_equal(state_of(a, true, &team).held, 0);
+    accounts_totals(a, &t);
+    assert_int_equal(t.holds, 0);
+    assert_int_equal(t.held.of[BUDGET_TOKENS], 0);
+    assert_int_equal(t.waiting, 0);
     /* nothing held stays nothing held */
     assert_int_equal(asker_waits(&none, 10, 10), ACCOUNTS_HELD);
     assert_int_equal(asker_grows(&none, 1000, 1000), ACCOUNTS_HELD);
