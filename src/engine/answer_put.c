@@ -50,7 +50,7 @@ void put_finish(struct put *w, const struct answer_choice *c)
 {
     if (c->n_calls > 0 && c->finish == GEN_FINISH_STOP)
         PUT(w, "\"tool_calls\"");
-    else if (c->finish == GEN_FINISH_LENGTH)
+    else if (c->finish == GEN_FINISH_LENGTH || c->finish == GEN_FINISH_CUT)
         PUT(w, "\"length\"");
     else
         PUT(w, "\"stop\"");

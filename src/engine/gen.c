@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "engine/meter.h"
 #include "token/grammar.h"
 
 #define JOB_FIRST 4096
@@ -33,6 +34,7 @@ void gen_job_free(struct gen_job *j)
     if (!j)
         return;
     grammar_unref(j->grammar);
+    meter_unref(j->meter);
     arena_free(j->arena);
     free(j->last);
     free(j);

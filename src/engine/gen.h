@@ -14,6 +14,7 @@
 
 struct arena;
 struct grammar;
+struct meter;
 
 #define GEN_CHOICES_MAX  128 /* n */
 #define GEN_LOGPROBS_MAX 20  /* top_logprobs */
@@ -79,6 +80,8 @@ struct gen_job {
     unsigned top_logprobs;   /* alternatives told, 0 .. GEN_LOGPROBS_MAX */
     bool prompt_logprobs;    /* echo with logprobs: of prompt tokens too */
     struct grammar *grammar; /* one reference, or NULL */
+    struct meter *meter;     /* one reference: what it may make; or NULL: no
+                              * other limit than max_tokens */
     uint8_t scope[32];       /* salt of the prefix index: who may share */
     char key[40];            /* id of the key, for fairness; "" = anonymous */
     int64_t deadline_ms;     /* monotonic; 0 = none */
@@ -100,18 +103,24 @@ struct gen_logprob {
 };
 
 /* Kinds of events; of each choice: any TEXT, then one FINISH; then one DONE
- * for the job. FAIL ends a job at any time. */
+ * for the job. FAIL ends a job at any time. SHORT may come between any. */
 enum gen_event_kind {
     GEN_EV_START = 0, /* prompt is in the cache: counts and times are set */
     GEN_EV_TEXT,      /* one or more tokens of a choice */
     GEN_EV_FINISH,    /* a choice is over */
     GEN_EV_EMBED,     /* the pooled, normalised vector */
+    GEN_EV_SHORT,     /* choices rest: the job's meter allows them no token.
+                       * Once until sched_look() */
     GEN_EV_DONE,      /* the job is over; final counts */
     GEN_EV_FAIL,      /* it could not be done */
 };
 
 /* Why a choice ended. */
-enum gen_finish { GEN_FINISH_STOP = 0, GEN_FINISH_LENGTH, GEN_FINISH_ABORT };
+enum gen_finish {
+    GEN_FINISH_STOP = 0,
+    GEN_FINISH_LENGTH,
+    GEN_FINISH_CUT, /* the job's meter has no more tokens for it */
+};
 
 /* Counts and times of a job so far. */
 struct gen_counts {

@@ -70,6 +70,14 @@ static void pause_job(struct sched *s, uint64_t id, bool pause)
         task_pause(s, t, pause);
 }
 
+static void look_at(struct sched *s, uint64_t id)
+{
+    struct task *t = find(s, id);
+
+    if (t)
+        task_look(s, t);
+}
+
 /* A job arrives. */
 static void receive_job(struct sched *s, struct gen_job *j)
 {
@@ -98,6 +106,9 @@ static void on_msg(struct mbox_msg *m, void *arg)
     case SCHED_PAUSE:
     case SCHED_RESUME:
         pause_job(s, msg->id, head->kind == SCHED_PAUSE);
+        break;
+    case SCHED_LOOK:
+        look_at(s, msg->id);
         break;
     case SCHED_PURGE:
         sched_forget(s);
@@ -140,6 +151,21 @@ static void resume_all(struct sched *s)
     task_pause(s, t, false);
 }
 
+/* The same for looks, and for cancels of jobs whose meter is closed. */
+static void look_all(struct sched *s)
+{
+    struct task *t = TAILQ_FIRST(&s->tasks);
+
+    if (!atomic_exchange(&s->look_all, false))
+        return;
+    while (t) {
+        struct task *after = TAILQ_NEXT(t, link);
+
+        task_look(s, t);
+        t = after;
+    }
+}
+
 static void publish(struct sched *s)
 {
     unsigned used = s->pool.n_pages - s->pool.n_free - s->pool.n_cached;
@@ -158,11 +184,15 @@ bool sched_turn(struct sched *s)
     s->now_us = clock_mono_us();
     mbox_drain(&s->mbox, 0, on_msg, s);
     resume_all(s);
+    look_all(s);
     task_expire(s);
     sched_give_up(s);
+    sched_limits(s);
     ran = sched_plan(s);
     if (ran)
         sched_step(s);
+    if (sched_limits(s))
+        ran = true; /* others may have its room */
     task_bury(s);
     publish(s);
     return ran;
@@ -431,14 +461,22 @@ void sched_submit(struct sched *s, struct gen_job *j)
 
 void sched_cancel(struct sched *s, uint64_t id)
 {
-    /* without memory the job runs to its end, which nobody reads */
-    send_msg(s, SCHED_CANCEL, id);
+    /* without memory a job runs to its end, which nobody reads, unless its
+     * meter is closed */
+    if (!send_msg(s, SCHED_CANCEL, id))
+        atomic_store(&s->look_all, true);
 }
 
 void sched_pause(struct sched *s, uint64_t id, bool pause)
 {
     if (!send_msg(s, pause ? SCHED_PAUSE : SCHED_RESUME, id) && !pause)
         atomic_store(&s->resume_all, true);
+}
+
+void sched_look(struct sched *s, uint64_t id)
+{
+    if (!send_msg(s, SCHED_LOOK, id))
+        atomic_store(&s->look_all, true);
 }
 
 void sched_purge(struct sched *s)

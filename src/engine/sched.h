@@ -65,6 +65,10 @@ void sched_cancel(struct sched *s, uint64_t id);
  * Any thread. */
 void sched_pause(struct sched *s, uint64_t id, bool pause);
 
+/* The meter of job <id> allows more, or was ended: see to choices that rest for
+ * it. Any thread. */
+void sched_look(struct sched *s, uint64_t id);
+
 /* Forget every cached prefix that no sequence uses; any thread, soon. */
 void sched_purge(struct sched *s);
 

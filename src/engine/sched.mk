@@ -15,11 +15,14 @@ src_engine_libengine_a_SOURCES += \
     src/engine/kvswap_load.c \
     src/engine/kvswap_priv.h \
     src/engine/kvswap_write.c \
+    src/engine/meter.c \
+    src/engine/meter.h \
     src/engine/prefix.c \
     src/engine/prefix.h \
     src/engine/sched.c \
     src/engine/sched.h \
     src/engine/sched_keep.c \
+    src/engine/sched_limit.c \
     src/engine/sched_plan.c \
     src/engine/sched_priv.h \
     src/engine/sched_restore.c \

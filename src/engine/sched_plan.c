@@ -7,6 +7,7 @@
  * and closes the door to all others until it has them; a key that has nothing
  * running takes a slot from the one that has most. */
 #include "base/panic.h"
+#include "engine/meter.h"
 #include "engine/sched_priv.h"
 
 /* Rows of a step before it is known how long they take, and always. */
@@ -101,13 +102,18 @@ static size_t make_room(struct sched *s, struct seq *q, size_t want)
 /* One row for each sequence that decodes. */
 static void plan_decodes(struct sched *s)
 {
-    struct seq *q;
+    struct seq *q = TAILQ_FIRST(&s->running);
 
-    /* what make_room() preempts is younger than <q> and comes behind it */
-    TAILQ_FOREACH(q, &s->running, run)
-    if (q->state == SEQ_DECODE && s->rows.kind == GEN_TEXT &&
-        make_room(s, q, 1) > 0)
-        place(s, q, 1);
+    while (q) {
+        /* what make_room() preempts is younger than <q>, comes behind it */
+        bool may = q->state == SEQ_DECODE && s->rows.kind == GEN_TEXT &&
+                   make_room(s, q, 1) > 0;
+        struct seq *after = TAILQ_NEXT(q, run);
+
+        if (may && seq_grant(s, q))
+            place(s, q, 1);
+        q = after;
+    }
 }
 
 /* --- starts ------------------------------------------------------------- */
@@ -154,6 +160,7 @@ static bool fits(struct sched *s, const struct seq *q)
 static void count_start(struct sched *s, struct task *t, size_t cached)
 {
     t->first_us = s->now_us;
+    meter_begin(t->job->meter, t->job->n_tokens, cached);
     t->counts.prompt_tokens = (unsigned)t->job->n_tokens;
     t->counts.cached_tokens = (unsigned)cached;
     atomic_fetch_add_explicit(&s->n.cached_tokens, cached,
@@ -269,6 +276,8 @@ static void serve(struct sched *s, struct fair_key *k, struct seq *q)
         q->stuck = s->step_no;
         return;
     }
+    if (n == left(q) && !seq_grant(s, q))
+        return;
     place(s, q, n);
     fair_spend(&s->fair, k, n);
 }

@@ -6,6 +6,7 @@
  *   sched_seq.c  moves of sequences between states; their pages
  *   sched_plan.c who gets rows in the next step
  *   sched_step.c the step, and what comes out of it
+ *   sched_limit.c sequences whose tokens are counted out
  *   sched_restore.c sequences that wait for the disk
  *   sched_keep.c what the disk is told, without waiting */
 #ifndef TG_ENGINE_SCHED_PRIV_H
@@ -38,6 +39,7 @@ enum sched_msg_kind {
     SCHED_CANCEL,
     SCHED_PAUSE,
     SCHED_RESUME,
+    SCHED_LOOK,
     SCHED_PURGE,
     SCHED_LOAD, /* a struct kvswap_load */
     SCHED_STOP,
@@ -59,8 +61,11 @@ struct task {
     unsigned n_seqs;      /* that have begun: 1 until the prompt is read */
     unsigned n_open;      /* choices that are not over */
     bool paused;
-    bool counted; /* among those that wait */
-    bool over;    /* its last event is sent */
+    bool counted;       /* among those that wait */
+    bool over;          /* its last event is sent */
+    bool told_short;    /* GEN_EV_SHORT is sent */
+    unsigned n_short;   /* sequences that rest for want of tokens */
+    unsigned n_granted; /* tokens counted and not drawn yet */
     struct digest root;
     struct stop_set *stops; /* owned; NULL = none */
     struct seq_rules rules;
@@ -134,6 +139,8 @@ struct sched {
     bool has_mbox, stopping;
     struct sched_msg stop;
     atomic_bool resume_all; /* a resume was lost for want of memory */
+    atomic_bool look_all;   /* so was a look, or a cancel */
+    bool limit_due;         /* sched_limits() has something to do */
 
     struct kvpool pool;
     struct prefix prefix;
@@ -255,6 +262,23 @@ enum err seq_fork(struct sched *s, struct seq *q,
 
 /* Forget the cached pages. */
 void sched_forget(struct sched *s);
+
+/* --- sched_limit.c ------------------------------------------------------ */
+
+/* <q> is about to get its last row, behind which tokens are drawn: count them.
+ * False when they are not allowed: then it rests, or has to wait for the next
+ * step when it has rows in this one. */
+bool seq_grant(struct sched *s, struct seq *q);
+
+/* What was granted to <t> will not be drawn: it is over. */
+void task_ungrant(struct task *t);
+
+/* The meter of <t> may allow more, or nothing any more. May end <t>. */
+void task_look(struct sched *s, struct task *t);
+
+/* End choices that will get no more tokens, tell of those that rest; whether a
+ * task ended. Not between plan and step. */
+bool sched_limits(struct sched *s);
 
 /* --- sched_restore.c ---------------------------------------------------- */
 

@@ -113,11 +113,13 @@ static enum err draw(struct sched *s, struct seq *q, const float *logits)
     int32_t id;
     enum err e;
 
+    BUG_ON(t->n_granted == 0);
     e = seq_text_next(&q->text, &t->rules, &s->scratch, logits, &id);
     if (e == ERR_OK)
         e = seq_put_token(q, id);
     if (e != ERR_OK)
         return e;
+    t->n_granted--;
     t->counts.output_tokens++;
     atomic_fetch_add_explicit(&s->n.output_tokens, 1, memory_order_relaxed);
     e = seq_text_flush(&q->text, &t->rules, &ev);

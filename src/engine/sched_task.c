@@ -92,6 +92,7 @@ static void end_task(struct sched *s, struct task *t, struct gen_event *ev)
         if (t->seqs[i].state != SEQ_DONE)
             sched_enter(s, &t->seqs[i], SEQ_DONE);
     task_uncount(s, t);
+    task_ungrant(t);
     fair_leave(&s->fair, t->key);
     HASH_DEL(s->by_id, t);
     TAILQ_REMOVE(&s->tasks, t, link);
@@ -250,6 +251,8 @@ static void enlist(struct sched *s, struct task *t)
                               memory_order_relaxed);
     fair_add(&s->fair, t->key, &t->seqs[0], false);
     t->seqs[0].queued = true;
+    if (j->meter)
+        s->limit_due = true; /* it may be over by now */
 }
 
 void task_accept(struct sched *s, struct gen_job *j)
@@ -292,7 +295,7 @@ void task_pause(struct sched *s, struct task *t, bool pause)
     for (unsigned i = 0; i < t->n_seqs; i++) {
         struct seq *q = &t->seqs[i];
 
-        if (q->state == SEQ_DONE)
+        if (q->state == SEQ_DONE || q->is_short)
             continue;
         if (pause)
             sched_enter(s, q, SEQ_PAUSED);

@@ -32,7 +32,8 @@ enum seq_state {
     SEQ_WAITING = 0, /* nothing was done for it */
     SEQ_PREFILL,     /* runs: tokens that are known are read */
     SEQ_DECODE,      /* runs: one token a step */
-    SEQ_PAUSED,      /* its reader is slow; may hold pages */
+    SEQ_PAUSED,      /* its reader is slow, or its job is short of tokens; may
+                      * hold pages */
     SEQ_PREEMPTED,   /* was under way, waits for room; may hold pages */
     SEQ_RESTORING,   /* pages are being read from the disk; may hold some */
     SEQ_DONE,        /* over: holds nothing */
@@ -47,6 +48,7 @@ struct seq {
     int slot;             /* row of the table of pages while it runs, or -1 */
     bool queued;          /* in its key's list of those that wait */
     bool begun;           /* was admitted once */
+    bool is_short;        /* rests until it may make tokens */
     uint64_t stuck;       /* number of the step that has no page for it */
     size_t computed;      /* tokens whose keys and values are in pages */
     size_t take;          /* rows of the step that is planned */

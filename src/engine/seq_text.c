@@ -170,6 +170,11 @@ static enum err run_out(struct seq_text *t, const struct seq_rules *r,
     return ERR_OK;
 }
 
+enum err seq_text_cut(struct seq_text *t, const struct seq_rules *r)
+{
+    return run_out(t, r, GEN_FINISH_CUT);
+}
+
 /* Take in <id>, which was chosen from <logits>. */
 static enum err take_in(struct seq_text *t, const struct seq_rules *r,
                         const float *logits, int32_t id)

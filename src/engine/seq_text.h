@@ -72,6 +72,10 @@ enum err seq_text_next(struct seq_text *t, const struct seq_rules *r,
                        const struct seq_scratch *room, const float *logits,
                        int32_t *id_out) MUST_CHECK;
 
+/* End the text, which is not over, for want of tokens that it may have: as if
+ * its last one had been the last that was asked for. ERR_NOMEM. */
+enum err seq_text_cut(struct seq_text *t, const struct seq_rules *r) MUST_CHECK;
+
 /* The event with what may be sent now, which is then no longer held; *out is
  * NULL when there is nothing. ERR_NOMEM. */
 enum err seq_text_flush(struct seq_text *t, const struct seq_rules *r,

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "engine/meter.h"
 #include "engine/sched_priv.h"
 #include "token/grammar.h"
 
@@ -117,6 +118,7 @@ void rig_send(struct rig *r, uint64_t id, const struct rig_ask *ask)
     snprintf(j->key, sizeof(j->key), "%s", ask->key ? ask->key : "");
     j->deadline_ms = ask->deadline_ms;
     j->grammar = ask->grammar ? grammar_ref(ask->grammar) : NULL;
+    j->meter = meter_ref(ask->meter);
     sched_submit(r->s, j);
 }
 
@@ -181,6 +183,9 @@ static void take(struct rig *r, struct rig_reply *reply,
         assert_non_null(reply->vector);
         memcpy(reply->vector, ev->vector, ev->n_vector * sizeof(float));
         reply->n_vector = ev->n_vector;
+        break;
+    case GEN_EV_SHORT:
+        reply->n_short++;
         break;
     default:
         reply->over = true;

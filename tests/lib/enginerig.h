@@ -33,6 +33,7 @@ struct rig_ask {
     const char *key;
     int64_t deadline_ms;
     struct grammar *grammar; /* a reference is taken of it; or NULL */
+    struct meter *meter;     /* likewise */
 };
 
 /* One choice of a reply. */
@@ -57,6 +58,7 @@ struct rig_reply {
     size_t n_prompt_lps;
     float *vector; /* owned */
     size_t n_vector;
+    unsigned n_short; /* times that it was told so */
     struct gen_counts counts;
     struct rig_choice choices[RIG_CHOICES];
     unsigned turn; /* of its end */

@@ -3,6 +3,8 @@ sched_unit_tests = \
     tests/unit/t_kvadmit \
     tests/unit/t_sched \
     tests/unit/t_sched_cache \
+    tests/unit/t_sched_limit \
+    tests/unit/t_sched_meter \
     tests/unit/t_sched_parts \
     tests/unit/t_sched_real \
     tests/unit/t_sched_restore \
@@ -39,6 +41,16 @@ tests_unit_t_sched_cache_SOURCES = tests/unit/t_sched_cache.c $(sched_fixture)
 tests_unit_t_sched_cache_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_cache_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_cache_LDADD = $(unit_libs)
+
+tests_unit_t_sched_limit_SOURCES = tests/unit/t_sched_limit.c $(sched_fixture)
+tests_unit_t_sched_limit_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_limit_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_limit_LDADD = $(unit_libs)
+
+tests_unit_t_sched_meter_SOURCES = tests/unit/t_sched_meter.c $(sched_fixture)
+tests_unit_t_sched_meter_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_meter_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_meter_LDADD = $(unit_libs)
 
 tests_unit_t_sched_rules_SOURCES = tests/unit/t_sched_rules.c $(sched_fixture)
 tests_unit_t_sched_rules_CPPFLAGS = $(unit_cppflags)

@@ -5,9 +5,12 @@
 
 #include "lib/fakerig.h"
 
+#include "engine/meter.h"
 #include "engine/sched_priv.h"
 
 #include "unit/cmocka_all.h"
+
+#include <stdlib.h>
 
 /* Tokens of a sequence. */
 #define CONTEXT 256
@@ -60,6 +63,34 @@ static inline uint64_t pages_used(struct rig *r)
 
     sched_read(r->s, &st);
     return st.pages_used;
+}
+
+/* Tokens made so far. */
+static inline uint64_t made(struct meter *m)
+{
+    struct meter_counts c;
+
+    meter_read(m, &c);
+    return c.output_tok;
+}
+
+/* Turns until nothing runs. */
+static inline void settle(struct rig *r)
+{
+    for (unsigned i = 0; rig_turn(r); i++)
+        assert_in_range(i, 0, 2000);
+}
+
+/* The job's only or first sequence. */
+static inline const struct seq *first_seq(struct rig *r, uint64_t id)
+{
+    struct task *t;
+
+    TAILQ_FOREACH(t, &r->s->tasks, link)
+    if (t->id == id)
+        return &t->seqs[0];
+    fail();
+    abort();
 }
 
 #endif

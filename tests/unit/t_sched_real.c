@@ -1,12 +1,14 @@
 /* t_sched_real.c - Real models through the scheduler, the graph and the
  * kernels: prompts found in the cache or not, cut into chunks of any size, one
- * thread or two, alone or among seven others, every text and every log
+ * thread or two, alone or among seven others, with tokens counted out to them
+ * or not, every text and every log
  * probability is the same to the last bit. Once with models made here, once
  * with a trained one, skipped where the data is absent. */
 #include "lib/enginerig.h"
 #include "lib/ggufm.h"
 
 #include "engine/graph.h"
+#include "engine/meter.h"
 #include "token/vocab.h"
 
 #include "unit/cmocka_all.h"
@@ -32,12 +34,15 @@ struct loaded {
 struct way {
     unsigned threads, chunk, slots, pages;
     bool together;
+    bool counted; /* tokens are allowed a few at a time */
 };
 
 static const struct way ways[] = {
-    {1, 1, 1, PAGES, false},  {2, 512, 8, PAGES, true}, {1, 23, 8, PAGES, true},
-    {2, 9, 8, PAGES, true},   {2, 64, 2, PAGES, false}, {1, 48, 8, 12, true},
-    {1, 100, 3, PAGES, true},
+    {1, 1, 1, PAGES, false, false},  {2, 512, 8, PAGES, true, false},
+    {1, 23, 8, PAGES, true, false},  {2, 9, 8, PAGES, true, false},
+    {2, 64, 2, PAGES, false, false}, {1, 48, 8, 12, true, false},
+    {1, 100, 3, PAGES, true, false}, {2, 64, 8, PAGES, true, true},
+    {1, 48, 8, 12, true, true},
 };
 
 static struct loaded run_on(struct model *m, unsigned threads)
@@ -90,10 +95,44 @@ static void make_asks(const struct model *m, struct rig_ask *asks,
     asks[5].prompt_logprobs = true;
 }
 
+/* Run all <asks>, from job <first> on, with a meter each that allows a few
+ * tokens more whenever that many are made. */
+static void run_counted(struct rig *r, uint64_t first,
+                        const struct rig_ask *asks)
+{
+    unsigned fed[JOBS] = {0};
+    struct meter *m[JOBS];
+
+    for (uint64_t i = 0; i < JOBS; i++) {
+        struct rig_ask a = asks[i];
+
+        m[i] = a.meter = meter_new(i);
+        rig_submit(r, first + i, &a);
+    }
+    for (unsigned turn = 0; turn < 2000; turn++) {
+        rig_turn(r);
+        for (uint64_t i = 0; i < JOBS; i++) {
+            if (r->replies[first + i].n_short == fed[i])
+                continue;
+            fed[i]++;
+            meter_raise(m[i], i + fed[i] * 5);
+            sched_look(r->s, first + i);
+        }
+    }
+    rig_finish(r, 1);
+    assert_true(fed[0] > 2 && fed[4] > 2 && fed[7] > 0);
+    for (uint64_t i = 0; i < JOBS; i++)
+        meter_unref(m[i]);
+}
+
 /* Run all <asks>, the first as job <first>. */
 static void run_all(struct rig *r, const struct way *w, uint64_t first,
                     const struct rig_ask *asks)
 {
+    if (w->counted) {
+        run_counted(r, first, asks);
+        return;
+    }
     for (uint64_t i = 0; i < JOBS; i++) {
         rig_submit(r, first + i, &asks[i]);
         if (!w->together)
