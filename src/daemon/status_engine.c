@@ -61,6 +61,11 @@ static double preempted_of(const struct engine_view *v)
     return (double)v->stats.preemptions;
 }
 
+static double generated_of(const struct engine_view *v)
+{
+    return (double)v->stats.output_tokens;
+}
+
 static double refused_of(const struct engine_view *v)
 {
     return (double)v->stats.refused;
@@ -83,6 +88,8 @@ static const struct {
     {"engine_tokens_per_second", "gauge", "Tokens generated lately", rate_of},
     {"engine_kv_used_ratio", "gauge", "Share of the pages in use", used_of},
     {"engine_steps_total", "counter", "Passes over the layers", steps_of},
+    {"engine_generated_tokens_total", "counter", "Tokens generated",
+     generated_of},
     {"engine_busy_seconds_total", "counter", "Time spent in steps", busy_of},
     {"engine_preemptions_total", "counter",
      "Sequences put back to be computed anew", preempted_of},

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "conf/conf.h"
+#include "engine/meter.h"
 #include "engine/model.h"
 #include "engine/port.h"
 
@@ -65,6 +66,7 @@ void flight_free(struct flight *f)
         gen_event_free(ev);
     }
     buf_fini(&f->out);
+    meter_unref(f->meter);
     free(f->jobs);
     free(f);
 }
@@ -84,6 +86,7 @@ static void flight_end(struct flight *f, enum err e, const char *text)
 {
     struct produce_end how = {.err = e, .text = text};
 
+    flight_meter_close(f);
     flight_detach(f);
     f->sink->ops->end(f->sink, &how);
     flight_free(f);
@@ -268,20 +271,6 @@ static void submit_more(struct flight *f)
     }
 }
 
-/* What it has cost so far, for the usage row. */
-static void note_counts(struct flight *f)
-{
-    struct gen_counts c = answer_counts(f->answer);
-    struct made *made = f->x->made;
-
-    if (c.prompt_tokens == 0)
-        return;
-    made->counted = true;
-    made->input_tok = c.prompt_tokens - c.cached_tokens;
-    made->cached_tok = c.cached_tokens;
-    made->output_tok = c.output_tokens;
-}
-
 /* The error of the engine as a client is told it. */
 static enum err told(enum err e)
 {
@@ -329,7 +318,7 @@ static void flight_event(struct flight *f, struct flight_job *j,
     if ((!fails || ev->counts.prompt_tokens > 0) &&
         answer_event(f->answer, j->index, ev, &f->out) != ERR_OK)
         f->err = ERR_NOMEM;
-    note_counts(f);
+    flight_meter_note(f);
     if (fails) {
         job_close(f, j);
         f->retry_after_ms = ev->retry_after_ms;
@@ -482,7 +471,7 @@ void flight_prepared(struct flight *f)
         flight_flush(f);
         return;
     }
-    if (!flight_jobs(f)) {
+    if (!flight_jobs(f) || flight_meter_open(f, METER_ANY) != ERR_OK) {
         flight_fail(f, ERR_NOMEM, "", "");
         return;
     }

@@ -111,6 +111,7 @@ static void flight_cancel(struct producer *pr)
     struct flight *f = (struct flight *)(void *)pr;
 
     BUG_ON(f->dead);
+    flight_meter_close(f);
     flight_detach(f);
     f->dead = true;
     if (f->in_sink == 0)

@@ -22,6 +22,7 @@
 #include <event2/event_struct.h>
 
 struct flight;
+struct meter;
 
 /* A job of a flight, found by its id when an event comes. */
 struct flight_job {
@@ -44,6 +45,7 @@ struct flight {
     struct engine_model *m;  /* borrowed; NULL: see <err> */
     struct prep *prep;       /* owned, unless <away> */
     struct answer *answer;   /* owned; NULL in PREP */
+    struct meter *meter;     /* one reference: of all its jobs; NULL in PREP */
     struct flight_job *jobs; /* owned: (n_jobs) */
     unsigned n_jobs;
     unsigned next_job; /* the first that is not with the scheduler yet */
@@ -98,6 +100,19 @@ void flight_free(struct flight *f);
  * is in have returned. <param> may be "". */
 void flight_fail(struct flight *f, enum err e, const char *param,
                  const char *text);
+
+/* --- flight_meter.c ----------------------------------------------------- */
+
+/* Give the jobs of <f> their meter, which allows <most> tokens. ERR_NOMEM. */
+enum err flight_meter_open(struct flight *f, uint64_t most) MUST_CHECK;
+
+/* Tell the exchange what was made so far. */
+void flight_meter_note(struct flight *f);
+
+/* Have nothing made any more, and tell the exchange what was. */
+void flight_meter_close(struct flight *f);
+
+/* --- flight.c ----------------------------------------------------------- */
 
 /* Give the sink what it may have by now. May free <f>. */
 void flight_flush(struct flight *f);

@@ -14,6 +14,7 @@ src_engine_libengine_a_SOURCES += \
     src/engine/params_tools.c \
     src/engine/params_value.c \
     src/engine/flight.c \
+    src/engine/flight_meter.c \
     src/engine/port.c src/engine/port.h \
     src/engine/prep.c src/engine/prep.h \
     src/engine/prep_chat.c \

@@ -43,7 +43,36 @@ describe('engine clients that leave', () => {
     assert.ok(row.input_tokens > 0);
   });
 
-  test('so does a whole reply that nobody waits for', async () => {
+  test('they are charged what was generated, to the token', async () => {
+    const next = prng(5);
+    const made = () =>
+      rig.metric('engine_generated_tokens_total', 'model="demo"');
+    const rows = () => rig.gate.accessRows().filter((x) => x.usage_source === 'engine');
+    const [had, charged] = [await made(), rows().length];
+    const one = async (i) => {
+      const leaves = AbortSignal.timeout(1 + Math.floor(next() * 120));
+      const body = { ...ask('the cat ran'), ...LONG, stream: i % 2 === 0,
+        n: 1 + i % 3, model: 'demo' };
+      await fetch(`${rig.origin}/v1/chat/completions`, {
+        method: 'POST', signal: leaves, body: JSON.stringify(body),
+        headers: { authorization: `Bearer ${rig.key}`,
+          'content-type': 'application/json' },
+      }).then((r) => r.text()).then(() => assert.fail('too fast'), () => {});
+    };
+    for (let round = 0; round < 4; round++)
+      await Promise.all(Array.from({ length: 16 }, (_, i) => one(i)));
+    await rig.idle();
+    const n = await made() - had;
+    assert.ok(n > 100, `${n} tokens were generated`);
+    const sum = await until('the rows', () => {
+      const s = rows().slice(charged).reduce((a, x) => a + x.output_tokens, 0);
+      return s >= n ? s : undefined;
+    });
+    assert.equal(sum, n);
+    assert.ok(rows().every((x) => !x.estimated));
+  });
+
+  test('a whole reply that nobody waits for ends, too', async () => {
     const c = await RawClient.connect(rig.address);
     await c.send(requestBytes('POST', '/v1/chat/completions', [
       ['authorization', `Bearer ${rig.key}`], ['content-type', 'application/json'],
