@@ -138,6 +138,10 @@ bool accounts_soft(struct accounts *a, const struct accounts_ask *ask,
 void accounts_settle(struct accounts *a, struct accounts_hold *hold,
                      const struct usage_row *row);
 
+/* The budgets of a key or team were changed: wake those who wait there for what
+ * others hold. */
+void accounts_changed(struct accounts *a, bool is_team, struct str name);
+
 /* How one budget of <owner> stands now. */
 struct accounts_state {
     int64_t spent, held;

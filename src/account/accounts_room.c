@@ -119,3 +119,25 @@ void account_offer_over(struct accounts_waiter *w)
         it->offered.of[u] -= w->offered.of[u];
     account_offer(it);
 }
+
+void accounts_changed(struct accounts *a, bool is_team, struct str name)
+{
+    struct accounts_ask ask = {.at_ms = 0};
+    struct accounts_waiter *w;
+    struct account_pair p;
+
+    if (is_team)
+        ask.team.name = name;
+    else
+        ask.key.name = name;
+    pthread_mutex_lock(&a->lock);
+    if (account_pair_of(a, &ask, &p) == ERR_OK) {
+        struct account *it = is_team ? p.team : p.key;
+
+        while (it && (w = TAILQ_FIRST(&it->for_room)) != NULL) {
+            account_unwait(w);
+            w->wake(w);
+        }
+    }
+    pthread_mutex_unlock(&a->lock);
+}

@@ -120,6 +120,7 @@ struct usage_sum {
     uint64_t tok[ROW_TOK_COUNT];
     int64_t cost_nusd;
     uint64_t ms_total;    /* of all requests together */
+    uint64_t estimated;   /* requests whose usage is an estimate or a bound */
     uint64_t unpriced;    /* requests that had no price for all they used */
     uint64_t stale_price; /* requests charged by a stale price */
 };

@@ -187,6 +187,7 @@ static enum err make_report(const struct tally_map *groups,
         memcpy(s->tok, it->sum.tok, sizeof(s->tok));
         s->cost_nusd = it->sum.cost_nusd;
         s->ms_total = it->sum.ms_total;
+        s->estimated = it->sum.estimated;
         s->unpriced = it->sum.unpriced;
         s->stale_price = it->sum.stale_price;
     }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "account/accounts.h"
 #include "account/keytab.h"
 #include "account/rate.h"
 #include "base/clock.h"
@@ -251,6 +252,8 @@ json_t *control_key_update(struct daemon *d, const json_t *args,
     if (said_read(&s, args, "id", why) &&
         team_ensure(d, s.spec.team, &made, why))
         e = keytab_update(d->keys, s.ref, s.fields, &s.spec, &k, why);
+    if (e == ERR_OK)
+        accounts_changed(d->accounts, false, k->id);
     if (e != ERR_OK && made)
         team_unmake(d, s.spec.team);
     said_fini(&s);
@@ -379,6 +382,8 @@ json_t *control_team_update(struct daemon *d, const json_t *args,
 
     if (said_read(&s, args, "name", why))
         e = keytab_team_update(d->keys, s.ref, s.fields, &s.spec, &t, why);
+    if (e == ERR_OK)
+        accounts_changed(d->accounts, true, t->spec.name);
     said_fini(&s);
     return team_answer(d, e, t);
 }

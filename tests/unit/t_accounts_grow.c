@@ -105,6 +105,44 @@ static void a_team_wakes_those_of_its_keys(void **state)
     accounts_free(a);
 }
 
+static uint64_t waiting_at(struct accounts *a)
+{
+    struct accounts_totals t;
+
+    accounts_totals(a, &t);
+    return t.waiting;
+}
+
+static void a_changed_budget_wakes_all_who_wait_for_it(void **state)
+{
+    const struct budget_spec key = spec_of("100-tokens/day");
+    const struct budget_spec more = spec_of("160-tokens/day");
+    struct fixture *f = *state;
+    struct accounts *a = accounts_new(f->ledger);
+    struct asker k[3];
+
+    for (unsigned i = 0; i < 3; i++)
+        asker_init(&k[i], f, a, &key, NULL);
+    assert_int_equal(asker_waits(&k[0], 100, 0), ACCOUNTS_HELD);
+    assert_int_equal(asker_asks(&k[1], 60, 0), ACCOUNTS_BUSY);
+    assert_int_equal(asker_asks(&k[2], 60, 0), ACCOUNTS_BUSY);
+    accounts_changed(a, true, STR("blue")); /* nobody waits there */
+    accounts_changed(a, false, STR("nobody"));
+    assert_false(k[1].c.sleeper.woken || k[2].c.sleeper.woken);
+    assert_int_equal(waiting_at(a), 2);
+    accounts_changed(a, false, STR("key_a"));
+    assert_true(k[1].c.sleeper.woken && k[2].c.sleeper.woken);
+    assert_int_equal(waiting_at(a), 0);
+    k[1].c.key = k[2].c.key = &more;
+    k[1].c.sleeper.woken = k[2].c.sleeper.woken = false;
+    assert_int_equal(asker_waits(&k[1], 60, 0), ACCOUNTS_HELD);
+    assert_int_equal(asker_asks(&k[2], 60, 0), ACCOUNTS_BUSY);
+    accounts_leave(a, &k[2].c.sleeper.w);
+    asker_ends(&k[0], 0, 0);
+    asker_ends(&k[1], 0, 0);
+    accounts_free(a);
+}
+
 /* --- growing -------------------------------------------------------------- */
 
 static void a_hold_grows_as_far_as_it_fits(void **state)
@@ -278,6 +316,7 @@ int main(void)
         OPEN(who_waits_longest_is_woken_first),
         OPEN(a_turn_is_kept_over_a_vain_awakening),
         OPEN(a_team_wakes_those_of_its_keys),
+        OPEN(a_changed_budget_wakes_all_who_wait_for_it),
         OPEN(a_hold_grows_as_far_as_it_fits),
         OPEN(a_hold_grows_into_the_window_of_now),
         OPEN(who_asks_again_in_a_new_window_holds_there),
