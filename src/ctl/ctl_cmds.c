@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/ctl_budget.h"
@@ -145,21 +146,67 @@ static size_t usage_group(const json_t *row, struct ctl_column *columns)
     return n;
 }
 
+/* Billionths of the dollars in a text as the daemon writes them. */
+static long long nusd_of(const json_t *v)
+{
+    const char *text = json_string_value(v);
+    const char *dot = text ? strchr(text, '.') : NULL;
+
+    if (!dot || strlen(dot + 1) != 9)
+        return 0;
+    return strtoll(text, NULL, 10) * 1000000000 + strtoll(dot + 1, NULL, 10);
+}
+
+/* The sum of all <rows>, with <name> in its first column. */
+static json_t *usage_total(const json_t *rows, const char *name)
+{
+    json_t *total = json_pack("{s:s}", name, "TOTAL"), *row;
+    long long nusd = 0;
+    char text[48];
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+    {
+        const char *member;
+        json_t *v;
+
+        nusd += nusd_of(json_object_get(row, "cost_usd"));
+        json_object_foreach(row, member, v)
+        {
+            if (!json_is_integer(v))
+                continue;
+            json_object_set_new(total, member,
+                                json_integer(json_integer_value(v) +
+                                             json_integer_value(json_object_get(
+                                                 total, member))));
+        }
+    }
+    snprintf(text, sizeof(text), "%lld.%09lld", nusd / 1000000000,
+             nusd % 1000000000);
+    json_object_set_new(total, "cost_usd", json_string(text));
+    return total;
+}
+
 static void show_usage(const json_t *data)
 {
     static const struct ctl_column sums[] = {
         {"REQUESTS", "requests", true},    {"ERRORS", "errors", true},
         {"INPUT", "input_tokens", true},   {"CACHED", "cached_tokens", true},
         {"OUTPUT", "output_tokens", true}, {"COST USD", "cost_usd", true},
-        {"UNPRICED", "unpriced", true},    {"STALE", "stale_price", true},
+        {"ESTIMATED", "estimated", true},  {"UNPRICED", "unpriced", true},
+        {"STALE", "stale_price", true},
     };
-    const json_t *rows = json_object_get(data, "data");
+    const json_t *data_rows = json_object_get(data, "data");
+    json_t *rows = json_copy((json_t *)(uintptr_t)data_rows);
     struct ctl_column columns[COUNT(sums) + 6];
     size_t n = usage_group(json_array_get(rows, 0), columns);
 
+    if (n > 0 && json_array_size(rows) > 1)
+        json_array_append_new(rows, usage_total(data_rows, columns[0].member));
     for (size_t i = 0; i < COUNT(sums); i++)
         columns[n++] = sums[i];
     ctl_table(rows, columns, n, "no usage in this span");
+    json_decref(rows);
     if (json_is_true(json_object_get(data, "rounded")))
         fputs("note: the rows of the day in which the span begins or ends "
               "are gone; that day is counted whole\n",
@@ -267,6 +314,7 @@ static void show_rows(const json_t *data)
         {"STATUS", "status", true},
         {"INPUT", "input_tokens", true},
         {"OUTPUT", "output_tokens", true},
+        {"COST USD", "cost_usd", true},
         {"MS", "ms_total", true},
         {"REASON", "reason", false},
     };

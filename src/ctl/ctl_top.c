@@ -26,6 +26,7 @@ struct frame {
     double requests, errors, input, output, cached;
     double conns, in_flight, resident, lag;
     double engine_queue, engine_batch, engine_rate; /* over all models */
+    double over_budget, cut, holding, waiting;      /* at hard budgets */
     double from_memory, from_store, computed;       /* prompt tokens */
     bool has_engine;
     double at_s; /* when it was taken */
@@ -100,6 +101,18 @@ static void add_prefix(struct frame *f, const char *line, double v)
         f->computed += v;
 }
 
+static void add_budget(struct frame *f, const char *line, double v)
+{
+    if (line_is(line, "tollgate_budget_refusals_total"))
+        f->over_budget += v;
+    else if (line_is(line, "tollgate_budget_cuts_total"))
+        f->cut += v;
+    else if (line_is(line, "tollgate_budget_holds"))
+        f->holding = v;
+    else if (line_is(line, "tollgate_budget_waiting"))
+        f->waiting = v;
+}
+
 static void add_line(struct frame *f, const char *line)
 {
     const char *space = strrchr(line, ' ');
@@ -119,6 +132,8 @@ static void add_line(struct frame *f, const char *line)
         f->lag = v;
     else if (str_starts(str_from(line), STR("tollgate_engine_")))
         add_engine(f, line, v);
+    else if (str_starts(str_from(line), STR("tollgate_budget_")))
+        add_budget(f, line, v);
     else if (line_is(line, "tollgate_prefix_tokens_total"))
         add_prefix(f, line, v);
     else if (line_is(line, "tollgate_request_seconds_sum"))
@@ -179,6 +194,10 @@ static void show(const struct frame *a, const struct frame *b,
     printf("tokens    %10.1f /s in   %8.1f /s out   %8.1f /s cached\n",
            (b->input - a->input) / secs, (b->output - a->output) / secs,
            (b->cached - a->cached) / secs);
+    printf("budgets   %10.1f /s over     %5.1f /s cut   %6.0f holding   "
+           "%6.0f waiting\n",
+           (b->over_budget - a->over_budget) / secs, (b->cut - a->cut) / secs,
+           b->holding, b->waiting);
     if (b->has_engine)
         printf("engine    %10.1f /s out  %8.0f running   %6.0f waiting\n",
                b->engine_rate, b->engine_batch, b->engine_queue);

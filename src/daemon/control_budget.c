@@ -125,10 +125,13 @@ static bool add_teams(struct daemon *d, struct sums *to)
 
 json_t *control_budget_sums(struct daemon *d)
 {
+    struct accounts_totals t;
     struct sums s = {0};
 
     if (!add_keys(d, &s) || !add_teams(d, &s))
         return json_null();
-    return json_pack("{s:I, s:I, s:I, s:I}", "hard", s.hard, "soft", s.soft,
-                     "used_up", s.used_up, "passed", s.passed);
+    accounts_totals(d->accounts, &t);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "hard", s.hard, "soft",
+                     s.soft, "used_up", s.used_up, "passed", s.passed, "holds",
+                     (json_int_t)t.holds, "waiting", (json_int_t)t.waiting);
 }

@@ -17,8 +17,9 @@ json_t *control_budget_list(struct daemon *d, bool is_team, struct str owner,
                             const struct key_spec *spec);
 
 /* All keys and teams together: how many budgets there are, "hard" and "soft",
- * how many of the hard are "used_up" and of the soft "passed", and what waits
- * and is held now. New reference; null without memory. */
+ * how many of the hard are "used_up" and of the soft "passed"; and how many
+ * requests now hold a part of one ("holds"), or wait for it ("waiting"). New
+ * reference; null without memory. */
 json_t *control_budget_sums(struct daemon *d);
 
 #endif

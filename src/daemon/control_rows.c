@@ -50,12 +50,13 @@ static json_t *sum_json(struct daemon *d, const struct usage_sum *s,
                         enum usage_by by)
 {
     json_t *o = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I}", "requests",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I}", "requests",
         (json_int_t)s->requests, "errors", (json_int_t)s->errors,
         "input_tokens", (json_int_t)row_input_tokens(s->tok), "cached_tokens",
         (json_int_t)s->tok[ROW_TOK_CACHE_READ], "output_tokens",
         (json_int_t)row_output_tokens(s->tok), "ms_total",
-        (json_int_t)s->ms_total, "cost_usd", usd_json(s->cost_nusd), "unpriced",
+        (json_int_t)s->ms_total, "cost_usd", usd_json(s->cost_nusd),
+        "estimated", (json_int_t)s->estimated, "unpriced",
         (json_int_t)s->unpriced, "stale_price", (json_int_t)s->stale_price);
 
     if (by != USAGE_BY_NONE)
@@ -197,12 +198,13 @@ static json_t *row_json(const struct usage_row *r)
     static const char *const sources[ROW_SOURCE_COUNT] = {
         "none", "upstream", "engine", "estimated"};
     json_t *o = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i}", "id",
-        json_text(r->id), "time", json_time(r->time_wall_ms), "key",
-        json_text(r->key_id), "team", js_or_null(r->team), "endpoint",
-        json_text(r->endpoint), "model", js_or_null(r->model), "target",
-        js_or_null(r->target), "target_model", js_or_null(r->target_model),
-        "status", (int)r->status, "attempts", (int)r->attempts);
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i}", "id",
+        json_text(r->id), "time", json_time(r->time_wall_ms), "budget_time",
+        json_time(r->budget_ms), "key", json_text(r->key_id), "team",
+        js_or_null(r->team), "endpoint", json_text(r->endpoint), "model",
+        js_or_null(r->model), "target", js_or_null(r->target), "target_model",
+        js_or_null(r->target_model), "status", (int)r->status, "attempts",
+        (int)r->attempts);
     json_t *more = json_pack(
         "{s:b, s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, "
         "s:o, s:o}",
@@ -312,5 +314,7 @@ json_t *control_request_show(struct daemon *d, const json_t *args,
         ledger_row_find(d->ledger, id, &room, &row) == ERR_OK)
         data = row_json(&row);
     buf_fini(&room);
-    return data ? data : control_fail(why, "no row of that id");
+    return data ? data
+                : control_fail(why, "no row of that id; a request has one "
+                                    "when it is over");
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "account/accounts.h"
 #include "account/ledger.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -76,6 +77,49 @@ static enum err put_ledger(struct daemon *d, struct buf *out)
     return e;
 }
 
+/* What requests hold of hard budgets, by unit: of all keys together. */
+static enum err put_held(const struct accounts_totals *t, struct buf *out)
+{
+    enum err e = buf_printf(out, "# HELP tollgate_budget_held What requests "
+                                 "under way hold of hard budgets.\n"
+                                 "# TYPE tollgate_budget_held gauge\n");
+
+    for (int u = 0; u < BUDGET_NUSD && e == ERR_OK; u++)
+        e = buf_printf(out, "tollgate_budget_held{unit=\"%s\"} %" PRIu64 "\n",
+                       budget_unit_name((enum budget_unit)u),
+                       (uint64_t)t->held.of[u]);
+    if (e == ERR_OK)
+        e = buf_printf(out, "tollgate_budget_held{unit=\"%s\"} %.9f\n",
+                       budget_unit_name(BUDGET_NUSD),
+                       (double)t->held.of[BUDGET_NUSD] / 1e9);
+    return e;
+}
+
+static enum err put_accounts(struct daemon *d, struct buf *out)
+{
+    struct accounts_totals t;
+    enum err e;
+
+    accounts_totals(d->accounts, &t);
+    e = metrics_put_one(out, "budget_holds", "gauge",
+                        "Requests that hold a part of a hard budget", t.holds);
+
+    if (e == ERR_OK)
+        e = put_held(&t, out);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "budget_waiting", "gauge",
+                            "Requests that wait for a part of a hard budget",
+                            t.waiting);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "budget_leases_total", "counter",
+                            "Leases written to the disk", t.leases);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "budget_lease_failures_total", "counter",
+                            "Leases that could not be written",
+                            t.leases_failed);
+    return e;
+}
+
 static enum err put_prices(const struct conf_prices *p, struct buf *out)
 {
     enum err e = metrics_put_one(out, "price_entries", "gauge",
@@ -126,6 +170,8 @@ enum err status_metrics(struct daemon *d, const struct conf *c, struct buf *out)
         e = put_targets(d, out);
     if (e == ERR_OK)
         e = put_ledger(d, out);
+    if (e == ERR_OK)
+        e = put_accounts(d, out);
     if (e == ERR_OK)
         e = put_prices(&c->price, out);
     if (e == ERR_OK)

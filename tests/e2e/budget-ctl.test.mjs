@@ -218,6 +218,63 @@ describe('budgets as they are told', GATE_ONLY, () => {
     assert.match(await plain('status'), /^budgets +hard=\d+ soft=\d+/m);
   });
 
+  test('usage as a table ends with what all lines sum up to', async () => {
+    const team = `sums ${++serial}`;
+    const keys = [await createKey('--team', team),
+      await createKey('--team', team)];
+    took(1234, 56);
+    for (const k of [...keys, keys[0]]) await chat(k);
+    await rig.gate.usageOf(3, '--team', team);
+    const table = await plain('usage', '--team', team, '--by', 'key');
+    // 3 x (1234 x $2 + 56 x $10) / million
+    assert.match(table, /^TOTAL +- +3 +0 +3,702 +0 +168 +0\.009084000 /m);
+    assert.equal(table.trim().split('\n').length, 4);
+    assert.doesNotMatch(await plain('usage', '--team', team), /TOTAL/);
+  });
+
+  test('the receipt of a request', async () => {
+    const key = await createKey('--budget', '$9/day');
+    took(1000, 50);
+    const r = await chat(key);
+    const id = r.headers.get('x-request-id');
+    const row = await until('the row', async () => {
+      const shown = await rig.gate.ctl(['request', 'show', id]);
+      return shown.code === 0 && shown.json;
+    });
+    assert.equal(row.id, id);
+    assert.equal(row.key, key.id);
+    assert.deepEqual([row.input_tokens, row.output_tokens, row.cost_usd],
+      [1000, 50, '0.002500000']);
+    assert.equal(r.headers.get('x-tollgate-cost-usd'), row.cost_usd);
+    assert.deepEqual([row.estimated, row.in_doubt, row.unpriced],
+      [false, false, false]);
+    // the moment that decides in which window it counts
+    assert.ok(Math.abs(Date.parse(row.budget_time) - Date.parse(row.time)) <
+      60000, row.budget_time);
+    assert.match(await plain('request', 'show', id), /^cost_usd +0\.0025/m);
+    const none = await rig.gate.ctl(['request', 'show', 'x'.repeat(26)]);
+    assert.equal(none.code, 1);
+    assert.match(none.stderr, /^tollctl: no row of that id/);
+  });
+
+  test('metrics without names of keys or teams', async () => {
+    const text = await (await rig.fetch('/metrics')).text();
+    const lines = text.split('\n').filter((l) =>
+      l.startsWith('tollgate_budget_'));
+    const names = new Set(lines.map((l) => /^[a-z_]+/.exec(l)[0]));
+    for (const n of ['refusals_total', 'warnings_total', 'waits_total',
+      'cuts_total', 'unbounded_total', 'unpriced_total', 'holds', 'held',
+      'waiting', 'leases_total', 'lease_failures_total'])
+      assert.ok(names.has(`tollgate_budget_${n}`), n);
+    const labels = new Set(lines.flatMap((l) =>
+      [...l.matchAll(/(\w+)="([^"]*)"/g)].map((m) => `${m[1]}=${m[2]}`)));
+    assert.deepEqual([...labels].sort(), ['owner=key', 'owner=team',
+      'unit=input_tokens', 'unit=output_tokens', 'unit=tokens', 'unit=usd',
+      'window=day', 'window=hour', 'window=minute', 'window=month',
+      'window=total', 'window=week']);
+    for (const l of lines) assert.match(l, / \d+(\.\d+)?$/);
+  });
+
   describe('soft budgets', () => {
     const warning = (r) => r.headers.get('x-tollgate-budget-warning');
     const linesOf = (what) => rig.gate.log.split('\n').filter((l) =>

@@ -319,7 +319,7 @@ describe('prices', GATE_ONLY, () => {
     assert.equal(data.find((x) => x.model === 'unheard-of').unpriced, 3);
     const table = await rig.gate.ctl(['usage', '--by', 'model'],
       { json: false });
-    assert.match(table.stdout, /COST USD +UNPRICED +STALE/);
+    assert.match(table.stdout, /COST USD +ESTIMATED +UNPRICED +STALE/);
   });
 
   test('a kind without a price is charged no less, and marked', async () => {
