@@ -106,11 +106,12 @@ enum accounts_answer accounts_ask(struct accounts *a, struct ledger_worker *lw,
 /* <hold> holds: hold ask->most in its place, in the windows of now, with a new
  * hold of the same id in the journal; or leave all as it was. Never BUSY. What
  * is less or the same in every unit stays in its windows, and always fits. A
- * zeroed <hold> stays that. */
+ * zeroed <hold> stays that. With ACCOUNTS_OVER <no_out> tells why. */
 enum accounts_answer accounts_grow(struct accounts *a, struct ledger_worker *lw,
                                    const struct accounts_ask *ask,
                                    struct accounts_waiter *w,
-                                   struct accounts_hold *hold);
+                                   struct accounts_hold *hold,
+                                   struct accounts_no *no_out);
 
 /* <w> does not wait any more; it is not woken from then on. Fine for one that
  * never waited. */

@@ -44,15 +44,15 @@ static bool is_less(const struct budget_amounts *a,
 static enum accounts_answer grow_locked(struct accounts *a,
                                         const struct accounts_ask *ask,
                                         struct accounts_waiter *w,
-                                        struct change *c)
+                                        struct change *c,
+                                        struct accounts_no *no)
 {
     const int64_t now_ms = account_now(a);
-    struct accounts_no no;
 
     account_bind(&c->at, ask, now_ms);
     if (!is_less(&ask->most, &c->old.most)) {
         c->new.at_ms = now_ms;
-        if (account_is_over(&c->at, ask, &c->old, false, &no))
+        if (account_is_over(&c->at, ask, &c->old, false, no))
             return ACCOUNTS_OVER;
         if (ledger_state(a->l) != LEDGER_OK)
             return ACCOUNTS_DOWN;
@@ -67,7 +67,8 @@ static enum accounts_answer grow_locked(struct accounts *a,
 enum accounts_answer accounts_grow(struct accounts *a, struct ledger_worker *lw,
                                    const struct accounts_ask *ask,
                                    struct accounts_waiter *w,
-                                   struct accounts_hold *hold)
+                                   struct accounts_hold *hold,
+                                   struct accounts_no *no_out)
 {
     struct change c = {.at = {.key = hold->key, .team = hold->team},
                        .old = hold->hold,
@@ -77,7 +78,7 @@ enum accounts_answer accounts_grow(struct accounts *a, struct ledger_worker *lw,
         return ACCOUNTS_HELD;
     pthread_mutex_lock(&a->lock);
     account_unwait(w);
-    const enum accounts_answer answer = grow_locked(a, ask, w, &c);
+    const enum accounts_answer answer = grow_locked(a, ask, w, &c, no_out);
     pthread_mutex_unlock(&a->lock);
     if (answer != ACCOUNTS_HELD)
         return answer;

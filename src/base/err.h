@@ -55,6 +55,7 @@ enum err {
     ERR_RATE_PARALLEL,     /* 429 rate_limit_exceeded, requests at once */
     ERR_RATE_SIZE,         /* 429 rate_limit_exceeded, can never fit */
     ERR_QUOTA,             /* 429 insufficient_quota, never retried */
+    ERR_BUDGET_CUT,        /* the same in the middle of a stream */
     ERR_CLIENT_GONE,       /* 499, only in logs and rows */
     ERR_INTERNAL,          /* 500 our own mistake */
     ERR_HTTP_VERSION,      /* 505 */

@@ -121,7 +121,7 @@ const struct opt conf_opts[] = {
 {"budgets.wait", OPT_DURATION, 0, C(budgets.wait_ms), IN(0, HOUR),
  .def = "5s", .help = "how long to wait for what others under way hold"},
 {"budgets.drain", OPT_DURATION, 0, C(budgets.drain_ms), IN(0, MIN),
- .def = "500ms",
+ .def = "2s",
  .help = "reading on for the usage when the client has left"},
 {"budgets.media_tokens", OPT_COUNT, 0, C(budgets.media_tokens),
  IN(0, 100000000), .def = "0",

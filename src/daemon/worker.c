@@ -18,6 +18,7 @@
 #include "daemon/stages.h"
 #include "engine/engine.h"
 #include "exchange/exchange.h"
+#include "exchange/quota.h"
 #include "front/front.h"
 #include "settle/series.h"
 #include "upstream/upstream.h"
@@ -174,6 +175,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     clock_update();
     atomic_store(&dw->beat_ms, clock_mono_ms());
     atomic_store(&dw->busy, front_clients(dw->front) + dw->w.exchanges);
+    quota_tick(&dw->w);
 }
 
 /* ---- the thread -------------------------------------------------------- */

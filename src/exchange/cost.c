@@ -5,6 +5,16 @@
 #include "conf/conf.h"
 #include "exchange/exchange.h"
 
+#define BYTES_PER_TOK 4 /* of plain English */
+
+uint64_t cost_guess_output(const struct reply *out)
+{
+    const uint64_t by_bytes =
+        (out->text_bytes + BYTES_PER_TOK - 1) / BYTES_PER_TOK;
+
+    return out->events > by_bytes ? out->events : by_bytes;
+}
+
 enum row_source cost_use_of(const struct exchange *x, struct cost_use *out)
 {
     const struct usage *u = &x->out->usage;

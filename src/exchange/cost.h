@@ -7,6 +7,7 @@
 #include "account/price.h"
 
 struct exchange;
+struct reply;
 
 /* Counts of one request. */
 struct cost_use {
@@ -17,6 +18,10 @@ struct cost_use {
 /* What <x> is known to have used: what the engine counted, else what the
  * upstream's reply said, else zeros. Gives who said so. */
 enum row_source cost_use_of(const struct exchange *x, struct cost_use *out);
+
+/* Output tokens of a reply, guessed from what was seen of its text: about a
+ * token an event, and more in long ones. */
+uint64_t cost_guess_output(const struct reply *out);
 
 /* Whether <x>, once a target worked for it, may have to be paid: its operation
  * is metered, or it is passed on and creates something. Counting tokens and

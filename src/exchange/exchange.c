@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "conf/conf.h"
+#include "exchange/quota.h"
 
 static const char *const stage_names[STAGE_COUNT] = {
     "front", "admit", "prompt", "hold", "recall",
@@ -119,6 +120,7 @@ static void exchange_free(struct exchange *x)
     struct worker *w = x->w;
 
     exchange_release(x);
+    quota_close(x);
     TAILQ_REMOVE(&w->by_stage[x->stage], x, link);
     w->exchanges--;
     stat_shift(&w->stats->in_flight, -1);

@@ -34,6 +34,7 @@ struct conf;
 struct conf_route;
 struct jscan;
 struct key;
+struct quota;
 struct rate_hold;
 struct target;
 
@@ -133,6 +134,10 @@ struct work {
     int64_t head_us;                /* monotonic: reply head arrived, or 0 */
     struct buf request;             /* owned: spliced body, while needed */
     struct attempt *attempt;        /* arena: the current one; serve's */
+    uint64_t cap_tok; /* of a choice: what the body must say that it may output
+                       * at most; 0: whatever it says */
+    struct quota *quota; /* arena: what is held of budgets; NULL:
+                          * there are none */
     void (*release)(struct exchange *x); /* serve's last word, said by
                                           * exchange_release(); or NULL */
 };

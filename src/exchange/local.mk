@@ -6,6 +6,10 @@ src_exchange_libexchange_a_SOURCES = \
     src/exchange/cost.c src/exchange/cost.h \
     src/exchange/exchange.c src/exchange/exchange.h \
     src/exchange/producer.h \
+    src/exchange/quota.c src/exchange/quota.h \
+    src/exchange/quota_priv.h \
+    src/exchange/quota_text.c \
+    src/exchange/quota_wait.c \
     src/exchange/sink.c src/exchange/sink.h \
     src/exchange/soft.c src/exchange/soft.h \
     src/exchange/stage.h \

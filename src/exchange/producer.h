@@ -17,6 +17,9 @@ struct producer_ops {
     /* Stop at once and forget the sink; no call comes after this. Not to be
      * called from inside a sink call of the same producer. */
     void (*cancel)(struct producer *p);
+    /* What quota_ask() or quota_grow() waited for may be there: ask again. NULL
+     * where whoever takes the bytes does that. */
+    void (*quota_ready)(struct producer *p);
 };
 
 /* A producer; embed it first in your own struct. */

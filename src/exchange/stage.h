@@ -34,6 +34,7 @@ enum wake {
     WAKE_HEAD,     /* serve: a reply is ready to be committed */
     WAKE_DRAINED,  /* front: the output queue fell below its low mark */
     WAKE_END,      /* relay: the producer ended and all is queued */
+    WAKE_QUOTA,    /* quota: what it waits for may be there; see quota.h */
     WAKE_FAIL,     /* exchange_fail() was called outside a stage function */
     WAKE_GONE,     /* front: the client is gone, x->client is NULL */
     WAKE_DRAIN,    /* daemon: drain time is over, end with an error */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "exchange/exchange.h"
+#include "exchange/quota.h"
 #include "relay/heads.h"
 #include "relay/rewrite.h"
 #include "relay/stream.h"
@@ -96,13 +97,29 @@ static enum verdict gone(struct exchange *x)
     return VERDICT_GO;
 }
 
+/* The client left before its reply came: a stream is read all the same where
+ * serve does so for the usage. */
+static enum verdict outlive(struct exchange *x)
+{
+    const bool reads_on = quota_is_lonely(x) && x->work->producer &&
+                          !x->work->collected && !x->local.ready;
+
+    (void)gone(x);
+    if (!reads_on)
+        return VERDICT_GO;
+    if (stream_start(x))
+        return VERDICT_WAIT;
+    x->work->producer->ops->cancel(x->work->producer);
+    return VERDICT_GO;
+}
+
 enum verdict relay_run(struct exchange *x)
 {
     /* a reply that is here has its price, whoever still wants it */
     if (x->work->collected && x->work->scan)
         (void)usage_from_scan(&x->out->usage, x->work->scan);
     if (!x->client)
-        return gone(x);
+        return outlive(x);
     if (exchange_has_failed(x))
         return send_error(x);
     if (x->local.ready)
@@ -137,7 +154,18 @@ enum verdict relay_resume(struct exchange *x, enum wake why)
         return finish(x, s);
     case WAKE_GONE:
         (void)gone(x);
-        return finish(x, s);
+        if (!s->events || !s->from || !quota_linger(x))
+            return finish(x, s);
+        stream_outlive(s);
+        return VERDICT_WAIT;
+    case WAKE_QUOTA:
+        if (s->from && s->from->ops->quota_ready)
+            s->from->ops->quota_ready(s->from);
+        else if (quota_is_lonely(x))
+            return finish(x, s);
+        else
+            stream_unpark(s);
+        return VERDICT_WAIT;
     case WAKE_FAIL:
         stream_break(s);
         return finish(x, s);

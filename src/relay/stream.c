@@ -14,14 +14,16 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "exchange/exchange.h"
+#include "exchange/quota.h"
 #include "relay/heads.h"
+#include "relay/kind.h"
+#include "relay/pace.h"
 #include "relay/rewrite.h"
 #include "wire/jscan.h"
 #include "wire/jsplice.h"
 #include "wire/openai_err.h"
 
-#define MEDIA_MAX (32u * 1024 * 1024) /* bytes of an event with an image */
-#define EVENT_MAX (MEDIA_MAX + 4096)  /* of any one, changed */
+#define EVENT_MAX (STREAM_MEDIA_MAX + 4096) /* bytes of any, changed */
 
 static void queue_bytes(struct stream *s, struct str bytes)
 {
@@ -150,21 +152,16 @@ static bool is_last(const struct stream *s, const struct sse_verdict *v)
            v->error;
 }
 
-static void pass_event(struct stream *s, const struct sse_event *ev)
+static void send_event(struct stream *s, const struct sse_event *ev,
+                       const struct sse_verdict *v)
 {
-    struct exchange *x = s->x;
-    struct sse_verdict v;
-    struct buf changed;
     struct str bytes = ev->raw;
+    struct buf changed;
 
-    sse_judge_event(&s->judge, ev, &v);
-    note_event(s, ev, &v);
-    if (v.usage_only && x->ask->add_usage)
-        return;
     buf_init(&changed, EVENT_MAX);
-    if (change_event(s, ev, &v, &changed))
+    if (change_event(s, ev, v, &changed))
         bytes = buf_str(&changed);
-    if (is_last(s, &v)) {
+    if (is_last(s, v)) {
         s->tail_us = (int64_t)clock_mono_us() + STREAM_TAIL_MS * 1000;
         if (buf_put_str(&s->tail, bytes) != ERR_OK)
             queue_bytes(s, bytes);
@@ -174,18 +171,46 @@ static void pass_event(struct stream *s, const struct sse_event *ev)
     buf_fini(&changed);
 }
 
+/* <more>: whether the budget affords content. ERR_BUDGET_CUT: it has some. */
+static enum err pass_event(struct stream *s, const struct sse_event *ev,
+                           bool more)
+{
+    struct sse_verdict v;
+
+    if (!more && ev->has_data &&
+        rewrite_text_bytes(ev->data, s->judge.kind) > 0)
+        return ERR_BUDGET_CUT;
+    sse_judge_event(&s->judge, ev, &v);
+    note_event(s, ev, &v);
+    if (!v.usage_only || !s->x->ask->add_usage)
+        send_event(s, ev, &v);
+    return ERR_OK;
+}
+
+/* Keep <bytes> until there is budget for what is in them. */
+static enum err park(struct stream *s, struct str bytes)
+{
+    s->parked = true;
+    return buf_put_str(&s->later, bytes);
+}
+
 static enum err take_events(struct stream *s, struct str bytes)
 {
     struct sse_event ev;
 
     while (s->tail_us == 0) {
-        enum err e = sse_in_next(&s->in, &bytes, &ev);
+        const enum pace pace = pace_next(s->x);
+        enum err e;
 
+        if (pace == PACE_WAIT)
+            return park(s, bytes);
+        e = sse_in_next(&s->in, &bytes, &ev);
         if (e == ERR_AGAIN)
             return ERR_OK;
+        if (e == ERR_OK)
+            e = pass_event(s, &ev, pace == PACE_GO);
         if (e != ERR_OK)
             return e;
-        pass_event(s, &ev);
     }
     return ERR_OK;
 }
@@ -245,7 +270,7 @@ static void take_rest(struct stream *s)
         log_info(LOG_RELAY, "stream ends within an event: id=%s", x->name);
         return;
     }
-    pass_event(s, &ev);
+    (void)pass_event(s, &ev, true); /* the last one: nothing comes of a cut */
 }
 
 static void stream_complete(struct stream *s)
@@ -265,9 +290,9 @@ void stream_break(struct stream *s)
     struct exchange *x = s->x;
 
     s->ended = true;
-    stats_inc(x->w->stats, STAT_STREAM_BROKEN);
     if (!x->client)
         return;
+    stats_inc(x->w->stats, STAT_STREAM_BROKEN);
     if (s->events && !s->tunnel) {
         put_error_event(s);
         x->client->ops->finish(x->client);
@@ -287,6 +312,11 @@ static void on_end(struct sink *k, const struct produce_end *how)
     s->from = NULL;
     if (s->ended)
         return;
+    if (s->parked) {
+        s->over = true;
+        s->how = *how;
+        return;
+    }
     if (s->events)
         take_rest(s);
     if (s->events &&
@@ -309,55 +339,6 @@ static void on_end(struct sink *k, const struct produce_end *how)
 
 /* ---- what it is -------------------------------------------------------- */
 
-static struct str media_type(const struct exchange *x)
-{
-    struct str v = headers_value(&x->work->head->headers, STR("Content-Type"));
-
-    v.len = str_find_char(v, ';');
-    return str_trim(v);
-}
-
-static bool is_event_stream(const struct exchange *x)
-{
-    return str_ieq(media_type(x), STR("text/event-stream")) &&
-           !headers_are_coded(&x->work->head->headers);
-}
-
-/* Whether the reply's type does not say that it is no event stream, though one
- * was asked for where text is streamed in no other way. */
-static bool may_be_events(const struct exchange *x)
-{
-    struct str type = media_type(x);
-    int status = x->work->head->status;
-    enum endpoint_end end = x->in->ep.row->end;
-
-    if (!x->ask->stream || status < 200 || status > 299 || status == 204 ||
-        status == 205 || headers_are_coded(&x->work->head->headers))
-        return false;
-    if (end != ENDPOINT_END_CHAT && end != ENDPOINT_END_RESPONSES &&
-        end != ENDPOINT_END_MESSAGES)
-        return false;
-    return type.len == 0 || str_ieq(type, STR("text/plain")) ||
-           str_ieq(type, STR("application/octet-stream"));
-}
-
-/* Whether an event stream may begin so: with a comment or a field. */
-static bool begins_events(struct str s)
-{
-    static const struct str fields[] = {
-        {":", 1}, {"data", 4}, {"event", 5}, {"id", 2}, {"retry", 5}};
-
-    if (str_starts(s, STR("\xEF\xBB\xBF")))
-        s = str_skip(s, 3);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        size_t n = s.len < fields[i].len ? s.len : fields[i].len;
-
-        if (memcmp(s.p, fields[i].p, n) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Let the first <bytes> that are no space tell what the reply is. One that is
  * no event stream goes on byte by byte, with what was kept of it. */
 static void decide_kind(struct stream *s, struct str bytes)
@@ -366,7 +347,7 @@ static void decide_kind(struct stream *s, struct str bytes)
     if (bytes.len == 0)
         return;
     s->unsure = false;
-    if (begins_events(bytes))
+    if (stream_begins_events(bytes))
         return;
     queue_bytes(s, sse_in_pending(&s->in));
     sse_in_fini(&s->in);
@@ -380,8 +361,18 @@ static void decide_kind(struct stream *s, struct str bytes)
 
 static void on_head(struct sink *k, const struct reply_head *head)
 {
-    (void)k; /* serve/ took the head before it gave us the producer */
-    (void)head;
+    (void)k, (void)head; /* serve/ took it before it gave us the producer */
+}
+
+/* The stream cannot go on, by <e>. */
+static void give_up(struct exchange *x, enum err e)
+{
+    if (e == ERR_BUDGET_CUT)
+        (void)exchange_fail(x, e, "%s", quota_cut_text(x));
+    else
+        (void)exchange_fail(x, ERR_UP_BAD,
+                            "The upstream sent an event that is too large.");
+    exchange_wake(x, WAKE_FAIL);
 }
 
 static enum flow on_data(struct sink *k, struct str bytes)
@@ -390,10 +381,14 @@ static enum flow on_data(struct sink *k, struct str bytes)
     struct exchange *x = s->x;
     enum err e = ERR_OK;
 
-    if (s->ended || !x->client)
+    if (s->ended || (!x->client && !s->lonely))
         return FLOW_MORE; /* thrown away: the end is near */
-    if (x->client->ops->queued(x->client) >=
-        x->client->ops->high_water(x->client)) {
+    if (s->parked) {
+        s->paused = true;
+        return FLOW_PAUSE;
+    }
+    if (x->client && x->client->ops->queued(x->client) >=
+                         x->client->ops->high_water(x->client)) {
         s->paused = true;
         stats_inc(x->w->stats, STAT_UP_PAUSED);
         return FLOW_PAUSE;
@@ -405,9 +400,7 @@ static enum flow on_data(struct sink *k, struct str bytes)
     else
         take_bytes(s, bytes);
     if (e != ERR_OK) {
-        (void)exchange_fail(x, ERR_UP_BAD,
-                            "The upstream sent an event that is too large.");
-        exchange_wake(x, WAKE_FAIL);
+        give_up(x, e);
         return FLOW_MORE; /* <s> is gone */
     }
     if (s->tail_us != 0 && s->timer_on) {
@@ -420,9 +413,38 @@ static enum flow on_data(struct sink *k, struct str bytes)
 
 static const struct sink_ops stream_sink = {on_head, on_data, on_end};
 
+void stream_unpark(struct stream *s)
+{
+    struct buf bytes = s->later;
+    enum err e;
+
+    if (!s->parked)
+        return;
+    s->parked = false;
+    buf_init(&s->later, EVENT_MAX);
+    e = take_events(s, buf_str(&bytes));
+    buf_fini(&bytes);
+    if (e != ERR_OK) {
+        give_up(s->x, e);
+        return; /* <s> is gone */
+    }
+    if (s->parked)
+        return;
+    if (s->over)
+        on_end(&s->sink, &s->how);
+    else
+        stream_drained(s);
+}
+
+void stream_outlive(struct stream *s)
+{
+    s->lonely = true;
+    stream_drained(s);
+}
+
 void stream_drained(struct stream *s)
 {
-    if (!s->paused || !s->from)
+    if (!s->paused || !s->from || s->parked)
         return;
     s->paused = false;
     s->from->ops->resume(s->from);
@@ -487,21 +509,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- start and stop ---------------------------------------------------- */
 
-/* Images and audio come in base64 within one line; text never comes near the
- * bounds of sse.h. */
-static size_t event_bound(const struct exchange *x)
-{
-    switch (x->in->ep.row->end) {
-    case ENDPOINT_END_RESPONSES:
-    case ENDPOINT_END_IMAGE:
-    case ENDPOINT_END_SPEECH:
-    case ENDPOINT_END_NONE:
-        return MEDIA_MAX;
-    default:
-        return 0;
-    }
-}
-
 static void stream_init(struct stream *s, struct exchange *x)
 {
     *s = (struct stream){.sink = {&stream_sink},
@@ -509,13 +516,15 @@ static void stream_init(struct stream *s, struct exchange *x)
                          .from = x->work->producer,
                          .sent_us = (int64_t)clock_mono_us()};
     s->tunnel = x->work->head->status == 101;
-    s->unsure = may_be_events(x);
+    s->unsure = stream_may_be_events(x);
     s->events = s->unsure || (!s->tunnel && x->work->head->status < 300 &&
-                              is_event_stream(x));
+                              stream_is_events(x));
+    s->lonely = !x->client;
     buf_init(&s->tail, EVENT_MAX);
+    buf_init(&s->later, EVENT_MAX);
     if (!s->events)
         return;
-    sse_in_init(&s->in, event_bound(x), event_bound(x));
+    sse_in_init(&s->in, stream_event_bound(x), stream_event_bound(x));
     sse_judge_init(&s->judge, x->in->ep.row->end, x->ask->n);
     if (x->work->renamed)
         s->model = json_quote(x->arena, x->ask->model);
@@ -529,7 +538,7 @@ static void pass_collected(struct stream *s)
 {
     struct exchange *x = s->x;
 
-    if (x->work->body.len == 0)
+    if (x->work->body.len == 0 || !x->client)
         return;
     x->out->bytes += x->work->body.len;
     x->out->first_us = (int64_t)clock_mono_us();
@@ -546,8 +555,9 @@ bool stream_start(struct exchange *x)
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         return false;
     }
-    length =
-        is_event_stream(x) || may_be_events(x) ? -1 : x->work->head->length;
+    length = stream_is_events(x) || stream_may_be_events(x)
+                 ? -1
+                 : x->work->head->length;
     if (heads_relayed(x, length, &head) != ERR_OK) {
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         return false;
@@ -556,8 +566,9 @@ bool stream_start(struct exchange *x)
     stream_init(s, x);
     x->out->status = head.status;
     x->out->streaming = s->events;
-    x->client->ops->reply(x->client, &head);
-    if (s->tunnel) {
+    if (x->client)
+        x->client->ops->reply(x->client, &head);
+    if (s->tunnel && x->client) {
         stats_inc(x->w->stats, STAT_TUNNELS);
         x->client->ops->tunnel(x->client);
     }
@@ -578,6 +589,7 @@ void stream_fini(struct stream *s)
     if (s->events)
         sse_in_fini(&s->in);
     buf_fini(&s->tail);
+    buf_fini(&s->later);
     x->w->streams--;
     if (s->from) {
         struct producer *p = s->from;

@@ -33,15 +33,27 @@ struct stream {
     bool unsure;        /* <events>, unless the first bytes say otherwise */
     bool tunnel;        /* after a 101 */
     bool paused;        /* the producer waits for resume() */
-    bool ended;         /* nothing more is taken from the producer */
-    int64_t sent_us;    /* monotonic: last byte queued */
-    int64_t content_us; /* monotonic: last event with content, or 0 */
-    int64_t tail_us;    /* monotonic: the tail is sent by then; or 0 */
+    struct buf later;   /* bytes that wait for budget, while <parked> */
+    bool parked;        /* the next event waits for budget */
+    bool lonely;        /* the client has left; read on for the usage */
+    bool over;          /* the producer ended while <parked>: */
+    struct produce_end how; /* so */
+    bool ended;             /* nothing more is taken from the producer */
+    int64_t sent_us;        /* monotonic: last byte queued */
+    int64_t content_us;     /* monotonic: last event with content, or 0 */
+    int64_t tail_us;        /* monotonic: the tail is sent by then; or 0 */
 };
 
 /* Send the head and take the producer over. False: the exchange has failed
  * and the producer still runs. */
 bool stream_start(struct exchange *x);
+
+/* What the next event waits for may be there. */
+void stream_unpark(struct stream *s);
+
+/* The client has left: read on without it, for what the reply says at its end
+ * that it used. */
+void stream_outlive(struct stream *s);
 
 /* Room again: let the producer go on. */
 void stream_drained(struct stream *s);

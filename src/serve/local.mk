@@ -2,6 +2,7 @@
 noinst_LIBRARIES += src/serve/libserve.a
 TG_LIBS += src/serve/libserve.a
 src_serve_libserve_a_SOURCES = \
+    src/serve/afford.c src/serve/afford.h \
     src/serve/attempt.c src/serve/attempt.h \
     src/serve/route.c src/serve/route.h \
     src/serve/serve.c src/serve/serve.h \

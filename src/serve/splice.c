@@ -2,6 +2,7 @@
  * anew; of a form only the value of the part `model` changes. */
 #include "serve/splice.h"
 
+#include "conf/conf.h"
 #include "exchange/exchange.h"
 #include "upstream/provider.h"
 #include "wire/jscan.h"
@@ -23,9 +24,94 @@ static enum err model_put(struct exchange *x, struct str model,
                                     : jsplice_replace(s, m->value, quoted);
 }
 
-static enum err splice_json(struct exchange *x, struct str model,
-                            bool add_usage, struct buf *room)
+static bool ends_in(struct str s, struct str tail)
 {
+    return s.len >= tail.len && str_eq(str_skip(s, s.len - tail.len), tail);
+}
+
+/* Whether <up> knows max_completion_tokens in a chat. Other servers of the same
+ * dialect may not, and ignore it. */
+static bool knows_new_cap(const struct conf_upstream *up, struct str model)
+{
+    static const struct str families[] = {
+        {"o1", 2}, {"o3", 2}, {"o4", 2}, {"gpt-5", 5}};
+
+    if (up->dialect == CONF_DIALECT_AZURE ||
+        ends_in(up->url.host, STR(".openai.com")))
+        return true;
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+        if (str_starts(model, families[i]))
+            return true;
+    return false;
+}
+
+/* Have the member <slot> say no more than <cap>: it is lowered, and where there
+ * is none and <must> holds, it is put there. */
+static enum err cap_member(struct jsplice *s, const struct jscan *scan,
+                           enum jreq slot, uint64_t cap, bool must)
+{
+    static const struct str names[] = {
+        [JREQ_MAX_TOKENS] = {"max_tokens", 10},
+        [JREQ_MAX_COMPLETION_TOKENS] = {"max_completion_tokens", 21},
+        [JREQ_MAX_OUTPUT_TOKENS] = {"max_output_tokens", 17},
+    };
+    const struct jmember *m = &scan->m[slot];
+    int64_t said = 0;
+
+    if (jval_is_unset(m)
+            ? !must
+            : jval_uint(m, &said) == ERR_OK && (uint64_t)said <= cap)
+        return ERR_OK;
+    return jsplice_cap(s, scan, m, names[slot], (int64_t)cap);
+}
+
+/* Have a chat say no more than <cap> for each answer. Who knows the older name
+ * alone must find it. */
+static enum err cap_chat(struct exchange *x, const struct conf_upstream *up,
+                         struct str model, struct jsplice *s)
+{
+    const struct jscan *scan = x->ask->scan;
+    const struct jmember *new = &scan->m[JREQ_MAX_COMPLETION_TOKENS];
+    const bool is_new = knows_new_cap(up, model);
+    const bool has_old = !jval_is_unset(&scan->m[JREQ_MAX_TOKENS]);
+    uint64_t cap = x->work->cap_tok;
+    int64_t said;
+    enum err e = cap_member(s, scan, JREQ_MAX_COMPLETION_TOKENS, cap,
+                            is_new && !has_old);
+
+    if (e != ERR_OK)
+        return e;
+    if (!jval_is_unset(new) && jval_uint(new, &said) == ERR_OK &&
+        (uint64_t)said < cap)
+        cap = (uint64_t)said;
+    return cap_member(s, scan, JREQ_MAX_TOKENS, cap, !is_new);
+}
+
+/* Have the body say no more than the budgets afford. */
+static enum err cap_put(struct exchange *x, const struct conf_upstream *up,
+                        struct str model, struct jsplice *s)
+{
+    const struct jscan *scan = x->ask->scan;
+    const uint64_t cap = x->work->cap_tok;
+
+    if (cap == 0)
+        return ERR_OK;
+    switch (x->in->ep.row->kind) {
+    case ENDPOINT_CHAT:
+        return cap_chat(x, up, model, s);
+    case ENDPOINT_RESPONSES:
+    case ENDPOINT_RESPONSES_COMPACT:
+        return cap_member(s, scan, JREQ_MAX_OUTPUT_TOKENS, cap, true);
+    default:
+        return cap_member(s, scan, JREQ_MAX_TOKENS, cap, true);
+    }
+}
+
+static enum err splice_json(struct exchange *x, const struct conf_upstream *up,
+                            struct str model, bool add_usage, struct buf *room)
+{
+    const struct str asked =
+        x->work->upstream_model.len > 0 ? x->work->upstream_model : model;
     struct jsplice s;
     enum err e = ERR_OK;
 
@@ -34,6 +120,8 @@ static enum err splice_json(struct exchange *x, struct str model,
         e = model_put(x, model, &s);
     if (e == ERR_OK && add_usage)
         e = jsplice_want_usage(&s, x->ask->scan);
+    if (e == ERR_OK)
+        e = cap_put(x, up, asked, &s);
     if (e != ERR_OK || s.count == 0)
         return e;
     e = buf_reserve(room, jsplice_len(&s));
@@ -81,7 +169,7 @@ enum err splice_request(struct exchange *x, const struct conf_upstream *up,
         break;
     }
     if (x->ask->scan && x->ask->scan->root.type == JT_OBJECT)
-        e = splice_json(x, model, add_usage, room);
+        e = splice_json(x, up, model, add_usage, room);
     else if (model.len > 0)
         e = splice_form(x, model, room);
     if (e != ERR_OK)

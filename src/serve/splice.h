@@ -1,5 +1,5 @@
 /* splice.h - The request body as a target is to get it: the client's bytes
- * but for the model's name and stream_options. */
+ * but for the model's name, stream_options and the cap that budgets afford. */
 #ifndef TG_SERVE_SPLICE_H
 #define TG_SERVE_SPLICE_H
 

@@ -7,6 +7,7 @@
 
 #include "exchange/cost.h"
 #include "exchange/exchange.h"
+#include "exchange/quota.h"
 #include "store/row.h"
 
 #define BYTES_PER_TOK 4 /* of plain English; estimates only */
@@ -14,14 +15,6 @@
 static uint64_t tok_of_bytes(uint64_t bytes)
 {
     return (bytes + BYTES_PER_TOK - 1) / BYTES_PER_TOK;
-}
-
-/* Providers send about a token an event; long events hold more. */
-static uint64_t estimated_output(const struct reply *out)
-{
-    uint64_t by_bytes = tok_of_bytes(out->text_bytes);
-
-    return out->events > by_bytes ? out->events : by_bytes;
 }
 
 /* Whether the replies are generated text: vectors, ranks and pictures are many
@@ -50,7 +43,7 @@ static void estimate(struct exchange *x, struct usage_row *row)
     if (!x->out->usage.present)
         row->tok[ROW_TOK_INPUT] = tok_of_bytes(x->in->body_bytes);
     if (x->out->streaming)
-        at_least(&row->tok[ROW_TOK_OUTPUT], estimated_output(x->out));
+        at_least(&row->tok[ROW_TOK_OUTPUT], cost_guess_output(x->out));
     else if (x->work->collected && is_text(x->in->ep.row->usage))
         at_least(&row->tok[ROW_TOK_OUTPUT], tok_of_bytes(collected_bytes(x)));
     row->usage_source = ROW_SOURCE_ESTIMATED;
@@ -93,6 +86,24 @@ static enum outcome outcome_of(const struct exchange *x)
     return err_row(x->fail.err)->outcome;
 }
 
+/* Under a hard budget what nobody can tell is what was held for it: no guess
+ * could be sure not to be below the truth. Counts that were said stay where
+ * they are more. */
+static void charge_held(struct exchange *x, const struct quota_held *held,
+                        struct usage_row *row)
+{
+    const uint64_t in = row_input_tokens(row->tok);
+    const uint64_t out = row_output_tokens(row->tok);
+
+    if (held->input_tok > in)
+        row->tok[ROW_TOK_INPUT] += held->input_tok - in;
+    if (held->output_tok > out)
+        row->tok[ROW_TOK_OUTPUT] += held->output_tok - out;
+    row->usage_source = ROW_SOURCE_ESTIMATED;
+    row->flags |= ROW_ESTIMATED;
+    x->bill->estimated = true;
+}
+
 /* Whether tokens are counted for this operation at all. */
 static bool is_metered(const struct exchange *x)
 {
@@ -124,6 +135,7 @@ static void charge(struct exchange *x, struct cost_use *use,
 void bill_compute(struct exchange *x, struct usage_row *row)
 {
     struct bill *b = x->bill;
+    struct quota_held held = {.cost_nusd = 0};
     struct cost_use use;
 
     b->outcome = outcome_of(x);
@@ -137,7 +149,14 @@ void bill_compute(struct exchange *x, struct usage_row *row)
         if (is_metered(x))
             estimate(x, row);
     }
+    if ((b->outcome == OUTCOME_C || b->outcome == OUTCOME_H) &&
+        quota_held(x, &held))
+        charge_held(x, &held, row);
     charge(x, &use, row);
+    if (x->bill->estimated && row->cost_nusd < held.cost_nusd) {
+        row->cost_nusd = held.cost_nusd;
+        b->cost_nusd = held.cost_nusd;
+    }
     b->input_tok = row_input_tokens(row->tok);
     b->cached_tok = row->tok[ROW_TOK_CACHE_READ];
     b->output_tok = row_output_tokens(row->tok);

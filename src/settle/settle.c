@@ -3,13 +3,13 @@
  * and dashboards read. */
 #include "settle/settle.h"
 
-#include "account/accounts.h"
 #include "account/ledger.h"
 #include "account/rate.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
 #include "exchange/exchange.h"
+#include "exchange/quota.h"
 #include "exchange/soft.h"
 #include "settle/access.h"
 #include "settle/bill.h"
@@ -63,6 +63,7 @@ static void row_fill(const struct exchange *x, struct usage_row *row)
     *row = (struct usage_row){
         .id = str_from(x->name),
         .time_wall_ms = x->start_wall_ms,
+        .budget_ms = quota_time_ms(x),
         .key_id = x->who->key_id,
         .team = x->who->team,
         .endpoint = str_from(x->in->ep.row ? x->in->ep.row->name : "bad"),
@@ -87,6 +88,8 @@ static bool was_limited(const struct exchange *x)
 {
     enum err e = x->fail.err;
 
+    if (e == ERR_QUOTA)
+        return true;
     return x->work->attempts == 0 &&
            (e == ERR_RATE_REQUESTS || e == ERR_RATE_TOKENS ||
             e == ERR_RATE_PARALLEL || e == ERR_RATE_SIZE);
@@ -115,6 +118,27 @@ static void limits_settle(const struct exchange *x)
     rate_end(h, tokens, clock_mono_us());
 }
 
+/* Store <row>, and give back what was held for it. The accounts know of a row
+ * before the ledger does, so that nobody who is new there is counted twice;
+ * but what is held is given back when the row that takes its place is safe. */
+static void row_put(struct exchange *x, const struct usage_row *row)
+{
+    struct quota_held held;
+    bool is_held = quota_held(x, &held);
+
+    stats_inc(x->w->stats, STAT_ROWS);
+    if (!is_held)
+        quota_settle(x, row);
+    if (ledger_row_put(x->w->ledger, row) != ERR_OK) {
+        log_err(LOG_SETTLE, "usage row lost, ledger is full: id=%s", x->name);
+        if (x->client)
+            x->client->ops->abort(x->client);
+    }
+    if (is_held)
+        quota_settle(x, row);
+    soft_note(x);
+}
+
 enum verdict settle_run(struct exchange *x)
 {
     struct usage_row row;
@@ -124,18 +148,8 @@ enum verdict settle_run(struct exchange *x)
     row_fill(x, &row);
     if (x->in->ep.row)
         bill_compute(x, &row);
-    if (x->in->ep.row && wants_row(x)) {
-        stats_inc(x->w->stats, STAT_ROWS);
-        if (x->w->svc->accounts)
-            accounts_settle(x->w->svc->accounts, NULL, &row);
-        soft_note(x);
-        if (ledger_row_put(x->w->ledger, &row) != ERR_OK) {
-            log_err(LOG_SETTLE, "usage row lost, ledger is full: id=%s",
-                    x->name);
-            if (x->client)
-                x->client->ops->abort(x->client);
-        }
-    }
+    if (x->in->ep.row && wants_row(x))
+        row_put(x, &row);
     limits_settle(x);
     exchange_release(x);
     if (x->client)

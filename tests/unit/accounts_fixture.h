@@ -114,9 +114,10 @@ static inline enum accounts_answer grow(struct client *c,
                                         struct accounts_hold *hold)
 {
     enum accounts_answer answer;
+    struct accounts_no no;
 
-    while ((answer = accounts_grow(c->a, c->lw, what, &c->sleeper.w, hold)) ==
-           ACCOUNTS_WAIT)
+    while ((answer = accounts_grow(c->a, c->lw, what, &c->sleeper.w, hold,
+                                   &no)) == ACCOUNTS_WAIT)
         sleep_until_woken(&c->sleeper);
     return answer;
 }

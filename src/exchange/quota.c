@@ -1,0 +1,446 @@
+/* quota.c - See quota.h. A request that does not fit is tried in this order:
+ *
+ *   as it asks        it fits: held
+ *   what could fit    were nothing held for others, when it asks more than is
+ *                     not yet spent
+ *   waiting           while others hold what it needs, for a while
+ *   what fits now     when it has waited long enough
+ *   refused
+ *
+ * and in each step not below the output that is worth it. */
+#include "exchange/quota.h"
+
+#include "account/key.h"
+#include "account/keytab.h"
+#include "base/clock.h"
+#include "base/panic.h"
+#include "conf/conf.h"
+#include "exchange/exchange.h"
+#include "exchange/quota_priv.h"
+
+/* A lease is on the disk within moments; a disk that does not say so within
+ * this is not there. */
+#define LEASE_WAIT_MS 10000
+
+/* Every so often a growing hold looks again for room. */
+#define LOOK_MS 100
+
+/* --- amounts -------------------------------------------------------------- */
+
+static int64_t clamp(uint64_t v)
+{
+    return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+}
+
+static uint64_t add(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static struct price_bound bound_of(const struct quota *q, uint64_t output_tok)
+{
+    return (struct price_bound){
+        .input_tok = q->need.input_tok,
+        .output_tok = add(output_tok, q->need.extra_tok),
+        .audio_ms = q->need.audio_ms,
+        .kinds = q->need.kinds,
+    };
+}
+
+struct budget_amounts quota_amounts(const struct quota *q, uint64_t output_tok)
+{
+    const struct price_bound b = bound_of(q, output_tok);
+
+    return (struct budget_amounts){
+        .of = {[BUDGET_TOKENS] = clamp(add(b.input_tok, b.output_tok)),
+               [BUDGET_INPUT_TOKENS] = clamp(b.input_tok),
+               [BUDGET_OUTPUT_TOKENS] = clamp(b.output_tok),
+               [BUDGET_NUSD] = price_worst_case(&q->price, &b).nusd}};
+}
+
+/* <limit> less <used>, which <most> bounds from above. */
+static bool fit_tokens(int64_t limit, uint64_t used, uint64_t *most)
+{
+    if (limit == INT64_MAX)
+        return true;
+    if (used > (uint64_t)limit)
+        return false;
+    if ((uint64_t)limit - used < *most)
+        *most = (uint64_t)limit - used;
+    return true;
+}
+
+/* The most output, up to *<most>, that fits <room>; false: not even none. */
+static bool fit(const struct quota *q, const struct budget_amounts *room,
+                uint64_t *most)
+{
+    const uint64_t in = q->need.input_tok, extra = q->need.extra_tok;
+    struct price_bound b;
+    uint64_t out;
+
+    if ((uint64_t)room->of[BUDGET_INPUT_TOKENS] < in ||
+        !fit_tokens(room->of[BUDGET_TOKENS], add(in, extra), most) ||
+        !fit_tokens(room->of[BUDGET_OUTPUT_TOKENS], extra, most))
+        return false;
+    if (room->of[BUDGET_NUSD] == INT64_MAX)
+        return true;
+    b = bound_of(q, *most);
+    if (!price_fit_output(&q->price, &b, room->of[BUDGET_NUSD], &out) ||
+        out < extra)
+        return false;
+    *most = out - extra;
+    return true;
+}
+
+/* --- budgets of an exchange ----------------------------------------------- */
+
+static unsigned hard_units(const struct accounts_owner *o)
+{
+    unsigned units = 0;
+
+    for (size_t i = 0; i < o->n_budgets; i++)
+        if (!o->budgets[i].soft)
+            units |= QUOTA_UNIT(o->budgets[i].unit);
+    return units;
+}
+
+/* Whose budgets bound <x>. */
+static void owners_set(struct quota *q, const struct exchange *x)
+{
+    const struct key *key = x->who->key;
+
+    q->ask.id = str_from(x->name);
+    q->ask.key = (struct accounts_owner){key->id, key->spec.budgets,
+                                         key->spec.n_budgets};
+    if (key->spec.team.len == 0)
+        return;
+    q->team = keytab_find_team(x->w->svc->keys, key->spec.team);
+    q->ask.team.name = key->spec.team;
+    if (!q->team)
+        return;
+    q->ask.team.budgets = q->team->spec.budgets;
+    q->ask.team.n_budgets = q->team->spec.n_budgets;
+}
+
+static struct quota *quota_new(struct exchange *x)
+{
+    struct quota *q = arena_alloc(x->arena, sizeof(*q));
+
+    if (!q)
+        return NULL;
+    *q = (struct quota){.a = x->w->svc->accounts};
+    q->wait = quota_wait_new(x);
+    if (!q->wait)
+        return NULL;
+    owners_set(q, x);
+    q->units = hard_units(&q->ask.key) | hard_units(&q->ask.team);
+    return q;
+}
+
+enum err quota_open(struct exchange *x, const struct price_quote *price,
+                    struct quota **quota_out)
+{
+    struct quota *q = x->work->quota;
+
+    if (!q && x->who->key && x->w->svc->accounts &&
+        (x->who->key->spec.n_budgets > 0 || x->who->key->spec.team.len > 0)) {
+        q = quota_new(x);
+        if (!q)
+            return ERR_NOMEM;
+    }
+    if (q)
+        q->price = *price;
+    *quota_out = q;
+    return ERR_OK;
+}
+
+unsigned quota_units(const struct exchange *x)
+{
+    return x->work->quota ? x->work->quota->units : 0;
+}
+
+bool quota_has_flat_price(const struct exchange *x)
+{
+    const struct conf_price *p =
+        x->work->quota ? x->work->quota->price.price : NULL;
+
+    return p && (p->given & (1U << CONF_PRICE_REQUEST)) != 0;
+}
+
+/* --- asking --------------------------------------------------------------- */
+
+static enum quota_answer refuse_down(struct exchange *x)
+{
+    (void)exchange_fail(x, ERR_LEDGER, NULL);
+    x->fail.retry_after_ms = 1000;
+    return QUOTA_DOWN;
+}
+
+/* Ask for <output_tok>. */
+static enum accounts_answer ask_for(struct exchange *x, uint64_t output_tok)
+{
+    struct quota *q = x->work->quota;
+    enum accounts_answer answer;
+
+    q->ask.most = quota_amounts(q, output_tok);
+    q->ask.at_ms = accounts_now_ms(q->a);
+    answer = accounts_ask(q->a, x->w->ledger, &q->ask, &q->wait->waiter,
+                          &q->hold, &q->no);
+    if (answer != ACCOUNTS_HELD)
+        return answer;
+    q->held = true;
+    q->output_tok = output_tok;
+    return answer;
+}
+
+/* How much of the asked output there will be at most: what is not held yet is
+ * bounded by what nobody has spent. */
+static void set_cap(struct quota *q)
+{
+    struct accounts_room room;
+
+    q->cap_tok = q->output_tok;
+    if (q->need.first_tok >= q->need.output_tok ||
+        q->output_tok < q->need.first_tok)
+        return;
+    accounts_left(q->a, &q->ask, &room);
+    q->cap_tok = q->need.output_tok;
+    if (!fit(q, &room.ever, &q->cap_tok) || q->cap_tok < q->output_tok)
+        q->cap_tok = q->output_tok;
+}
+
+/* Ask for <first>, and for less where that cannot be. */
+static enum accounts_answer ask_best(struct exchange *x)
+{
+    struct quota *q = x->work->quota;
+    const uint64_t first = q->need.first_tok;
+    const uint64_t least =
+        q->need.floor_tok < first ? q->need.floor_tok : first;
+    struct accounts_room room;
+    uint64_t most = first;
+    enum accounts_answer answer = ask_for(x, first);
+
+    if (answer == ACCOUNTS_OVER) {
+        accounts_left(q->a, &q->ask, &room);
+        if (!fit(q, &room.ever, &most) || most < least || most == first)
+            return answer;
+        answer = ask_for(x, most);
+    }
+    if (answer != ACCOUNTS_BUSY || quota_has_patience(x))
+        return answer;
+    accounts_leave(q->a, &q->wait->waiter);
+    accounts_left(q->a, &q->ask, &room);
+    if (!fit(q, &room.now, &most) || most < least)
+        return ACCOUNTS_OVER;
+    answer = ask_for(x, most);
+    if (answer != ACCOUNTS_BUSY)
+        return answer;
+    accounts_leave(q->a, &q->wait->waiter);
+    return ACCOUNTS_OVER;
+}
+
+static enum quota_answer ask_now(struct exchange *x)
+{
+    struct quota *q = x->work->quota;
+
+    switch (ask_best(x)) {
+    case ACCOUNTS_HELD:
+        set_cap(q);
+        return QUOTA_HELD;
+    case ACCOUNTS_WAIT:
+        return quota_wait_until(q, clock_mono_ms() + LEASE_WAIT_MS, WAIT_LEASE);
+    case ACCOUNTS_BUSY:
+        return quota_wait_until(q, q->patience_ms, WAIT_ROOM);
+    case ACCOUNTS_OVER:
+        return quota_refuse(x);
+    default:
+        return refuse_down(x);
+    }
+}
+
+enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need)
+{
+    struct quota *q = x->work->quota;
+    struct price_bound b;
+    unsigned marks;
+
+    if (q->wait->on)
+        return QUOTA_WAIT;
+    if (q->late)
+        return refuse_down(x);
+    q->need = *need;
+    b = bound_of(q, need->first_tok);
+    marks = price_worst_case(&q->price, &b).marks;
+    if ((q->units & QUOTA_UNIT(BUDGET_NUSD)) != 0 && marks != 0)
+        return quota_refuse_unpriced(x, marks);
+    return ask_now(x);
+}
+
+/* --- growing -------------------------------------------------------------- */
+
+/* The room there is for the whole of what <q> is to hold: what it holds is
+ * part of it, unless a window has ended since. */
+static struct budget_amounts room_with_own(const struct quota *q)
+{
+    struct accounts_room room;
+
+    accounts_left(q->a, &q->ask, &room);
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
+        const int64_t own = q->hold.hold.most.of[u];
+
+        if (room.now.of[u] != INT64_MAX &&
+            __builtin_add_overflow(room.now.of[u], own, &room.now.of[u]))
+            room.now.of[u] = INT64_MAX;
+    }
+    return room.now;
+}
+
+/* Whether <q> could have more if others gave back what they hold. */
+static bool has_hope(const struct quota *q)
+{
+    uint64_t most = q->cap_tok;
+    struct accounts_room room;
+
+    accounts_left(q->a, &q->ask, &room);
+    return fit(q, &room.ever, &most) && most > q->output_tok;
+}
+
+static enum accounts_answer grow_to(struct exchange *x, uint64_t output_tok)
+{
+    struct quota *q = x->work->quota;
+    enum accounts_answer answer;
+
+    q->ask.most = quota_amounts(q, output_tok);
+    q->ask.at_ms = accounts_now_ms(q->a);
+    answer = accounts_grow(q->a, x->w->ledger, &q->ask, &q->wait->waiter,
+                           &q->hold, &q->no);
+    if (answer != ACCOUNTS_HELD)
+        return answer;
+    q->output_tok = output_tok;
+    q->patience_ms = 0;
+    return answer;
+}
+
+/* There is no more now: wait a little, or give up. */
+static enum quota_answer grow_later(struct exchange *x)
+{
+    struct quota *q = x->work->quota;
+
+    if (!has_hope(q) || !quota_has_patience(x))
+        return QUOTA_OVER;
+    return quota_wait_until(q, clock_mono_ms() + LOOK_MS, WAIT_LOOK);
+}
+
+enum quota_answer quota_grow(struct exchange *x, uint64_t output_tok)
+{
+    struct quota *q = x->work->quota;
+    enum accounts_answer answer;
+    struct budget_amounts room;
+
+    if (!q || !q->held || q->output_tok >= output_tok)
+        return QUOTA_HELD;
+    if (q->wait->on)
+        return QUOTA_WAIT;
+    if (q->late)
+        return QUOTA_DOWN;
+    if (output_tok > q->cap_tok)
+        output_tok = q->cap_tok;
+    if (output_tok <= q->output_tok)
+        return QUOTA_OVER;
+    answer = grow_to(x, output_tok);
+    if (answer == ACCOUNTS_OVER) {
+        room = room_with_own(q);
+        if (!fit(q, &room, &output_tok) || output_tok <= q->output_tok)
+            return grow_later(x);
+        answer = grow_to(x, output_tok);
+    }
+    switch (answer) {
+    case ACCOUNTS_HELD:
+        return QUOTA_HELD;
+    case ACCOUNTS_WAIT:
+        return quota_wait_until(q, clock_mono_ms() + LEASE_WAIT_MS, WAIT_LEASE);
+    case ACCOUNTS_OVER:
+        return grow_later(x);
+    default:
+        return QUOTA_DOWN;
+    }
+}
+
+uint64_t quota_output(const struct exchange *x)
+{
+    const struct quota *q = x->work->quota;
+
+    return q && q->held ? q->output_tok : UINT64_MAX;
+}
+
+uint64_t quota_cap(const struct exchange *x)
+{
+    const struct quota *q = x->work->quota;
+
+    return q && q->held ? q->cap_tok : UINT64_MAX;
+}
+
+bool quota_linger(struct exchange *x)
+{
+    struct quota *q = x->work->quota;
+    const int64_t drain_ms = x->conf->budgets.drain_ms;
+
+    if (!q || !q->held || q->lonely || drain_ms == 0 || x->work->engine)
+        return false;
+    quota_wait_end(q);
+    q->lonely = true;
+    (void)quota_wait_until(q, clock_mono_ms() + (uint64_t)drain_ms,
+                           WAIT_LONELY);
+    return true;
+}
+
+bool quota_is_lonely(const struct exchange *x)
+{
+    return x->work->quota && x->work->quota->lonely;
+}
+
+/* --- the end -------------------------------------------------------------- */
+
+bool quota_held(const struct exchange *x, struct quota_held *out)
+{
+    const struct quota *q = x->work->quota;
+
+    if (!q || !q->held)
+        return false;
+    *out = (struct quota_held){
+        .input_tok = (uint64_t)q->hold.hold.most.of[BUDGET_INPUT_TOKENS],
+        .output_tok = (uint64_t)q->hold.hold.most.of[BUDGET_OUTPUT_TOKENS],
+        .cost_nusd = q->hold.hold.most.of[BUDGET_NUSD]};
+    return true;
+}
+
+int64_t quota_time_ms(const struct exchange *x)
+{
+    const struct quota *q = x->work->quota;
+
+    return q && q->held ? q->hold.hold.at_ms : 0;
+}
+
+void quota_settle(struct exchange *x, const struct usage_row *row)
+{
+    struct quota *q = x->work->quota;
+
+    if (!x->w->svc->accounts)
+        return;
+    accounts_settle(x->w->svc->accounts, q && q->held ? &q->hold : NULL, row);
+    if (q)
+        q->held = false;
+}
+
+void quota_close(struct exchange *x)
+{
+    struct quota *q = x->work->quota;
+
+    if (!q || !q->wait)
+        return;
+    BUG_ON(q->held); /* it was settled */
+    quota_wait_free(q->a, q->wait);
+    q->wait = NULL;
+    team_unref(q->team);
+    q->team = NULL;
+}

@@ -1,0 +1,85 @@
+/* quota_priv.h - What quota*.c share: the state of one exchange, how it waits,
+ * and what its client is told. */
+#ifndef TG_EXCHANGE_QUOTA_PRIV_H
+#define TG_EXCHANGE_QUOTA_PRIV_H
+
+#include "account/accounts.h"
+#include "exchange/quota.h"
+#include "exchange/worker.h"
+
+struct team;
+
+/* What is waited for. */
+enum wait_kind {
+    WAIT_ROOM = 0, /* others give back what they hold */
+    WAIT_LEASE,    /* a lease is written */
+    WAIT_LOOK,     /* time goes by */
+    WAIT_LONELY,   /* the end, for a client that has left */
+};
+
+/* What another thread wakes; outlives its exchange while a mail is under way.
+ */
+struct quota_wait {
+    struct accounts_waiter waiter;
+    struct worker_mail mail;
+    TAILQ_ENTRY(quota_wait) link; /* in w->waits while <on> */
+    struct worker *w;             /* borrowed */
+    struct exchange *x;           /* borrowed; NULL once it is gone */
+    uint64_t until_ms;            /* monotonic */
+    bool on;                      /* the exchange waits */
+    bool posted; /* <mail> is under way: set under the accounts' lock */
+};
+
+/* What one exchange holds. */
+struct quota {
+    struct accounts *a; /* borrowed */
+    struct accounts_ask ask;
+    const struct team *team; /* counted, or NULL */
+    unsigned units;          /* of hard budgets */
+    struct price_quote price;
+    struct quota_need need;
+    struct accounts_hold hold; /* what is held, where <held> */
+    bool held;
+    uint64_t output_tok;     /* of it, without extra_tok */
+    uint64_t cap_tok;        /* never more */
+    uint64_t patience_ms;    /* monotonic: waits until then; 0: has not begun */
+    bool waited;             /* until the end of it */
+    bool late;               /* a lease did not come in time */
+    bool lonely;             /* quota_linger() */
+    enum wait_kind kind;     /* what it waits for now */
+    struct accounts_no no;   /* the budget in the way, when there is one */
+    struct quota_wait *wait; /* owned, but while its mail is under way */
+};
+
+/* The most that the request of <q> takes with <output_tok>. */
+struct budget_amounts quota_amounts(const struct quota *q, uint64_t output_tok);
+
+/* --- quota_wait.c --------------------------------------------------------- */
+
+/* What <x> waits by; NULL without memory. */
+struct quota_wait *quota_wait_new(struct exchange *x);
+
+/* The exchange of <qw> ends: nothing wakes it from now on. */
+void quota_wait_free(struct accounts *a, struct quota_wait *qw);
+
+/* Let <q> wait for what <kind> says, at most until <until_ms> (monotonic).
+ * Gives QUOTA_WAIT. */
+enum quota_answer quota_wait_until(struct quota *q, uint64_t until_ms,
+                                   enum wait_kind kind);
+
+/* <q> waits for nothing any more. */
+void quota_wait_end(struct quota *q);
+
+/* Whether <x> may wait for what others hold: from the first time on it is
+ * asked, for as long as the configuration says. */
+bool quota_has_patience(struct exchange *x);
+
+/* --- quota_text.c --------------------------------------------------------- */
+
+/* Fail <x>, which q->no does not let pass. */
+enum quota_answer quota_refuse(struct exchange *x);
+
+/* Fail <x>, whose cost has <marks> (enum price_mark). */
+enum quota_answer quota_refuse_unpriced(struct exchange *x, unsigned marks);
+
+#endif
