@@ -4,6 +4,11 @@ TG_LIBS += src/serve/libserve.a
 src_serve_libserve_a_SOURCES = \
     src/serve/afford.c src/serve/afford.h \
     src/serve/attempt.c src/serve/attempt.h \
+    src/serve/bound.c src/serve/bound.h \
+    src/serve/bound_fields.c src/serve/bound_priv.h \
+    src/serve/bound_members.c \
+    src/serve/bound_parts.c \
+    src/serve/bound_tools.c \
     src/serve/route.c src/serve/route.h \
     src/serve/serve.c src/serve/serve.h \
     src/serve/splice.c src/serve/splice.h \

@@ -29,3 +29,21 @@ tests_unit_t_bill_SOURCES = tests/unit/t_bill.c tests/unit/price_kit.h
 tests_unit_t_bill_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_bill_CFLAGS = $(unit_cflags)
 tests_unit_t_bill_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_bound
+tests_unit_t_bound_SOURCES = tests/unit/t_bound.c tests/unit/bound_kit.h
+tests_unit_t_bound_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_bound_CFLAGS = $(unit_cflags)
+tests_unit_t_bound_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_bound_members
+tests_unit_t_bound_members_SOURCES = tests/unit/t_bound_members.c tests/unit/bound_kit.h
+tests_unit_t_bound_members_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_bound_members_CFLAGS = $(unit_cflags)
+tests_unit_t_bound_members_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_bound_parts
+tests_unit_t_bound_parts_SOURCES = tests/unit/t_bound_parts.c tests/unit/bound_kit.h
+tests_unit_t_bound_parts_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_bound_parts_CFLAGS = $(unit_cflags)
+tests_unit_t_bound_parts_LDADD = $(unit_libs)

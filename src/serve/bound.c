@@ -1,0 +1,296 @@
+/* bound.c - See bound.h. Decides which operations have a worst case at all, and
+ * adds up what the judges of members, parts and tools found.
+ *
+ * A token is a byte of text or more, in any vocabulary in use, so a body has no
+ * more tokens of text than bytes. What a server puts around them is not in the
+ * body, and is covered by constants that are above what is known of any. */
+#include "serve/bound.h"
+
+#include <stdio.h>
+
+#include "account/budget_spec.h"
+#include "account/price.h"
+#include "exchange/cost.h"
+#include "exchange/exchange.h"
+#include "serve/bound_priv.h"
+
+/* Tokens that servers add. */
+#define REQUEST_TOK 256  /* to any request: a system prompt of the template */
+#define TOOLS_TOK   2048 /* to one with tools: how they are to be called */
+#define INPUT_TOK   8    /* to one of many inputs: its begin and end */
+#define PAIR_TOK    128  /* to a query and its document: how to compare */
+#define MARK_TOK    2    /* to a mark within tools that are written anew */
+
+#define LEAST_RESPONSES 16  /* cap of the Responses API; others take 1 */
+#define ESCAPES_MAX     256 /* escapes looked at before the worst is assumed */
+#define KEY_BYTES_MAX   128 /* of a key, however it is escaped */
+
+#define TOKEN_UNITS                                                            \
+    (1U << BUDGET_TOKENS | 1U << BUDGET_INPUT_TOKENS |                         \
+     1U << BUDGET_OUTPUT_TOKENS)
+#define REQUEST_ONLY (1U << CONF_PRICE_REQUEST)
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    uint64_t out;
+
+    return __builtin_add_overflow(a, b, &out) ? UINT64_MAX : out;
+}
+
+static uint64_t product(uint64_t a, uint64_t b)
+{
+    uint64_t out;
+
+    return __builtin_mul_overflow(a, b, &out) ? UINT64_MAX : out;
+}
+
+/* One bit for each byte of <word> that is <c>, in its highest bit. */
+static uint64_t equal_bytes(uint64_t word, char c)
+{
+    const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f);
+    uint64_t diff = word ^ (UINT64_C(0x0101010101010101) * (unsigned char)c);
+
+    return ~(((diff & low) + low) | diff | low);
+}
+
+uint64_t bound_count(struct str s, struct str set)
+{
+    uint64_t n = 0;
+
+    for (; s.len >= 8; s = str_skip(s, 8)) {
+        uint64_t word, hits = 0;
+
+        memcpy(&word, s.p, sizeof(word));
+        for (size_t i = 0; i < set.len; i++)
+            hits |= equal_bytes(word, set.p[i]);
+        n += (uint64_t)__builtin_popcountll(hits);
+    }
+    for (size_t i = 0; i < s.len; i++)
+        n += memchr(set.p, s.p[i], set.len) != NULL;
+    return n;
+}
+
+/* ---- whole operations -------------------------------------------------- */
+
+static enum err refuse_op(struct bound_no *no, const char *why)
+{
+    no->param[0] = '\0';
+    (void)snprintf(no->text, sizeof(no->text),
+                   "A key with a hard budget cannot be used for this: %s.",
+                   why);
+    return ERR_BAD_REQUEST;
+}
+
+/* The operation of the row as a bit; 0: its members are not judged. */
+static unsigned op_of(enum endpoint kind)
+{
+    switch (kind) {
+    case ENDPOINT_CHAT:
+        return BOUND_CHAT;
+    case ENDPOINT_COMPLETIONS:
+        return BOUND_TEXT;
+    case ENDPOINT_EMBEDDINGS:
+        return BOUND_EMBED;
+    case ENDPOINT_RESPONSES:
+        return BOUND_RESPONSES;
+    case ENDPOINT_MESSAGES:
+        return BOUND_MESSAGES;
+    case ENDPOINT_RERANK:
+        return BOUND_RERANK;
+    case ENDPOINT_SCORE:
+        return BOUND_SCORE;
+    case ENDPOINT_CLASSIFY:
+    case ENDPOINT_POOLING:
+        return BOUND_POOL;
+    case ENDPOINT_MODERATIONS:
+        return BOUND_MODERATE;
+    default:
+        return 0;
+    }
+}
+
+/* Several pictures may be made by one request. */
+static bool makes_many(const struct exchange *x)
+{
+    const struct jscan *scan = x->ask->scan;
+    int64_t n = 0;
+
+    if (x->in->ep.row->usage != ENDPOINT_USAGE_IMAGE)
+        return false;
+    if (!scan || scan->root.type != JT_OBJECT)
+        return true;
+    return !jval_is_unset(&scan->m[JREQ_N]) &&
+           (jval_uint(&scan->m[JREQ_N], &n) != ERR_OK || n != 1);
+}
+
+/* An operation that says nothing of tokens, or what bytes do not tell. */
+static enum err bound_flat(const struct exchange *x,
+                           const struct bound_rules *r, struct bound *out,
+                           struct bound_no *no)
+{
+    if ((r->units & TOKEN_UNITS) != 0)
+        return refuse_op(no, "nobody can tell how many tokens it takes");
+    if (r->priced != REQUEST_ONLY)
+        return refuse_op(no, "it has no price for a whole request, or others "
+                             "beside it, so nobody can tell what it costs");
+    if (makes_many(x))
+        return refuse_op(no, "its price is for one picture; ask for one, in "
+                             "JSON");
+    *out = (struct bound){.flat = true, .choices = 1, .least_tok = 1};
+    return ERR_OK;
+}
+
+/* ---- sums -------------------------------------------------------------- */
+
+/* Whether the escape at <at> of <text> is within a key cache_control. */
+static bool hides_cache_key(struct str text, size_t at)
+{
+    size_t from = at, to = at;
+
+    while (from > 0 && text.p[from] != '"' && at - from < KEY_BYTES_MAX)
+        from--;
+    while (to < text.len && text.p[to] != '"' && to - at < KEY_BYTES_MAX)
+        to++;
+    if (to == text.len || text.p[from] != '"' || text.p[to] != '"')
+        return false;
+    return jval_is(str_of(text.p + from, to + 1 - from), STR("cache_control"));
+}
+
+/* Whether <text> has a key cache_control, however it is written. */
+static bool has_cache_key(struct str text)
+{
+    struct str rest = text;
+
+    if (str_find(text, STR("\"cache_control\"")) < text.len)
+        return true;
+    for (unsigned n = 0; n < ESCAPES_MAX; n++) {
+        size_t at = str_find(rest, STR("\\u00"));
+
+        if (at == rest.len)
+            return false;
+        at += (size_t)(rest.p - text.p);
+        if (hides_cache_key(text, at))
+            return true;
+        rest = str_skip(text, at + 4);
+    }
+    return true;
+}
+
+/* The kinds of cache writes that <body> may lead to. */
+static unsigned cache_kinds(const struct bound_judge *j, struct str body)
+{
+    unsigned kinds = 0;
+
+    if ((j->rules->units & (1U << BUDGET_NUSD)) == 0)
+        return 0;
+    /* Anthropic's servers write where they are told to, others on their own */
+    if (j->op != BOUND_MESSAGES &&
+        (j->rules->priced & (1U << CONF_PRICE_CACHE_WRITE)) != 0)
+        kinds |= PRICE_KIND(ROW_TOK_CACHE_WRITE_5M);
+    if ((j->op & (BOUND_MESSAGES | BOUND_CHAT)) == 0 || !has_cache_key(body))
+        return kinds;
+    kinds |= PRICE_KIND(ROW_TOK_CACHE_WRITE_5M);
+    if (str_find(body, STR("1h\"")) < body.len ||
+        str_find(body, STR("\\u00")) < body.len)
+        kinds |= PRICE_KIND(ROW_TOK_CACHE_WRITE_1H);
+    return kinds;
+}
+
+/* Tokens of the pairs that are compared, beyond what each side has. */
+static uint64_t pair_tokens(const struct bound_judge *j)
+{
+    uint64_t a = j->side[0].items, b = j->side[1].items;
+    uint64_t bytes;
+
+    if (a == 0 || b == 0)
+        return 0;
+    if (a == b) /* each with its own, or one with one */
+        return product(a, PAIR_TOK);
+    bytes = sum(product(j->side[0].bytes, b), product(j->side[1].bytes, a));
+    return sum(bytes, product(product(a, b), PAIR_TOK));
+}
+
+static uint64_t input_tokens(const struct bound_judge *j, struct str body)
+{
+    uint64_t text = body.len > j->media_bytes ? body.len - j->media_bytes : 0;
+    uint64_t n = sum(text, REQUEST_TOK);
+
+    /* what is JSON within is written anew with a space behind these */
+    n = sum(n, bound_count(body, STR(",:")));
+    if (j->tools)
+        n = sum(n, TOOLS_TOK + product(j->tool_marks, MARK_TOK));
+    n = sum(n, product(sum(j->prompts, j->inputs), INPUT_TOK));
+    n = sum(n, product(j->out->media, j->rules->media_tok));
+    return sum(n, pair_tokens(j));
+}
+
+static bool generates(enum bound_op op)
+{
+    return (op &
+            (BOUND_CHAT | BOUND_TEXT | BOUND_RESPONSES | BOUND_MESSAGES)) != 0;
+}
+
+static void add_output(const struct bound_judge *j, struct bound *out)
+{
+    uint64_t each = j->best_of > j->n ? j->best_of : j->n;
+
+    out->choices = product(each, j->prompts > 1 ? j->prompts : 1);
+    if (!generates(j->op)) {
+        out->cap_tok = 0;
+        return;
+    }
+    if (out->caps == 0)
+        out->cap_tok = j->rules->default_output;
+    if (j->op == BOUND_RESPONSES)
+        out->least_tok = LEAST_RESPONSES;
+    if (j->thinking > 0)
+        out->least_tok = sum(j->thinking, 1);
+    /* more thinking than the cap is for several turns, which is a beta */
+    if (out->caps != 0 && j->thinking >= out->cap_tok)
+        out->extra_tok = sum(out->extra_tok, j->thinking);
+    out->output_tok = product(out->cap_tok, out->choices);
+}
+
+enum err bound_of(const struct exchange *x, const struct bound_rules *r,
+                  struct bound *out, struct bound_no *no_out)
+{
+    const struct jscan *scan = x->ask->scan;
+    unsigned op = op_of(x->in->ep.row->kind);
+    struct bound b = {.kinds = PRICE_KINDS_TEXT, .choices = 1, .least_tok = 1};
+    struct bound_judge j = {.rules = r, .out = &b, .no = no_out, .n = 1};
+    struct jmember m;
+    struct jiter it;
+
+    if (x->in->head.websocket)
+        return refuse_op(no_out, "what goes over a WebSocket is not counted");
+    if (!cost_is_due(x)) {
+        *out = (struct bound){.free = true, .choices = 1, .least_tok = 1};
+        return ERR_OK;
+    }
+    if (x->in->ep.row->kind == ENDPOINT_RESPONSES_COMPACT)
+        return refuse_op(no_out, "what a summary costs has no bound");
+    if (op == 0)
+        return bound_flat(x, r, out, no_out);
+    if (!scan || scan->root.type != JT_OBJECT)
+        return refuse_op(no_out, "its body must be a JSON object");
+    if (op == BOUND_MODERATE && r->priced == 0)
+        return refuse_op(no_out, "its model has no price, not even of 0");
+    j.op = (enum bound_op)op;
+    jiter_init(&it, scan->root.value);
+    while (jiter_next(&it, &m))
+        ERR_TRY(bound_judge_member(&j, &m));
+    b.kinds |= cache_kinds(&j, scan->text);
+    b.input_tok = input_tokens(&j, scan->text);
+    add_output(&j, &b);
+    *out = b;
+    return ERR_OK;
+}
+
+enum verdict bound_fail(struct exchange *x, enum err e,
+                        const struct bound_no *no)
+{
+    const char *param =
+        no->param[0] ? arena_printf(x->arena, "%s", no->param) : NULL;
+
+    return exchange_fail_param(x, e, param, "%s", no->text);
+}
