@@ -122,6 +122,42 @@ static void owners_set(struct quota *q, const struct exchange *x)
     q->ask.team.n_budgets = q->team->spec.n_budgets;
 }
 
+/* Budgets may have been changed while the request waited or went on: what it
+ * asks for from now on has to fit them as they are. Of a unit that did not
+ * bound it when it came it knows no most, so such a budget is for later ones.
+ */
+static void owners_renew(struct quota *q, const struct exchange *x)
+{
+    const struct key *key = keytab_find(x->w->svc->keys, q->ask.key.name);
+    const struct team *team =
+        keytab_find_team(x->w->svc->keys, q->ask.team.name);
+    struct accounts_owner k = q->ask.key, t = q->ask.team;
+
+    if (key) {
+        k.budgets = key->spec.budgets;
+        k.n_budgets = key->spec.n_budgets;
+    }
+    if (team) {
+        t.budgets = team->spec.budgets;
+        t.n_budgets = team->spec.n_budgets;
+    }
+    if (((hard_units(&k) | hard_units(&t)) & ~q->units) != 0) {
+        key_unref(key);
+        team_unref(team);
+        return;
+    }
+    q->ask.key = k;
+    q->ask.team = t;
+    if (key) {
+        key_unref(q->key);
+        q->key = key;
+    }
+    if (team) {
+        team_unref(q->team);
+        q->team = team;
+    }
+}
+
 static struct quota *quota_new(struct exchange *x)
 {
     struct quota *q = arena_alloc(x->arena, sizeof(*q));
@@ -268,6 +304,9 @@ enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need)
         return QUOTA_WAIT;
     if (q->late)
         return refuse_down(x);
+    if (q->asked)
+        owners_renew(q, x);
+    q->asked = true;
     q->need = *need;
     b = bound_of(q, need->first_tok);
     marks = price_worst_case(&q->price, &b).marks;
@@ -347,6 +386,7 @@ enum quota_answer quota_grow(struct exchange *x, uint64_t output_tok)
         output_tok = q->cap_tok;
     if (output_tok <= q->output_tok)
         return QUOTA_OVER;
+    owners_renew(q, x);
     answer = grow_to(x, output_tok);
     if (answer == ACCOUNTS_OVER) {
         room = room_with_own(q);
@@ -441,6 +481,8 @@ void quota_close(struct exchange *x)
     BUG_ON(q->held); /* it was settled */
     quota_wait_free(q->a, q->wait);
     q->wait = NULL;
+    key_unref(q->key);
     team_unref(q->team);
+    q->key = NULL;
     q->team = NULL;
 }

@@ -34,8 +34,10 @@ struct quota_wait {
 struct quota {
     struct accounts *a; /* borrowed */
     struct accounts_ask ask;
+    const struct key *key;   /* counted: of <ask>; NULL: the exchange's own */
     const struct team *team; /* counted, or NULL */
-    unsigned units;          /* of hard budgets */
+    unsigned units;          /* of hard budgets, when it began */
+    bool asked;
     struct price_quote price;
     struct quota_need need;
     struct accounts_hold hold; /* what is held, where <held> */
