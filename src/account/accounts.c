@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "account/ledger_reconcile.h"
 #include "account/window.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -509,4 +510,40 @@ void accounts_settle(struct accounts *a, struct accounts_hold *hold,
     pthread_mutex_unlock(&a->lock);
     if (hold)
         *hold = (struct accounts_hold){0};
+}
+
+/* --- what was lost -------------------------------------------------------- */
+
+static void lower(struct account *it, const struct spend *taken)
+{
+    for (int i = 0; i < ACCOUNT_CELLS; i++) {
+        struct budget *c = &it->cells[i];
+        const enum budget_window w = c->spec.window;
+
+        budget_take_back(c, taken->in[w].number,
+                         taken->in[w].took.of[c->spec.unit]);
+    }
+    account_offer(it);
+}
+
+enum err accounts_take_back(
+    struct accounts *a, bool is_team, struct str name,
+    const struct budget_amounts less[BUDGET_WINDOW_COUNT],
+    struct spend *taken_out)
+{
+    char owner[SPEND_NAME_MAX];
+    const size_t len =
+        is_team ? spend_team_name(name, owner) : spend_key_name(name, owner);
+
+    /* known before the ledger changes, so that it is lowered once */
+    pthread_mutex_lock(&a->lock);
+    struct account *it = account_at(a, str_of(owner, len));
+    pthread_mutex_unlock(&a->lock);
+    if (!it)
+        return ERR_LEDGER;
+    ERR_TRY(ledger_take_back(a->l, str_of(owner, len), less, taken_out));
+    pthread_mutex_lock(&a->lock);
+    lower(it, taken_out);
+    pthread_mutex_unlock(&a->lock);
+    return ERR_OK;
 }

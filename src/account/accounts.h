@@ -11,6 +11,7 @@
 
 #include "account/budget.h"
 #include "account/ledger.h"
+#include "account/spend.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -152,6 +153,13 @@ struct accounts_state {
 /* Tell it for <spec> of a key or team. */
 void accounts_read(struct accounts *a, bool is_team, struct str name,
                    const struct budget_spec *spec, struct accounts_state *out);
+
+/* Take <less>, by window, back from what key <name> or team <name> lost when
+ * the machine went down, in the ledger and here. As ledger_take_back(). */
+enum err accounts_take_back(
+    struct accounts *a, bool is_team, struct str name,
+    const struct budget_amounts less[BUDGET_WINDOW_COUNT],
+    struct spend *taken_out) MUST_CHECK;
 
 /* All accounts together. */
 struct accounts_totals {

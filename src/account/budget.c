@@ -185,6 +185,13 @@ void budget_settle(struct budget *const *list, size_t n,
     }
 }
 
+void budget_take_back(struct budget *b, int64_t window, int64_t less)
+{
+    if (window != b->window)
+        return;
+    b->spent = less < b->spent ? b->spent - less : 0;
+}
+
 void budget_recover(struct budget *b, int64_t window, int64_t spent,
                     int64_t open, int64_t lease, bool trusted)
 {

@@ -105,6 +105,10 @@ void budget_settle(struct budget *const *list, size_t n,
                    const struct budget_hold *h,
                    const struct budget_amounts *took);
 
+/* <less> of what was spent in window <window> was not; of no effect in a later
+ * one. */
+void budget_take_back(struct budget *b, int64_t window, int64_t less);
+
 /* Where <b> stands after a start: <spent> and the holds that were never
  * settled, <open>, were found in a journal that is whole (<trusted>), or
  * maybe not: then the <lease> found counts as spent if it is more. All of

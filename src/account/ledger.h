@@ -157,9 +157,11 @@ enum err ledger_export(struct ledger *l, int64_t since_wall_ms,
                        int64_t until_wall_ms, ledger_row_fn *fn,
                        void *arg) MUST_CHECK;
 
-/* Prove in a child process that every record is whole and that counters
- * equal the sums of the rows; its findings are appended to <report>, one a
- * line. ERR_CORRUPT when there is any fault. Takes as long as it takes. */
+/* Prove in a child process that every record is whole, that counters and what
+ * keys and teams have spent equal the sums of the rows (for spends: where no
+ * row was pruned), and that nothing is held for a request whose row is there;
+ * its findings are appended to <report>, one a line. ERR_CORRUPT when there is
+ * any fault. Takes as long as it takes. */
 enum err ledger_verify(struct ledger *l, struct buf *report) MUST_CHECK;
 
 /* The writer, for changes that must be durable (keytab). Borrowed. */

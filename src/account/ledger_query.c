@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include "account/ledger_priv.h"
-#include "store/child.h"
 
 static enum err nothing(struct txn *t, struct wjob *job)
 {
@@ -252,26 +251,4 @@ enum err ledger_export(struct ledger *l, int64_t since_wall_ms,
         return err;
     return ldb_rows_read(l->db, since_wall_ms,
                          until_wall_ms ? until_wall_ms : INT64_MAX, fn, arg);
-}
-
-static enum err verify_in_child(void *arg, struct buf *out)
-{
-    const struct ledger *l = arg;
-    const struct ldb_opts opts = {.dir = l->dir};
-    const struct env_opts env = ldb_env_opts(&opts);
-
-    return env_look(&env, true, ldb_verify, NULL, out);
-}
-
-enum err ledger_verify(struct ledger *l, struct buf *report)
-{
-    struct child child;
-    enum err err = ledger_flush(l);
-
-    if (err != ERR_OK)
-        return err;
-    err = child_start(verify_in_child, l, &child);
-    if (err != ERR_OK)
-        return err;
-    return child_finish(&child, report);
 }

@@ -21,8 +21,8 @@
 
 /* --- spends --------------------------------------------------------------- */
 
-static enum err read_spend(struct txn *t, enum ldb_table table, struct str name,
-                           struct spend *out)
+enum err ledger_spend_get(struct txn *t, enum ldb_table table, struct str name,
+                          struct spend *out)
 {
     struct str payload;
     const enum err err = ldb_get(t, table, name, &payload);
@@ -36,8 +36,8 @@ static enum err read_spend(struct txn *t, enum ldb_table table, struct str name,
     return spend_decode(payload, out);
 }
 
-static enum err write_spend(struct txn *t, enum ldb_table table,
-                            struct str name, const struct spend *s)
+enum err ledger_spend_put(struct txn *t, enum ldb_table table, struct str name,
+                          const struct spend *s)
 {
     uint8_t bytes[SPEND_BYTES_MAX];
 
@@ -51,9 +51,9 @@ enum err ledger_spend_fold(struct txn *t, const struct spend_map *more)
         const struct str name = str_of(it->name, it->name_len);
         struct spend s;
 
-        ERR_TRY(read_spend(t, LDB_SPENDS, name, &s));
+        ERR_TRY(ledger_spend_get(t, LDB_SPENDS, name, &s));
         spend_merge(&s, &it->sum);
-        ERR_TRY(write_spend(t, LDB_SPENDS, name, &s));
+        ERR_TRY(ledger_spend_put(t, LDB_SPENDS, name, &s));
     }
     return ERR_OK;
 }
@@ -63,7 +63,7 @@ enum err ledger_spend_read(struct ledger *l, struct str name, struct spend *out)
     struct txn t;
 
     ERR_TRY(txn_begin_read(ldb_env(l->db), &t));
-    const enum err err = read_spend(&t, LDB_SPENDS, name, out);
+    const enum err err = ledger_spend_get(&t, LDB_SPENDS, name, out);
     txn_end(&t);
     return err;
 }
@@ -76,9 +76,9 @@ static enum err lease_run(struct txn *t, struct wjob *job)
     const struct str name = str_of(l->name, l->name_len);
     struct spend had;
 
-    ERR_TRY(read_spend(t, LDB_LEASES, name, &had));
+    ERR_TRY(ledger_spend_get(t, LDB_LEASES, name, &had));
     spend_most(&had, &l->lease);
-    return write_spend(t, LDB_LEASES, name, &had);
+    return ledger_spend_put(t, LDB_LEASES, name, &had);
 }
 
 void ledger_lease_init(struct ledger_lease *out, struct str name,
@@ -265,9 +265,9 @@ static enum err assume_leases(struct txn *t, const struct spend_map *leases)
         const struct str name = str_of(it->name, it->name_len);
         struct spend s;
 
-        ERR_TRY(read_spend(t, LDB_SPENDS, name, &s));
+        ERR_TRY(ledger_spend_get(t, LDB_SPENDS, name, &s));
         spend_assume(&s, &it->sum);
-        ERR_TRY(write_spend(t, LDB_SPENDS, name, &s));
+        ERR_TRY(ledger_spend_put(t, LDB_SPENDS, name, &s));
     }
     return ERR_OK;
 }
@@ -285,9 +285,15 @@ static enum err note_boot(struct txn *t, const struct boot_id *now, bool closed)
                    str_of((char *)bytes, sizeof(bytes)));
 }
 
-/* Whether journals are what they were when they were last written. */
-static enum err is_trusted(struct ledger *l, const struct boot_id *now,
-                           bool *out)
+/* What the start before this one left. */
+enum left_by {
+    LEFT_BY_NOBODY = 0, /* the first start that knows spends */
+    LEFT_WHOLE,         /* journals are what they were when last written */
+    LEFT_IN_DOUBT
+};
+
+static enum err look_back(struct ledger *l, const struct boot_id *now,
+                          enum left_by *out)
 {
     struct boot_id then;
     struct str payload;
@@ -295,43 +301,82 @@ static enum err is_trusted(struct ledger *l, const struct boot_id *now,
 
     ERR_TRY(txn_begin_read(ldb_env(l->db), &t));
     enum err err = ldb_get(&t, LDB_META, META_BOOT, &payload);
-    *out = err == ERR_NOT_FOUND; /* the first start of all */
+    *out = LEFT_BY_NOBODY;
     if (err == ERR_OK && payload.len != sizeof(then.b) + 1)
         err = ERR_CORRUPT;
     if (err == ERR_OK) {
         memcpy(then.b, payload.p, sizeof(then.b));
-        *out = payload.p[sizeof(then.b)] != 0 || boot_id_eq(&then, now);
+        *out = payload.p[sizeof(then.b)] != 0 || boot_id_eq(&then, now)
+                   ? LEFT_WHOLE
+                   : LEFT_IN_DOUBT;
     }
     txn_end(&t);
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
+static enum err sum_row(void *arg, const struct usage_row *row)
+{
+    return spend_map_add_row(arg, row);
+}
+
+static enum err put_sums(struct txn *t, const struct spend_map *sums)
+{
+    for (const struct spend_item *it = sums->items; it; it = it->hh.next)
+        ERR_TRY(ledger_spend_put(t, LDB_SPENDS, str_of(it->name, it->name_len),
+                                 &it->sum));
+    return ERR_OK;
+}
+
+/* What must be known before a start can be noted: of the first one, what the
+ * rows sum to, which versions without spends may have written; of one in doubt,
+ * the leases. */
+static enum err collect(struct ledger *l, enum left_by left,
+                        struct spend_map *m, struct buf *why)
+{
+    if (left == LEFT_BY_NOBODY) {
+        const enum err err = ldb_rows_read(l->db, 0, INT64_MAX, sum_row, m);
+
+        if (err == ERR_CORRUPT)
+            env_say(why, "ledger %s is damaged: a row fails its checksum",
+                    env_path(ldb_env(l->db)));
+        return err;
+    }
+    if (left == LEFT_IN_DOUBT)
+        return ldb_each(l->db, LDB_LEASES, collect_lease, m, why);
+    return ERR_OK;
+}
+
+static enum err settle_run(struct txn *t, enum left_by left,
+                           const struct spend_map *m, const struct boot_id *now)
+{
+    if (left == LEFT_BY_NOBODY)
+        ERR_TRY(put_sums(t, m));
+    if (left == LEFT_IN_DOUBT)
+        ERR_TRY(assume_leases(t, m));
+    ERR_TRY(note_boot(t, now, false));
+    return txn_commit(t);
+}
+
 static enum err settle_leases(struct ledger *l, struct buf *why)
 {
-    struct spend_map leases = {0};
+    struct spend_map m = {0};
+    enum left_by left;
     struct boot_id now;
     struct txn t;
-    bool trusted;
 
     boot_id_read(&now);
-    ERR_TRY(is_trusted(l, &now, &trusted));
-    enum err err = ERR_OK;
-    if (!trusted) {
-        err = ldb_each(l->db, LDB_LEASES, collect_lease, &leases, why);
-        log_warn(LOG_LEDGER, "the machine went down with the ledger open: what "
-                             "was leased counts as spent");
-    }
+    ERR_TRY(look_back(l, &now, &left));
+    enum err err = collect(l, left, &m, why);
     if (err == ERR_OK)
         err = txn_begin_write(ldb_env(l->db), &t);
     if (err == ERR_OK) {
-        err = assume_leases(&t, &leases);
-        if (err == ERR_OK)
-            err = note_boot(&t, &now, false);
-        if (err == ERR_OK)
-            err = txn_commit(&t);
+        err = settle_run(&t, left, &m, &now);
         txn_end(&t);
     }
-    spend_map_fini(&leases);
+    if (err == ERR_OK && left == LEFT_IN_DOUBT)
+        log_warn(LOG_LEDGER, "the machine went down with the ledger open: what "
+                             "was leased counts as spent");
+    spend_map_fini(&m);
     return err;
 }
 
@@ -345,7 +390,12 @@ enum err ledger_spend_recover(struct ledger *l, struct buf *why)
                  "requests were under way when the daemon died, and are "
                  "charged in full: n=%llu",
                  (unsigned long long)n);
-    return settle_leases(l, why);
+    enum err err = settle_leases(l, why);
+    while (err == ERR_FULL) {
+        ERR_TRY(env_grow(ldb_env(l->db)));
+        err = settle_leases(l, why);
+    }
+    return err;
 }
 
 /* --- the end -------------------------------------------------------------- */

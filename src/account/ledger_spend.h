@@ -7,6 +7,7 @@
 #include "account/hold.h"
 #include "account/ledger.h"
 #include "account/spend.h"
+#include "store/ledger_db.h"
 #include "store/writer.h"
 
 /* Store <h>: one write(2), before anything of its request is sent. From then
@@ -39,6 +40,15 @@ void ledger_lease_init(struct ledger_lease *out, struct str name,
 enum err ledger_spend_close(struct ledger *l) MUST_CHECK;
 
 /* --- for ledger*.c alone -------------------------------------------------- */
+
+/* What <name> has in LDB_SPENDS or LDB_LEASES; nothing when it is unknown
+ * there. ERR_CORRUPT, ERR_IO. */
+enum err ledger_spend_get(struct txn *t, enum ldb_table table, struct str name,
+                          struct spend *out) MUST_CHECK;
+
+/* Store <s> there. In a write transaction. */
+enum err ledger_spend_put(struct txn *t, enum ldb_table table, struct str name,
+                          const struct spend *s) MUST_CHECK;
 
 /* Add <more> to what the database has. In a write transaction. */
 enum err ledger_spend_fold(struct txn *t,

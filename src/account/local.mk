@@ -21,8 +21,10 @@ src_account_libaccount_a_SOURCES = \
     src/account/ledger_fold.c \
     src/account/ledger_priv.h \
     src/account/ledger_query.c \
+    src/account/ledger_reconcile.c src/account/ledger_reconcile.h \
     src/account/ledger_scan.c \
     src/account/ledger_spend.c src/account/ledger_spend.h \
+    src/account/ledger_verify.c \
     src/account/price.c src/account/price.h \
     src/account/rate.c src/account/rate.h \
     src/account/spend.c src/account/spend.h \

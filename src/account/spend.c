@@ -102,6 +102,24 @@ void spend_assume(struct spend *s, const struct spend *lease)
     }
 }
 
+void spend_take_back(struct spend *s,
+                     const struct budget_amounts less[BUDGET_WINDOW_COUNT],
+                     struct spend *taken_out)
+{
+    spend_init(taken_out);
+    for (int w = 0; w < BUDGET_WINDOW_COUNT; w++) {
+        taken_out->in[w].number = s->in[w].number;
+        for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
+            int64_t *lost = &s->in[w].lost.of[u];
+            const int64_t n = less[w].of[u] < *lost ? less[w].of[u] : *lost;
+
+            *lost -= n;
+            s->in[w].took.of[u] -= n;
+            taken_out->in[w].took.of[u] = n;
+        }
+    }
+}
+
 /* --- bytes ---------------------------------------------------------------- */
 
 size_t spend_encode(const struct spend *s, void *out)

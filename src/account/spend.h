@@ -45,6 +45,12 @@ void spend_most(struct spend *s, const struct spend *other);
  * adds is lost. */
 void spend_assume(struct spend *s, const struct spend *lease);
 
+/* Take <less> (amounts of each window) back from <s>: never more than was lost
+ * there. What was, in *taken_out, with the numbers of its windows. */
+void spend_take_back(struct spend *s,
+                     const struct budget_amounts less[BUDGET_WINDOW_COUNT],
+                     struct spend *taken_out);
+
 /* Encode into <out> of SPEND_BYTES_MAX bytes; gives the length. */
 size_t spend_encode(const struct spend *s, void *out);
 

@@ -6,6 +6,7 @@
 #include "account/ledger.h"
 
 #include "base/id.h"
+#include "store/ledger_db.h"
 #include "store/tally.h"
 
 #include "unit/state_dir.h"
@@ -132,6 +133,43 @@ static inline unsigned count_files(const char *dir, const char *end)
         n += str_ends(str_from(e->d_name), str_from(end));
     closedir(d);
     return n;
+}
+
+/* Write to the database of a ledger that nobody has open. */
+static inline struct ledger_db *begin_alone(struct fixture *f, struct txn *t)
+{
+    char path[4096];
+    const struct ldb_opts o = {.dir = state_dir_path(f->dir, "ledger", path),
+                               .map_bytes = 64 << 20,
+                               .map_bytes_max = 64 << 20};
+    struct ledger_db *db;
+
+    assert_int_equal(ldb_open(&o, &db, &f->why), ERR_OK);
+    assert_int_equal(txn_begin_write(ldb_env(db), t), ERR_OK);
+    return db;
+}
+
+static inline void commit_alone(struct ledger_db *db, struct txn *t)
+{
+    assert_int_equal(txn_commit(t), ERR_OK);
+    txn_end(t);
+    ldb_close(db);
+}
+
+/* Alter the record of the boot, as after a start of the machine; with <closed>,
+ * as if the ledger had been closed. */
+static inline void machine_restarts(struct fixture *f, bool closed)
+{
+    char bytes[17] = "another boot   .";
+    struct ledger_db *db;
+    struct txn t;
+
+    db = begin_alone(f, &t);
+    bytes[16] = (char)closed;
+    assert_int_equal(
+        ldb_put(&t, LDB_META, STR("boot"), str_of(bytes, sizeof(bytes))),
+        ERR_OK);
+    commit_alone(db, &t);
 }
 
 #define OPEN(name) cmocka_unit_test_setup_teardown(name, setup_open, teardown)

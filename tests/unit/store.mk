@@ -122,3 +122,11 @@ tests_unit_t_accounts_grow_SOURCES = tests/unit/t_accounts_grow.c \
 tests_unit_t_accounts_grow_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_accounts_grow_CFLAGS = $(unit_cflags)
 tests_unit_t_accounts_grow_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_ledger_verify
+tests_unit_t_ledger_verify_SOURCES = tests/unit/t_ledger_verify.c \
+    tests/unit/accounts_fixture.h tests/unit/ledger_fixture.h \
+    tests/unit/state_dir.h
+tests_unit_t_ledger_verify_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_ledger_verify_CFLAGS = $(unit_cflags)
+tests_unit_t_ledger_verify_LDADD = $(unit_libs)

@@ -172,29 +172,6 @@ static enum err lease(struct fixture *f, const char *name, int64_t nusd)
     return writer_call(ledger_writer(f->ledger), &l.job);
 }
 
-/* Alter the record of the boot, as after a start of the machine; with <closed>,
- * as if the ledger had been closed. The journals go, as a power cut may take
- * them. */
-static void machine_restarts(struct fixture *f, bool closed)
-{
-    char path[4096];
-    char bytes[17] = "another boot   .";
-    const struct ldb_opts o = {.dir = state_dir_path(f->dir, "ledger", path),
-                               .map_bytes = 64 << 20,
-                               .map_bytes_max = 64 << 20};
-    struct ledger_db *db;
-    struct txn t;
-
-    assert_int_equal(ldb_open(&o, &db, &f->why), ERR_OK);
-    assert_int_equal(txn_begin_write(ldb_env(db), &t), ERR_OK);
-    bytes[16] = (char)closed;
-    assert_int_equal(
-        ldb_put(&t, LDB_META, STR("boot"), str_of(bytes, sizeof(bytes))),
-        ERR_OK);
-    assert_int_equal(txn_commit(&t), ERR_OK);
-    ldb_close(db);
-}
-
 /* In a child: lease, hold, end some; then the process dies. */
 static void lease_and_die(struct fixture *f, int64_t nusd, unsigned rows)
 {
