@@ -420,6 +420,13 @@ uint64_t quota_cap(const struct exchange *x)
     return q && q->held ? q->cap_tok : UINT64_MAX;
 }
 
+bool quota_is_over(struct exchange *x)
+{
+    struct quota *q = x->work->quota;
+
+    return grow_to(x, q->output_tok + 1) == ACCOUNTS_OVER;
+}
+
 bool quota_linger(struct exchange *x)
 {
     struct quota *q = x->work->quota;

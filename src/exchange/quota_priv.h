@@ -56,6 +56,10 @@ struct quota {
 /* The most that the request of <q> takes with <output_tok>. */
 struct budget_amounts quota_amounts(const struct quota *q, uint64_t output_tok);
 
+/* Whether no budget has room for one more token of <x>, which holds; q->no
+ * tells the first that has none. */
+bool quota_is_over(struct exchange *x);
+
 /* --- quota_wait.c --------------------------------------------------------- */
 
 /* What <x> waits by; NULL without memory. */

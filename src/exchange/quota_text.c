@@ -102,8 +102,14 @@ const char *quota_cut_text(struct exchange *x)
     const char *text;
 
     stats_inc(x->w->stats, STAT_BUDGET_CUTS);
-    text =
-        arena_printf(x->arena, "The budget of %s ends here: %.*s. %s",
-                     whose(no), STR_ARG(spec_text(x, no)), reset_text(x, no));
+    if (quota_is_over(x))
+        text = arena_printf(x->arena, "The budget of %s ends here: %.*s. %s",
+                            whose(no), STR_ARG(spec_text(x, no)),
+                            reset_text(x, no));
+    else
+        text = arena_printf(x->arena,
+                            "The reply went on beyond the %" PRIu64 " tokens "
+                            "of output that its budget was asked for.",
+                            quota_output(x));
     return text ? text : err_row(ERR_BUDGET_CUT)->message;
 }

@@ -99,6 +99,10 @@ static bool was_limited(const struct exchange *x)
  * does what a limit refused: a flood of that must not fill the disk. */
 static bool wants_row(const struct exchange *x)
 {
+    struct quota_held held;
+
+    if (quota_held(x, &held)) /* which only a row can take the place of */
+        return true;
     return x->w->ledger && x->who->key_id.len > 0 && !was_limited(x) &&
            (x->in->ep.row->flags & ENDPOINT_LOCAL) == 0;
 }
@@ -118,6 +122,26 @@ static void limits_settle(const struct exchange *x)
     rate_end(h, tokens, clock_mono_us());
 }
 
+/* An upstream that takes more than it was allowed may pass a hard budget: its
+ * word is charged, and somebody should know. */
+static void tell_overshoot(const struct exchange *x,
+                           const struct quota_held *held,
+                           const struct usage_row *row)
+{
+    const uint64_t in = row_input_tokens(row->tok);
+    const uint64_t out = row_output_tokens(row->tok);
+
+    if (in <= held->input_tok && out <= held->output_tok)
+        return;
+    log_warn(
+        LOG_SETTLE,
+        "upstream took more than was held: id=%s target=%.*s input=%llu of "
+        "%llu output=%llu of %llu",
+        x->name, STR_ARG(row->target), (unsigned long long)in,
+        (unsigned long long)held->input_tok, (unsigned long long)out,
+        (unsigned long long)held->output_tok);
+}
+
 /* Store <row>, and give back what was held for it. The accounts know of a row
  * before the ledger does, so that nobody who is new there is counted twice;
  * but what is held is given back when the row that takes its place is safe. */
@@ -134,8 +158,10 @@ static void row_put(struct exchange *x, const struct usage_row *row)
         if (x->client)
             x->client->ops->abort(x->client);
     }
-    if (is_held)
+    if (is_held) {
+        tell_overshoot(x, &held, row);
         quota_settle(x, row);
+    }
     soft_note(x);
 }
 
