@@ -16,7 +16,7 @@
 
 /* Tokens as integers, money as a decimal string of dollars with two places or
  * as many as it takes. */
-static json_t *amount_json(enum budget_unit unit, int64_t amount)
+json_t *control_budget_amount(enum budget_unit unit, int64_t amount)
 {
     char text[40];
 
@@ -44,7 +44,7 @@ static int64_t left_of(const struct budget_spec *b,
 static json_t *budget_json(const struct budget_spec *b)
 {
     return json_pack("{s:o, s:s, s:s, s:b, s:n, s:n, s:n, s:n}", "amount",
-                     amount_json(b->unit, b->amount), "unit",
+                     control_budget_amount(b->unit, b->amount), "unit",
                      budget_unit_name(b->unit), "window",
                      budget_window_name(b->window), "soft", b->soft, "spent",
                      "held", "left", "resets");
@@ -53,9 +53,10 @@ static json_t *budget_json(const struct budget_spec *b)
 static void put_state(json_t *o, const struct budget_spec *b,
                       const struct accounts_state *s)
 {
-    json_object_set_new(o, "spent", amount_json(b->unit, s->spent));
-    json_object_set_new(o, "held", amount_json(b->unit, s->held));
-    json_object_set_new(o, "left", amount_json(b->unit, left_of(b, s)));
+    json_object_set_new(o, "spent", control_budget_amount(b->unit, s->spent));
+    json_object_set_new(o, "held", control_budget_amount(b->unit, s->held));
+    json_object_set_new(o, "left",
+                        control_budget_amount(b->unit, left_of(b, s)));
     if (s->resets_ms != INT64_MAX)
         json_object_set_new(o, "resets", json_time(s->resets_ms));
 }

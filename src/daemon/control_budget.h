@@ -2,6 +2,7 @@
 #ifndef TG_DAEMON_CONTROL_BUDGET_H
 #define TG_DAEMON_CONTROL_BUDGET_H
 
+#include "account/budget_spec.h"
 #include "base/str.h"
 
 #include <jansson.h>
@@ -9,6 +10,10 @@
 
 struct daemon;
 struct key_spec;
+
+/* <amount> of <unit>: tokens as integers, money as a decimal string of dollars.
+ * New reference. */
+json_t *control_budget_amount(enum budget_unit unit, int64_t amount);
 
 /* Budgets of the key (its id) or team called <owner>, each with what is spent,
  * held for requests under way and left, and when it resets (null: never); all
