@@ -14,7 +14,6 @@
 #include "daemon/control_info.h"
 #include "daemon/control_keys.h"
 #include "daemon/control_prefix.h"
-#include "daemon/control_reconcile.h"
 #include "daemon/control_rows.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
@@ -89,7 +88,7 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
     clock_format_rfc3339(d->start_wall_ms, since);
     return json_pack(
         "{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, "
-        "s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o}",
         "version", PACKAGE_VERSION, "state", state_name(d), "pid",
         (json_int_t)getpid(), "started", since, "uptime_seconds",
         (json_int_t)((clock_now_us() / 1000 - d->start_mono_ms) / 1000),
@@ -172,7 +171,6 @@ const struct control_cmd control_cmds[] = {
     {"config explain", control_config_explain, false},
     {"ledger verify", control_ledger_verify, false},
     {"ledger export", control_ledger_export, false},
-    {"ledger reconcile", control_ledger_reconcile, true},
     {"request show", control_request_show, false},
     {"prefix stats", control_prefix_stats, false},
     {"prefix purge", control_prefix_purge, true},

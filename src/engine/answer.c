@@ -345,7 +345,7 @@ static void take_finish(struct put *w, struct answer *a,
     c->finish = ev->finish;
     if (a->p->kind == ENDPOINT_CHAT)
         chat_finish(w, a, c);
-    else if (a->p->stream)
+    else if (a->p->stream && c->finish != GEN_FINISH_CUT)
         text_chunk(w, a, c, STR(""), true);
 }
 
@@ -438,6 +438,27 @@ static void put_whole(struct put *w, struct answer *a)
     a->finished = true;
 }
 
+/* The chunk with the usage, when it is wanted. */
+static void usage_chunk(struct put *w, const struct answer *a)
+{
+    if (!a->p->include_usage)
+        return;
+    PUT(w, "data: ");
+    put_bytes(w, buf_str(&a->head));
+    PUT(w, "\"choices\":[],");
+    put_usage(w, a);
+    PUT(w, "}\n\n");
+}
+
+enum err answer_break(struct answer *a, struct buf *out)
+{
+    struct put w = {out, ERR_OK};
+
+    usage_chunk(&w, a);
+    a->finished = true;
+    return w.err;
+}
+
 enum err answer_finish(struct answer *a, struct buf *out)
 {
     struct put w = {out, ERR_OK};
@@ -450,13 +471,7 @@ enum err answer_finish(struct answer *a, struct buf *out)
         put_whole(&w, a);
         return w.err;
     }
-    if (a->p->include_usage) {
-        PUT(&w, "data: ");
-        put_bytes(&w, buf_str(&a->head));
-        PUT(&w, "\"choices\":[],");
-        put_usage(&w, a);
-        PUT(&w, "}\n\n");
-    }
+    usage_chunk(&w, a);
     PUT(&w, "data: [DONE]\n\n");
     a->finished = true;
     return w.err;

@@ -68,6 +68,10 @@ enum err answer_event(struct answer *a, unsigned prompt,
  * ERR_NOMEM. */
 enum err answer_finish(struct answer *a, struct buf *out) MUST_CHECK;
 
+/* The stream breaks off: append what it cost, if that was asked for. ERR_NOMEM.
+ */
+enum err answer_break(struct answer *a, struct buf *out) MUST_CHECK;
+
 /* Whether answer_finish() has appended all. */
 bool answer_is_finished(const struct answer *a);
 

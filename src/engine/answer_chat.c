@@ -204,6 +204,8 @@ void chat_finish(struct put *w, const struct answer *a, struct answer_choice *c)
         return;
     if (c->logprobs.len > 0)
         put_text_delta(w, a, c, STR(""));
+    if (c->finish == GEN_FINISH_CUT)
+        return;
     begin_choice(w, a, c);
     PUT(w, "{},\"logprobs\":null,\"finish_reason\":");
     put_finish(w, c);

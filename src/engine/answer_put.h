@@ -97,7 +97,8 @@ void chat_begin(struct put *w, const struct answer *a, struct answer_choice *c);
 void chat_text(struct put *w, const struct answer *a, struct answer_choice *c,
                const struct gen_event *ev);
 
-/* The end of <c>: what a reader of calls held back, and the last chunk. */
+/* The end of <c>: what a reader of calls held back, and the last chunk, which
+ * one that was cut has not. */
 void chat_finish(struct put *w, const struct answer *a,
                  struct answer_choice *c);
 

@@ -247,7 +247,11 @@ void flight_flush(struct flight *f)
         return;
     if (!flight_offer(f))
         return;
-    if (f->complete && f->out.len == 0)
+    if (!f->complete || f->out.len > 0)
+        return;
+    if (f->cut && f->prep->plan.stream)
+        flight_fail(f, ERR_BUDGET_CUT, "", f->cut_text);
+    else
         flight_end(f, ERR_OK, NULL);
 }
 
@@ -298,6 +302,15 @@ static void finish_part(struct flight *f)
         flight_later(f);
 }
 
+/* Write the end of a stream that has no end. */
+static void break_off(struct flight *f)
+{
+    if (answer_break(f->answer, &f->out) != ERR_OK)
+        f->err = ERR_NOMEM;
+    f->ending = false;
+    f->complete = true;
+}
+
 static void job_done(struct flight *f, struct flight_job *j)
 {
     job_close(f, j);
@@ -305,7 +318,10 @@ static void job_done(struct flight *f, struct flight_job *j)
     if (f->open_jobs > 0)
         return;
     f->ending = true;
-    finish_part(f);
+    if (f->cut && f->prep->plan.stream)
+        break_off(f);
+    else
+        finish_part(f);
 }
 
 /* Take <ev> of <j>. May free <f>. */
@@ -318,7 +334,7 @@ static void flight_event(struct flight *f, struct flight_job *j,
     if ((!fails || ev->counts.prompt_tokens > 0) &&
         answer_event(f->answer, j->index, ev, &f->out) != ERR_OK)
         f->err = ERR_NOMEM;
-    flight_meter_note(f);
+    flight_meter_event(f, ev);
     if (fails) {
         job_close(f, j);
         f->retry_after_ms = ev->retry_after_ms;
@@ -331,6 +347,21 @@ static void flight_event(struct flight *f, struct flight_job *j,
         flight_fail(f, f->err, "", "");
     else
         flight_flush(f);
+}
+
+/* --- budgets ------------------------------------------------------------ */
+
+/* Let the jobs go once what they may take is held. May free <f>. */
+static void flight_admit(struct flight *f)
+{
+    enum err e = flight_hold(f);
+
+    if (e == ERR_OK) {
+        arm_keepalive(f);
+        submit_more(f);
+    } else if (e != ERR_AGAIN) {
+        flight_fail(f, e, "", "");
+    }
 }
 
 /* --- large events ------------------------------------------------------- */
@@ -413,6 +444,12 @@ void flight_work(struct flight *f)
         flight_fail(f, f->err, "", f->err_text ? f->err_text : "");
         return;
     }
+    if (f->woken && f->asking) {
+        flight_admit(f);
+        return;
+    }
+    if (f->woken)
+        flight_feed(f);
     if (f->drained) {
         f->drained = false;
         f->paused = false;
@@ -471,10 +508,8 @@ void flight_prepared(struct flight *f)
         flight_flush(f);
         return;
     }
-    if (!flight_jobs(f) || flight_meter_open(f, METER_ANY) != ERR_OK) {
+    if (flight_jobs(f))
+        flight_admit(f);
+    else
         flight_fail(f, ERR_NOMEM, "", "");
-        return;
-    }
-    arm_keepalive(f);
-    submit_more(f);
 }

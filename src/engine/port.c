@@ -118,11 +118,20 @@ static void flight_cancel(struct producer *pr)
         flight_free(f);
 }
 
+static void flight_quota_ready(struct producer *pr)
+{
+    struct flight *f = (struct flight *)(void *)pr;
+
+    f->woken = true;
+    flight_later(f);
+}
+
 static const struct producer_ops flight_ops = {
     .resume = flight_resume,
     .body_ready = flight_body_ready,
     .redirect = flight_redirect,
     .cancel = flight_cancel,
+    .quota_ready = flight_quota_ready,
 };
 
 /* --- the start ---------------------------------------------------------- */

@@ -2,11 +2,12 @@
  * flight a request, from its body to the last byte of its reply; it is a
  * producer:
  *
- *   PREP -> RUN -> (head) -> over
+ *   PREP -> HOLD -> RUN -> (head) -> over
  *
- * In PREP its request is with a prep thread; in RUN some of its jobs are with
- * the scheduler. Any sink call may end in cancel(); what must not be freed
- * then is freed when the call has returned. */
+ * In PREP its request is with a prep thread; in HOLD it asks the budgets of its
+ * key for what it may take, if there are any, and may wait for an answer; in
+ * RUN some of its jobs are with the scheduler. Any sink call may end in
+ * cancel(); what must not be freed then is freed when the call has returned. */
 #ifndef TG_ENGINE_PORT_H
 #define TG_ENGINE_PORT_H
 
@@ -45,7 +46,13 @@ struct flight {
     struct engine_model *m;  /* borrowed; NULL: see <err> */
     struct prep *prep;       /* owned, unless <away> */
     struct answer *answer;   /* owned; NULL in PREP */
-    struct meter *meter;     /* one reference: of all its jobs; NULL in PREP */
+    struct meter *meter;     /* one reference: of all its jobs; NULL before RUN
+                              */
+    uint64_t most_tok;       /* that all choices may make, by their caps */
+    uint64_t first_tok;      /* of these, held at once and each time again */
+    unsigned n_choices;      /* that make tokens */
+    uint64_t feed_tok;       /* with no more than that left, more is held */
+    const char *cut_text;    /* static or arena: why there was no more */
     struct flight_job *jobs; /* owned: (n_jobs) */
     unsigned n_jobs;
     unsigned next_job; /* the first that is not with the scheduler yet */
@@ -61,6 +68,11 @@ struct flight {
     unsigned held_at;            /* log probabilities of the first one taken */
     unsigned in_sink;            /* depth of sink calls */
     bool away;                   /* <prep> is with a prep thread */
+    bool asking;                 /* in HOLD: waits for an answer */
+    bool growing;                /* waits for an answer to holding more */
+    bool is_short;               /* choices rest until more is held */
+    bool woken;                  /* what it waits for may be there */
+    bool cut;                    /* a choice was ended for want of tokens */
     bool timer_on;
     bool head_sent;
     bool paused;   /* the sink has enough */
@@ -103,8 +115,16 @@ void flight_fail(struct flight *f, enum err e, const char *param,
 
 /* --- flight_meter.c ----------------------------------------------------- */
 
-/* Give the jobs of <f> their meter, which allows <most> tokens. ERR_NOMEM. */
-enum err flight_meter_open(struct flight *f, uint64_t most) MUST_CHECK;
+/* Hold what <f> may take of the budgets, and give its jobs their meter: ERR_OK,
+ * they may be submitted. ERR_AGAIN: f->woken will be set. Else it is to fail;
+ * where the exchange has failed already, that is why. */
+enum err flight_hold(struct flight *f) MUST_CHECK;
+
+/* Hold more where it runs short, or have it end where it must. */
+void flight_feed(struct flight *f);
+
+/* <ev> came, of which its meter is to know. */
+void flight_meter_event(struct flight *f, const struct gen_event *ev);
 
 /* Tell the exchange what was made so far. */
 void flight_meter_note(struct flight *f);

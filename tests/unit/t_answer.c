@@ -41,6 +41,52 @@ static void a_message_is_whole(void **state)
     rig_close(&r);
 }
 
+/* What is cut is text without an end, then what it cost, and no more. */
+static void a_cut_stream_has_no_end_but_its_usage(void **state)
+{
+    struct rig r;
+    char *all;
+
+    (void)state;
+    for (int chat = 0; chat < 2; chat++) {
+        rig_open(&r, (struct plan){.kind = chat ? ENDPOINT_CHAT
+                                                : ENDPOINT_COMPLETIONS,
+                                   .stream = true,
+                                   .include_usage = true});
+        send(&r, 0, (struct gen_event){.kind = GEN_EV_START});
+        text(&r, 0, "ab");
+        finish(&r, 0, GEN_FINISH_CUT);
+        assert_int_equal(answer_break(r.a, &r.out), ERR_OK);
+        assert_true(answer_is_finished(r.a));
+        assert_int_equal(buf_put(&r.out, "", 1), ERR_OK);
+        all = r.out.p;
+        assert_non_null(strstr(all, "\"ab\""));
+        assert_non_null(strstr(all, "\"choices\":[],\"usage\":{"));
+        assert_non_null(strstr(all, "\"completion_tokens\":2"));
+        assert_null(strstr(all, "[DONE]"));
+        assert_null(strstr(all, "\"length\""));
+        assert_null(strstr(all, "\"stop\""));
+        rig_close(&r);
+    }
+}
+
+static void a_cut_message_ends_by_its_length(void **state)
+{
+    struct rig r;
+    json_t *v;
+
+    (void)state;
+    rig_open(&r, (struct plan){.kind = ENDPOINT_CHAT});
+    text(&r, 0, "ab");
+    finish(&r, 0, GEN_FINISH_CUT);
+    assert_int_equal(answer_finish(r.a, &r.out), ERR_OK);
+    v = body(&r);
+    assert_string_equal(text_at(v, "choices.0.message.content"), "ab");
+    assert_string_equal(text_at(v, "choices.0.finish_reason"), "length");
+    json_decref(v);
+    rig_close(&r);
+}
+
 static void a_stream_has_role_text_end_and_usage(void **state)
 {
     struct rig r;
@@ -312,6 +358,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_whole),
+        cmocka_unit_test(a_cut_stream_has_no_end_but_its_usage),
+        cmocka_unit_test(a_cut_message_ends_by_its_length),
         cmocka_unit_test(a_stream_has_role_text_end_and_usage),
         cmocka_unit_test(a_token_within_a_character_is_told_by_its_bytes),
         cmocka_unit_test(an_echoed_prompt_comes_first_with_its_offsets),
