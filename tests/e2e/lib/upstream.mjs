@@ -64,6 +64,19 @@ const ROUTES = {
   fine_tuning: (p, r, [, id, sub]) => fineTuning(p, r, id, sub),
 };
 
+/** Members that bound an answer. */
+const CAPS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens'];
+
+/** Notes the caps of a request; a deaf provider does not hear them. */
+function hearCaps(rec, deaf) {
+  if (rec.json === null || typeof rec.json !== 'object') return;
+  for (const name of CAPS) {
+    if (rec.json[name] === undefined) continue;
+    rec.caps[name] = rec.json[name];
+    if (deaf) rec.json[name] = 1e9;
+  }
+}
+
 /** What any other route gets: an account of the request. */
 function echo(rec) {
   return Plan.json({
@@ -141,6 +154,7 @@ export class Upstream extends EventEmitter {
     this.maxOpen = 0;
     this.counter = 0;
     this.cachedTokens = 0;
+    this.ignoresCaps = false;
     this.gapMs = this.options.gapMs ?? 0;
     this.keys = this.options.keys ?? null;
     this.models = this.options.models ??
@@ -246,6 +260,19 @@ export class Upstream extends EventEmitter {
       }),
       { input: 0, output: 0 },
     );
+  }
+
+  /** What the requests that the predicate accepts truly cost; see truth(). */
+  trueCost({ stubborn = false, of = () => true } = {}) {
+    const sum = { requests: 0, input: 0, output: 0 };
+    for (const r of this.requests) {
+      if (!of(r)) continue;
+      const { input, output } = r.truth(stubborn);
+      sum.requests += 1;
+      sum.input += input;
+      sum.output += output;
+    }
+    return sum;
   }
 
   get open() {
@@ -377,6 +404,7 @@ export class Upstream extends EventEmitter {
 
   #planFor(rec, script) {
     let plan;
+    hearCaps(rec, this.ignoresCaps);
     if (script?.plan) plan = script.plan(rec, this);
     else plan = this.#refusal(rec) ?? this.#route(rec) ?? echo(rec);
     const fault = script?.fault ? script : faultOfModel(this.#modelOf(rec));
@@ -387,6 +415,8 @@ export class Upstream extends EventEmitter {
           plan.headers.push([n, v]);
     }
     if (script?.edit) plan = script.edit(plan, rec) ?? plan;
+    rec.refused = plan.status >= 400;
+    rec.planned = true;
     script?.guard(plan, rec);
     return plan;
   }

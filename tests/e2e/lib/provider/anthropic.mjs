@@ -88,7 +88,7 @@ export function messages(p, rec) {
   const { blocks, stop } = blocksFor(req);
   const input = inputTokens(req);
   const output = blocks.reduce((s, b) => s + outputOf(b), 0);
-  rec.cost.input = input;
+  Object.assign(rec.cost, { input, whole: output });
   const message = {
     id: p.nextId('msg'),
     type: 'message',

@@ -119,7 +119,10 @@ export class RequestRecord extends EventEmitter {
     this.bytesOut = 0;
     this.payloadParts = [];
     this.blocked = false;
-    this.cost = { input: 0, cached: 0, output: 0 };
+    this.cost = { input: 0, cached: 0, output: 0, whole: 0 };
+    this.planned = false;
+    this.refused = false;
+    this.caps = {};
     this.trailers = [];
     const lines = head.toString('latin1').split('\r\n');
     const [method, target, version] = lines[0].split(' ');
@@ -180,6 +183,17 @@ export class RequestRecord extends EventEmitter {
       }
     }
     return this.jsonValue;
+  }
+
+  /**
+   * What this request truly cost, as its provider sees it: nothing where it
+   * was refused, else its input and what was written of its answer; of a
+   * provider that does not stop when nobody listens (stubborn) all of it.
+   */
+  truth(stubborn = false) {
+    if (!this.planned || this.refused) return { input: 0, output: 0 };
+    const { input, output, whole } = this.cost;
+    return { input, output: stubborn ? Math.max(output, whole) : output };
   }
 
   /** Resolves when the client went away before the reply was complete. */

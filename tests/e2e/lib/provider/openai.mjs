@@ -126,7 +126,7 @@ export function chat(p, rec) {
   }));
   const input = promptTokens(req.messages);
   const output = answers.reduce((s, a) => s + outputTokens(a), 0);
-  rec.cost.input = input;
+  Object.assign(rec.cost, { input, whole: output });
   const base = {
     id: p.nextId('chatcmpl'),
     created: CREATED,
@@ -259,7 +259,7 @@ export function completions(p, rec) {
   });
   const input = prompts.reduce((s, t) => s + countTokens(t), 0);
   const output = answers.reduce((s, a) => s + pieces(a.text).length, 0);
-  rec.cost.input = input;
+  Object.assign(rec.cost, { input, whole: output });
   const base = {
     id: p.nextId('cmpl'),
     object: 'text_completion',

@@ -123,6 +123,7 @@ export function create(p, rec) {
     });
   const r = responseOf(p, req);
   rec.cost.input = r.usage.input_tokens;
+  rec.cost.whole = r.usage.output_tokens;
   if (r.store) p.responses.set(r.id, { response: r, request: req });
   if (req.stream) return Plan.events(responseEvents(p, r));
   const plan = Plan.json(r);
