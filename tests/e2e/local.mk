@@ -8,6 +8,7 @@ EXTRA_DIST += \
     tests/e2e/aisdk.test.mjs \
     tests/e2e/anthropic.test.mjs \
     tests/e2e/budget-ctl.test.mjs \
+    tests/e2e/budgets.test.mjs \
     tests/e2e/codex.test.mjs \
     tests/e2e/crash.test.mjs \
     tests/e2e/ctl-rows.test.mjs \
@@ -26,6 +27,7 @@ EXTRA_DIST += \
     tests/e2e/keepalive.test.mjs \
     tests/e2e/keys.test.mjs \
     tests/e2e/langchain.test.mjs \
+    tests/e2e/lib/budget.mjs \
     tests/e2e/lib/certs.mjs \
     tests/e2e/lib/engine.mjs \
     tests/e2e/lib/failhead.c \

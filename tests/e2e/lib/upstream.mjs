@@ -143,7 +143,7 @@ export class Upstream extends EventEmitter {
 
   constructor(options = {}) {
     super();
-    this.setMaxListeners(200);
+    this.setMaxListeners(2000);
     this.options = { host: '127.0.0.1', port: 0, ...options };
     this.requests = [];
     this.scripts = [];
