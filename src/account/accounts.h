@@ -150,8 +150,9 @@ struct accounts_state {
     int64_t resets_ms; /* Unix time; INT64_MAX: never */
 };
 
-/* Tell it for <spec> of a key or team. */
-void accounts_read(struct accounts *a, bool is_team, struct str name,
+/* Tell it for <spec> of a key or team. False: the ledger cannot be read, and
+ * nobody knows. */
+bool accounts_read(struct accounts *a, bool is_team, struct str name,
                    const struct budget_spec *spec, struct accounts_state *out);
 
 /* Take <less>, by window, back from what key <name> or team <name> lost when

@@ -114,7 +114,8 @@ bool account_waits_lease(const struct account_pair *p,
 void account_wait_room(struct account *it, const struct budget_amounts *most,
                        struct accounts_waiter *w);
 
-/* Something was given back to <it>: wake those that may fit now. */
+/* Something was given back to <it>: wake those that may fit now, and those
+ * that never will. */
 void account_offer(struct account *it);
 
 /* <w> waits at <it> from now on, as the <next> or the last one of <list>. */

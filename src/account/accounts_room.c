@@ -2,7 +2,8 @@
  * What is given back is offered to those that wait longest, and to no more of
  * them than it may suffice for; an offer stands until who got it asks again or
  * leaves, and what it did not take is offered on. Nobody is kept out by an
- * offer: it only tells whom to wake. */
+ * offer: it only tells whom to wake. Who waits in vain, since too much was
+ * spent, is woken, too: to be refused. */
 #include "account/accounts_priv.h"
 
 void account_unwait(struct accounts_waiter *w)
@@ -50,17 +51,28 @@ void account_wait_room(struct account *it, const struct budget_amounts *most,
     account_wait(it, &it->for_room, w, next);
 }
 
-/* What the hard budgets of <it> leave beyond what is offered already. */
-static void room_of(const struct account *it, struct budget_amounts *out)
+/* What the hard budgets of <it> leave, by unit. */
+struct room {
+    struct budget_amounts now;  /* beyond what is offered already */
+    struct budget_amounts ever; /* once all that is held came back */
+};
+
+static void room_of(const struct account *it, struct room *out)
 {
     for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
-        out->of[u] = INT64_MAX;
+        out->now.of[u] = out->ever.of[u] = INT64_MAX;
     for (int i = 0; i < ACCOUNT_CELLS; i++) {
         const struct budget *c = &it->cells[i];
-        const int64_t left = budget_left(c) - it->offered.of[c->spec.unit];
+        const enum budget_unit u = c->spec.unit;
+        const int64_t now = budget_left(c) - it->offered.of[u];
+        const int64_t ever = c->spec.amount - c->spent;
 
-        if (!c->spec.soft && left < out->of[c->spec.unit])
-            out->of[c->spec.unit] = left;
+        if (c->spec.soft)
+            continue;
+        if (now < out->now.of[u])
+            out->now.of[u] = now;
+        if (ever < out->ever.of[u])
+            out->ever.of[u] = ever;
     }
 }
 
@@ -71,6 +83,12 @@ static bool fits(const struct budget_amounts *room,
         if (most->of[u] > 0 && most->of[u] > room->of[u])
             return false;
     return true;
+}
+
+static void wake(struct accounts_waiter *w)
+{
+    account_unwait(w);
+    w->wake(w);
 }
 
 /* Add <most> to what is offered, and take it from <room>. */
@@ -86,14 +104,13 @@ static void offer(struct account *it, struct budget_amounts *room,
     }
     w->offered_by = it;
     w->offered = w->most;
-    account_unwait(w);
-    w->wake(w);
+    wake(w);
 }
 
 void account_offer(struct account *it)
 {
     struct accounts_waiter *w = TAILQ_FIRST(&it->for_room);
-    struct budget_amounts room;
+    struct room room;
 
     if (!w)
         return;
@@ -102,8 +119,10 @@ void account_offer(struct account *it)
     while (w) {
         struct accounts_waiter *next = TAILQ_NEXT(w, link);
 
-        if (fits(&room, &w->most))
-            offer(it, &room, w);
+        if (fits(&room.now, &w->most))
+            offer(it, &room.now, w);
+        else if (!fits(&room.ever, &w->most))
+            wake(w);
         w = next;
     }
 }

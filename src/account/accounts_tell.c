@@ -80,11 +80,12 @@ bool accounts_soft(struct accounts *a, const struct accounts_ask *ask,
     return found;
 }
 
-void accounts_read(struct accounts *a, bool is_team, struct str name,
+bool accounts_read(struct accounts *a, bool is_team, struct str name,
                    const struct budget_spec *spec, struct accounts_state *out)
 {
     struct accounts_ask ask = {.at_ms = 0};
     struct account_pair p;
+    bool known = false;
 
     if (is_team)
         ask.team.name = name;
@@ -99,6 +100,8 @@ void accounts_read(struct accounts *a, bool is_team, struct str name,
         out->spent = c->spent;
         out->held = c->held;
         out->resets_ms = c->end_ms;
+        known = true;
     }
     pthread_mutex_unlock(&a->lock);
+    return known;
 }

@@ -45,7 +45,7 @@ static void put_percent(const json_t *b, char *out, size_t room)
     const double amount = number_of(b, "amount");
     const double spent = number_of(b, "spent");
 
-    if (!json_object_get(b, "spent"))
+    if (json_is_null(json_object_get(b, "spent")))
         snprintf(out, room, "-");
     else if (amount <= 0)
         snprintf(out, room, "100%%");

@@ -58,6 +58,14 @@ static const struct ctl_opt span_opts[] = {
     {NULL, NULL, CTL_OPT_TEXT, NULL},
 };
 
+static const struct ctl_opt reconcile_opts[] = {
+    {"--key", "key", CTL_OPT_TEXT, "ID"},
+    {"--team", "team", CTL_OPT_TEXT, "TEAM"},
+    {"--take-back", "take_back", CTL_OPT_TEXT, "all|SPEC"},
+    {"--reason", "reason", CTL_OPT_TEXT, "TEXT"},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
 static const struct ctl_opt prefix_opts[] = {
     {"--model", "model", CTL_OPT_TEXT, "MODEL"},
     {NULL, NULL, CTL_OPT_TEXT, NULL},
@@ -323,6 +331,19 @@ static void show_rows(const json_t *data)
               "no rows in this span");
 }
 
+static void show_lost(const json_t *data)
+{
+    static const struct ctl_column columns[] = {
+        {"KIND", "kind", false},     {"OWNER", "owner", false},
+        {"NAME", "name", false},     {"WINDOW", "window", false},
+        {"UNIT", "unit", false},     {"LOST", "lost", true},
+        {"OF SPENT", "spent", true}, {"RESETS", "resets", false},
+    };
+
+    ctl_table(json_object_get(data, "data"), columns, COUNT(columns),
+              "nothing is lost");
+}
+
 static void show_done(const json_t *data)
 {
     (void)data;
@@ -426,6 +447,12 @@ const struct ctl_cmd ctl_cmds[] = {
      "prove the records whole",
      NULL},
     {"ledger export", {NULL}, span_opts, show_rows, "usage rows", NULL},
+    {"ledger reconcile",
+     {NULL},
+     reconcile_opts,
+     show_lost,
+     "what was lost with the machine",
+     NULL},
     {"request show",
      {"id"},
      NULL,

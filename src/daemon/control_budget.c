@@ -16,7 +16,7 @@
 
 /* Tokens as integers, money as a decimal string of dollars with two places or
  * as many as it takes. */
-static json_t *amount_json(enum budget_unit unit, int64_t amount)
+json_t *control_budget_amount(enum budget_unit unit, int64_t amount)
 {
     char text[40];
 
@@ -41,18 +41,24 @@ static int64_t left_of(const struct budget_spec *b,
     return left;
 }
 
-static json_t *budget_json(const struct budget_spec *b,
-                           const struct accounts_state *s)
+static json_t *budget_json(const struct budget_spec *b)
 {
-    json_t *resets =
-        s->resets_ms == INT64_MAX ? json_null() : json_time(s->resets_ms);
+    return json_pack("{s:o, s:s, s:s, s:b, s:n, s:n, s:n, s:n}", "amount",
+                     control_budget_amount(b->unit, b->amount), "unit",
+                     budget_unit_name(b->unit), "window",
+                     budget_window_name(b->window), "soft", b->soft, "spent",
+                     "held", "left", "resets");
+}
 
-    return json_pack(
-        "{s:o, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "amount",
-        amount_json(b->unit, b->amount), "unit", budget_unit_name(b->unit),
-        "window", budget_window_name(b->window), "soft", b->soft, "spent",
-        amount_json(b->unit, s->spent), "held", amount_json(b->unit, s->held),
-        "left", amount_json(b->unit, left_of(b, s)), "resets", resets);
+static void put_state(json_t *o, const struct budget_spec *b,
+                      const struct accounts_state *s)
+{
+    json_object_set_new(o, "spent", control_budget_amount(b->unit, s->spent));
+    json_object_set_new(o, "held", control_budget_amount(b->unit, s->held));
+    json_object_set_new(o, "left",
+                        control_budget_amount(b->unit, left_of(b, s)));
+    if (s->resets_ms != INT64_MAX)
+        json_object_set_new(o, "resets", json_time(s->resets_ms));
 }
 
 json_t *control_budget_list(struct daemon *d, bool is_team, struct str owner,
@@ -61,10 +67,13 @@ json_t *control_budget_list(struct daemon *d, bool is_team, struct str owner,
     json_t *list = json_array();
 
     for (size_t i = 0; i < spec->n_budgets; i++) {
+        const struct budget_spec *b = &spec->budgets[i];
+        json_t *o = budget_json(b);
         struct accounts_state s;
 
-        accounts_read(d->accounts, is_team, owner, &spec->budgets[i], &s);
-        json_array_append_new(list, budget_json(&spec->budgets[i], &s));
+        if (accounts_read(d->accounts, is_team, owner, b, &s))
+            put_state(o, b, &s);
+        json_array_append_new(list, o);
     }
     return list;
 }
@@ -75,14 +84,15 @@ struct sums {
     json_int_t hard, soft, used_up, passed;
 };
 
-static void add(struct daemon *d, bool is_team, struct str owner,
+static bool add(struct daemon *d, bool is_team, struct str owner,
                 const struct key_spec *spec, struct sums *to)
 {
     for (size_t i = 0; i < spec->n_budgets; i++) {
         const struct budget_spec *b = &spec->budgets[i];
         struct accounts_state s;
 
-        accounts_read(d->accounts, is_team, owner, b, &s);
+        if (!accounts_read(d->accounts, is_team, owner, b, &s))
+            return false;
         if (b->soft) {
             to->soft++;
             to->passed += s.spent > b->amount;
@@ -91,36 +101,39 @@ static void add(struct daemon *d, bool is_team, struct str owner,
             to->used_up += s.spent >= b->amount;
         }
     }
+    return true;
 }
 
 static bool add_keys(struct daemon *d, struct sums *to)
 {
     const struct key **keys = NULL;
     size_t n = 0;
+    bool ok = true;
 
     if (keytab_list(d->keys, &keys, &n) != ERR_OK)
         return false;
     for (size_t i = 0; i < n; i++) {
-        add(d, false, keys[i]->id, &keys[i]->spec, to);
+        ok = ok && add(d, false, keys[i]->id, &keys[i]->spec, to);
         key_unref(keys[i]);
     }
     free(keys);
-    return true;
+    return ok;
 }
 
 static bool add_teams(struct daemon *d, struct sums *to)
 {
     const struct team **teams = NULL;
     size_t n = 0;
+    bool ok = true;
 
     if (keytab_list_teams(d->keys, &teams, &n) != ERR_OK)
         return false;
     for (size_t i = 0; i < n; i++) {
-        add(d, true, teams[i]->spec.name, &teams[i]->spec, to);
+        ok = ok && add(d, true, teams[i]->spec.name, &teams[i]->spec, to);
         team_unref(teams[i]);
     }
     free(teams);
-    return true;
+    return ok;
 }
 
 json_t *control_budget_sums(struct daemon *d)

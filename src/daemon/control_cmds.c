@@ -14,6 +14,7 @@
 #include "daemon/control_info.h"
 #include "daemon/control_keys.h"
 #include "daemon/control_prefix.h"
+#include "daemon/control_reconcile.h"
 #include "daemon/control_rows.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
@@ -171,6 +172,7 @@ const struct control_cmd control_cmds[] = {
     {"config explain", control_config_explain, false},
     {"ledger verify", control_ledger_verify, false},
     {"ledger export", control_ledger_export, false},
+    {"ledger reconcile", control_ledger_reconcile, true},
     {"request show", control_request_show, false},
     {"prefix stats", control_prefix_stats, false},
     {"prefix purge", control_prefix_purge, true},

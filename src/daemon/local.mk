@@ -11,6 +11,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/control_keys.c src/daemon/control_keys.h \
     src/daemon/control_price.c src/daemon/control_price.h \
     src/daemon/control_prefix.c src/daemon/control_prefix.h \
+    src/daemon/control_reconcile.c src/daemon/control_reconcile.h \
     src/daemon/control_rows.c src/daemon/control_rows.h \
     src/daemon/local.c src/daemon/local.h \
     src/daemon/no_price.c src/daemon/no_price.h \

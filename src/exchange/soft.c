@@ -126,8 +126,8 @@ static enum err walk(struct exchange *x, struct passed *p,
         p->spec = &of->budgets[i];
         if (!p->spec->soft)
             continue;
-        accounts_read(a, p->is_team, p->owner, p->spec, &p->now);
-        if (p->now.spent > p->spec->amount)
+        if (accounts_read(a, p->is_team, p->owner, p->spec, &p->now) &&
+            p->now.spent > p->spec->amount)
             e = fn(x, p, out);
     }
     return e;

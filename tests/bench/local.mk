@@ -51,6 +51,15 @@ bench: tollgate$(EXEEXT) tollctl$(EXEEXT) \
 	$(PYTHON) $(top_srcdir)/tests/bench/run.py . \
 	    $(top_srcdir)/doc/perf/gateway-`date -u +%Y-%m-%d`.md
 
+# What hard budgets cost a request.
+EXTRA_DIST += tests/bench/budget.py
+PHONY_TARGETS += bench-budget
+bench-budget: tollgate$(EXEEXT) tollctl$(EXEEXT) \
+    tests/bench/b_provider$(EXEEXT) tests/bench/b_load$(EXEEXT)
+	$(PYTHON) $(top_srcdir)/tests/bench/budget.py . \
+	    $(top_srcdir)/doc/perf/budgets-`date -u +%Y-%m-%d`.md
+bench: bench-budget
+
 # Where the instructions of a request go; needs valgrind.
 PHONY_TARGETS += bench-profile
 bench-profile: tollgate$(EXEEXT) tollctl$(EXEEXT) \

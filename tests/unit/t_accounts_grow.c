@@ -81,6 +81,31 @@ static void a_turn_is_kept_over_a_vain_awakening(void **state)
     accounts_free(a);
 }
 
+static void who_waits_in_vain_is_woken_to_be_refused(void **state)
+{
+    const struct budget_spec key = spec_of("100-tokens/day");
+    struct fixture *f = *state;
+    struct accounts *a = accounts_new(f->ledger);
+    struct asker k[ASKERS];
+
+    for (unsigned i = 0; i < ASKERS; i++)
+        asker_init(&k[i], f, a, &key, NULL);
+    assert_int_equal(asker_waits(&k[0], 50, 0), ACCOUNTS_HELD);
+    assert_int_equal(asker_waits(&k[1], 50, 0), ACCOUNTS_HELD);
+    assert_int_equal(asker_asks(&k[2], 80, 0), ACCOUNTS_BUSY);
+    assert_int_equal(asker_asks(&k[3], 70, 0), ACCOUNTS_BUSY);
+    asker_ends(&k[0], 30, 0);
+    assert_true(k[2].c.sleeper.woken); /* 70 are left for ever */
+    assert_int_equal(asker_asks(&k[2], 80, 0), ACCOUNTS_OVER);
+    assert_int_equal(k[2].no.left, 20);
+    assert_false(k[3].c.sleeper.woken);
+    asker_ends(&k[1], 0, 0);
+    assert_true(k[3].c.sleeper.woken);
+    assert_int_equal(asker_asks(&k[3], 70, 0), ACCOUNTS_HELD);
+    asker_ends(&k[3], 0, 0);
+    accounts_free(a);
+}
+
 static void a_team_wakes_those_of_its_keys(void **state)
 {
     const struct budget_spec key = spec_of("100-tokens/day");
@@ -315,6 +340,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         OPEN(who_waits_longest_is_woken_first),
         OPEN(a_turn_is_kept_over_a_vain_awakening),
+        OPEN(who_waits_in_vain_is_woken_to_be_refused),
         OPEN(a_team_wakes_those_of_its_keys),
         OPEN(a_changed_budget_wakes_all_who_wait_for_it),
         OPEN(a_hold_grows_as_far_as_it_fits),
