@@ -29,3 +29,9 @@ FUZZ_TARGETS += tests/fuzz/fz_usage
 tests_fuzz_fz_usage_SOURCES = tests/fuzz/fz_usage.c
 tests_fuzz_fz_usage_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fz_usage_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+noinst_PROGRAMS += tests/fuzz/fz_bound
+FUZZ_TARGETS += tests/fuzz/fz_bound
+tests_fuzz_fz_bound_SOURCES = tests/fuzz/fz_bound.c
+tests_fuzz_fz_bound_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fz_bound_LDADD = $(TG_LIBS) $(LDADD_DEPS)

@@ -6,6 +6,7 @@ FUZZ_TARGETS =
 EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/corpus
 # Here and not in the fragments: what a conditional hides is not distributed.
 EXTRA_DIST += \
+    tests/fuzz/bound.dict \
     tests/fuzz/budget_spec.dict \
     tests/fuzz/conf.dict \
     tests/fuzz/gguf.dict \
