@@ -89,7 +89,9 @@ enum verdict afford_run(struct exchange *x, const struct choice *c)
     if (rules.units == 0 || c->engine)
         return VERDICT_GO;
     e = bound_of(x, &rules, &b, &no);
-    if (e != ERR_OK)
+    if (e != ERR_OK) {
+        stats_inc(x->w->stats, STAT_BUDGET_UNBOUNDED);
         return bound_fail(x, e, &no);
+    }
     return b.free ? VERDICT_GO : hold(x, &b);
 }

@@ -53,7 +53,7 @@ async function chat(key, more = {}) {
 
 const metric = async (name, labels) => {
   const text = await (await rig.fetch('/metrics')).text();
-  const want = `tollgate_${name}{${labels}} `;
+  const want = `tollgate_${name}${labels ? `{${labels}}` : ''} `;
   const line = text.split('\n').find((l) => l.startsWith(want));
   assert.ok(line, want);
   return Number(line.slice(want.length));
@@ -354,5 +354,231 @@ describe('budgets as they are told', GATE_ONLY, () => {
       assert.match(r.text_, /data: \[DONE\]/);
       assert.match(warning(r), /^key;budget="1-tokens\/total"/);
     });
+  });
+});
+
+describe('budgets while requests are under way', GATE_ONLY, () => {
+  let script;
+
+  before(async () => {
+    rig = await startRig({ config: {
+      budgets: { wait: '5m', stream_hold: 32, min_output: 64 } } });
+  });
+  beforeEach(() => rig.up.clear());
+  after(() => rig?.close());
+
+  /** Requests stop at the provider, until script.open(). */
+  const stopped = () => (script = rig.up.script(
+    { gateAfter: 'head', times: 1000 }));
+  const inFlight = (n) => until(`${n} at the provider`, () =>
+    rig.up.inFlight === n);
+  const statusOf = async (what) => (await json('status')).budgets[what];
+  const waiting = (n) => until(`${n} wait`, async () =>
+    (await statusOf('waiting')) === n);
+  const set = (key, ...specs) => json('key', 'update', key.id,
+    ...specs.flatMap((x) => ['--budget', x]));
+  const capSent = (i) => {
+    const o = JSON.parse(rig.up.requests[i].body);
+    return o.max_completion_tokens ?? o.max_tokens;
+  };
+
+  test('what they hold is told, and comes back', async () => {
+    const team = `busy ${++serial}`;
+    await json('team', 'create', team, '--budget', '50k-output-tokens/day');
+    const key = await createKey('--team', team,
+      '--budget', '10k-tokens/total');
+    stopped();
+    const all = [chat(key, { max_tokens: 200 }),
+      chat(key, { max_tokens: 300 })];
+    await inFlight(2);
+    const [b] = await budgetsOf(key);
+    assert.equal(b.spent, 0);
+    assert.ok(b.held > 500 && b.held < 2000, `${b.held} held`);
+    assert.equal(b.left, 10000 - b.held);
+    assert.deepEqual((await teamBudgets(team)).map((x) => [x.held, x.left]),
+      [[500, 49500]]);
+    assert.equal(await statusOf('holds'), 2);
+    assert.equal(await metric('budget_held', 'unit="tokens"'), b.held);
+    assert.equal(await metric('budget_held', 'unit="output_tokens"'), 500);
+    assert.match(await plain('key', 'show', key.id), new RegExp(
+      `^10,000 tokens/total +0 +0% +${b.held.toLocaleString('en')} `, 'm'));
+    script.open();
+    for (const r of await Promise.all(all)) assert.equal(r.status, 200);
+    const [now] = await budgetsOf(key);
+    assert.equal(now.held, 0);
+    const [sum] = await rig.gate.usageOf(2, '--key', key.id);
+    assert.equal(now.spent, sum.input_tokens + sum.output_tokens);
+    assert.equal(await statusOf('holds'), 0);
+    assert.equal(await metric('budget_held', 'unit="tokens"'), 0);
+  });
+
+  test('refusals are counted by whose budget it was', async () => {
+    const team = `spent ${++serial}`;
+    await json('team', 'create', team, '--budget', '1-input-tokens/week');
+    const of = { key: await createKey('--budget', '0-output-tokens/hour'),
+      team: await createKey('--team', team) };
+    const labels = { key: 'owner="key",unit="output_tokens",window="hour"',
+      team: 'owner="team",unit="input_tokens",window="week"' };
+    for (const [owner, key] of Object.entries(of)) {
+      const r = await chat(key);
+      assert.equal(r.status, 429, r.text_);
+      const { error } = JSON.parse(r.text_);
+      assert.deepEqual([error.type, error.code],
+        ['insufficient_quota', 'insufficient_quota']);
+      assert.equal(r.headers.get('x-should-retry'), 'false');
+      assert.equal(r.headers.get('retry-after'), null);
+      assert.equal(await metric('budget_refusals_total', labels[owner]), 1);
+      await rig.gate.accessRow('the refusal', (a) =>
+        a.id === r.headers.get('x-request-id') && a.reason === 'quota');
+    }
+    assert.equal(rig.up.hits, 0);
+  });
+
+  test('a raised budget lets those pass that wait for it', async () => {
+    const key = await createKey('--budget', '1k-output-tokens/total');
+    stopped();
+    const one = chat(key, { max_tokens: 900 });
+    await inFlight(1);
+    const two = chat(key, { max_tokens: 900 });
+    await waiting(1);
+    assert.equal(rig.up.hits, 1);
+    await set(key, '1500-output-tokens/total'); // still not enough
+    await set(key, '2k-output-tokens/total');
+    await inFlight(2);
+    script.open();
+    for (const r of await Promise.all([one, two]))
+      assert.equal(r.status, 200);
+    assert.deepEqual([capSent(0), capSent(1)], [900, 900]);
+  });
+
+  test('a team\'s, too; and no budget any more', async () => {
+    const team = `raise ${++serial}`;
+    await json('team', 'create', team, '--budget', '1k-output-tokens/total');
+    const key = await createKey('--team', team);
+    stopped();
+    const asked = [chat(key, { max_tokens: 900 })];
+    await inFlight(1);
+    asked.push(chat(key, { max_tokens: 900 }));
+    await waiting(1);
+    await json('team', 'update', team, '--budget', '2k-output-tokens/total');
+    await inFlight(2);
+    asked.push(chat(key, { max_tokens: 900 }));
+    await waiting(1);
+    await json('team', 'update', team, '--budget', 'none');
+    await inFlight(3);
+    script.open();
+    for (const r of await Promise.all(asked)) assert.equal(r.status, 200);
+    const [b] = (await json('team', 'update', team,
+      '--budget', '2k-output-tokens/total')).budgets;
+    const [sum] = await rig.gate.usageOf(3, '--team', team);
+    assert.deepEqual([b.spent, b.held], [sum.output_tokens, 0]);
+  });
+
+  test('a lowered one bounds those that wait', async () => {
+    const key = await createKey('--budget', '1k-output-tokens/total');
+    took(1, 400, { gateAfter: 'head' });
+    script = rig.up.scripts[0];
+    const one = chat(key, { max_tokens: 900 });
+    await inFlight(1);
+    const two = chat(key, { max_tokens: 500 });
+    await waiting(1);
+    await set(key, '600-output-tokens/total');
+    await waiting(1);
+    assert.equal((await budgetsOf(key))[0].left, 0, 'held is more than that');
+    script.open();
+    assert.equal((await one).status, 200);
+    assert.equal((await two).status, 200);
+    assert.deepEqual([capSent(0), capSent(1)], [900, 200]);
+  });
+
+  test('a budget for nothing refuses those that wait', async () => {
+    const key = await createKey('--budget', '1k-output-tokens/total');
+    stopped();
+    const one = chat(key, { max_tokens: 900 });
+    await inFlight(1);
+    const two = chat(key, { max_tokens: 900 });
+    await waiting(1);
+    await set(key, '0-output-tokens/total');
+    const r = await two;
+    assert.equal(r.status, 429);
+    assert.match(JSON.parse(r.text_).error.message, /0-output-tokens\/total/);
+    script.open();
+    assert.equal((await one).status, 200);
+    assert.equal(rig.up.hits, 1);
+  });
+
+  test('a lowered one cuts a stream that goes on', async () => {
+    const key = await createKey('--budget', '100k-output-tokens/total');
+    script = rig.up.script({ gateAfter: 40 });
+    const r = await rig.fetch('/v1/chat/completions', {
+      json: ask('count to 2000', { stream: true }),
+      headers: { authorization: `Bearer ${key.key}` } });
+    assert.equal(r.status, 200);
+    const text = r.text();
+    await script.reached;
+    await set(key, '300-output-tokens/total');
+    script.open();
+    const events = (await text).split('\n').filter((l) =>
+      l.startsWith('data: ')).map((l) => l.slice(6));
+    assert.notEqual(events.at(-1), '[DONE]');
+    const { error } = JSON.parse(events.at(-1));
+    assert.equal(error.code, 'budget_cut');
+    const [b] = await until('it is settled', async () => {
+      const all = await budgetsOf(key);
+      return all[0].held === 0 && all;
+    });
+    assert.ok(b.spent <= 300, `${b.spent} spent`);
+    assert.ok(b.spent > 200, `${b.spent} spent`);
+    assert.equal(await metric('budget_cuts_total'), 1);
+  });
+
+  test('a new unit is for requests that come after it', async () => {
+    const key = await createKey('--budget', '1k-output-tokens/total');
+    stopped();
+    const one = chat(key, { max_tokens: 900 });
+    await inFlight(1);
+    const two = chat(key, { max_tokens: 900 });
+    await waiting(1);
+    await set(key, '2k-output-tokens/total', '1-input-tokens/total');
+    const r = await chat(key);
+    assert.equal(r.status, 429);
+    assert.match(JSON.parse(r.text_).error.message, /1-input-tokens\/total/);
+    script.open();
+    assert.deepEqual([(await one).status, (await two).status], [200, 200]);
+    const shown = await budgetsOf(key);
+    assert.ok(shown[1].spent > 1, 'what they took is counted there, too');
+  });
+
+  test('budgets changed all the time under load: sums are right', async () => {
+    const key = await createKey('--budget', '1M-tokens/total');
+    let over = false;
+    let most = 0;
+    const change = (async () => {
+      for (let i = 0; !over; i++) {
+        const shown = await set(key, `${[3, 40, 900][i % 3]}k-tokens/total`,
+          `${[9, 2][i % 2]}M-output-tokens/month`);
+        most = Math.max(most, shown.budgets[0].held);
+      }
+    })();
+    let passed = 0;
+    const lane = async () => {
+      for (let i = 0; i < 25; i++) {
+        const r = await chat(key, { max_tokens: 300 });
+        assert.equal(r.status, 200, r.text_);
+        passed++;
+      }
+    };
+    await Promise.all(Array.from({ length: 12 }, lane));
+    over = true;
+    await change;
+    assert.ok(passed > 100, `${passed} passed`);
+    const [sum] = await rig.gate.usageOf(passed, '--key', key.id);
+    const shown = await budgetsOf(key);
+    assert.deepEqual(shown.map((b) => [b.spent, b.held]),
+      [[sum.input_tokens + sum.output_tokens, 0], [sum.output_tokens, 0]]);
+    assert.ok(most > 0, 'something was held meanwhile');
+    assert.equal(await statusOf('holds'), 0);
+    const r = await rig.gate.ctl(['ledger', 'verify'], { json: false });
+    assert.equal(r.code, 0, r.stderr);
   });
 });
