@@ -22,6 +22,9 @@
  * this is not there. */
 #define LEASE_WAIT_MS 10000
 
+/* How often less is asked for at once, as others take meanwhile. */
+#define ASK_TRIES 16
+
 /* Every so often a growing hold looks again for room. */
 #define LOOK_MS 100
 
@@ -245,30 +248,44 @@ static void set_cap(struct quota *q)
         q->cap_tok = q->output_tok;
 }
 
-/* Ask for <first>, and for less where that cannot be. */
+/* Ask for <first>, and while that cannot be, for what there is of it, with what
+ * others hold (<ever>) or without, but not below <least>. Others take and give
+ * back meanwhile: what was there a moment ago may be gone. */
+static enum accounts_answer ask_down(struct exchange *x, uint64_t first,
+                                     uint64_t least, bool ever)
+{
+    struct quota *q = x->work->quota;
+    uint64_t most = first;
+
+    for (int i = 0;; i++) {
+        const enum accounts_answer answer = ask_for(x, most);
+        struct accounts_room room;
+
+        if (i == ASK_TRIES ||
+            (answer != ACCOUNTS_OVER && (ever || answer != ACCOUNTS_BUSY)))
+            return answer;
+        if (answer == ACCOUNTS_BUSY)
+            accounts_leave(q->a, &q->wait->waiter);
+        accounts_left(q->a, &q->ask, &room);
+        most = first;
+        if (!fit(q, ever ? &room.ever : &room.now, &most) || most < least)
+            return ACCOUNTS_OVER;
+    }
+}
+
+/* Ask for what is held at first, and for less where that cannot be. */
 static enum accounts_answer ask_best(struct exchange *x)
 {
     struct quota *q = x->work->quota;
     const uint64_t first = q->need.first_tok;
     const uint64_t least =
         q->need.floor_tok < first ? q->need.floor_tok : first;
-    struct accounts_room room;
-    uint64_t most = first;
-    enum accounts_answer answer = ask_for(x, first);
+    enum accounts_answer answer = ask_down(x, first, least, true);
 
-    if (answer == ACCOUNTS_OVER) {
-        accounts_left(q->a, &q->ask, &room);
-        if (!fit(q, &room.ever, &most) || most < least || most == first)
-            return answer;
-        answer = ask_for(x, most);
-    }
     if (answer != ACCOUNTS_BUSY || quota_has_patience(x))
         return answer;
     accounts_leave(q->a, &q->wait->waiter);
-    accounts_left(q->a, &q->ask, &room);
-    if (!fit(q, &room.now, &most) || most < least)
-        return ACCOUNTS_OVER;
-    answer = ask_for(x, most);
+    answer = ask_down(x, first, least, false);
     if (answer != ACCOUNTS_BUSY)
         return answer;
     accounts_leave(q->a, &q->wait->waiter);

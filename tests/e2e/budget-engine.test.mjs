@@ -8,7 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { startEngine } from './lib/engine.mjs';
+import { CONTEXT, startEngine } from './lib/engine.mjs';
 import { OpenAI, ask, openaiFor, textOf } from './lib/openai.mjs';
 import { prng } from './lib/prng.mjs';
 import { until } from './lib/until.mjs';
@@ -345,6 +345,31 @@ for (const workers of [1, 4])
       const rows = keys.flatMap((k) => rowsOf(rig, k));
       assert.equal(sum(rows, 'output_tokens'), 3000);
     });
+
+    test('100 that ask for all are not refused while what they take fits',
+      async () => {
+        const free = new Account(rig, rig.keyObject);
+        const want = (i) => ({ seed: i, max_tokens: undefined,
+          ignore_eos: false, stop: ['e', 'a', 'o'] });
+        const alone = await Promise.all(Array.from({ length: 100 }, (_, i) =>
+          free.chat(want(i))));
+        const need = alone.reduce((s, r) => s + r.usage.completion_tokens, 0);
+        const most = Math.max(...alone.map((r) => r.usage.completion_tokens));
+        assert.ok(most < CONTEXT / 2);
+        const rig2 = await start({ budgets: { wait: '20s' },
+          config: { workers }, model: { slots: 8 } });
+        try {
+          const a = await Account.of(rig2, `${need}-output-tokens/total`);
+          const got = await Promise.all(Array.from({ length: 100 }, (_, i) =>
+            a.chat(want(i))));
+          got.forEach((r, i) => assert.equal(r.choices[0].message.content,
+            alone[i].choices[0].message.content));
+          const b = await a.settled();
+          assert.deepEqual([b.spent, b.left], [need, 0]);
+        } finally {
+          await rig2.close();
+        }
+      });
 
     test('who leaves is charged what was made, and gives the rest back',
       async () => {
