@@ -450,22 +450,6 @@ enum accounts_answer accounts_ask(struct accounts *a, struct ledger_worker *lw,
 
 /* --- settling ------------------------------------------------------------- */
 
-static void burn_add(struct account *it, int64_t now_ms,
-                     const struct budget_amounts *took)
-{
-    const int64_t second = now_ms / 1000;
-    struct burn *b = &it->burn;
-
-    if (second != b->second) {
-        b->last = second == b->second + 1 ? b->now : (struct budget_amounts){0};
-        b->now = (struct budget_amounts){0};
-        b->second = second;
-    }
-    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
-        if (__builtin_add_overflow(b->now.of[u], took->of[u], &b->now.of[u]))
-            b->now.of[u] = INT64_MAX;
-}
-
 /* Count what was <took> by <it>, with what is held for it or nothing. */
 static void count(struct account *it, const struct budget_hold *h,
                   const struct budget_amounts *took, int64_t now_ms)
@@ -474,7 +458,7 @@ static void count(struct account *it, const struct budget_hold *h,
 
     account_roll(it, h->at_ms);
     settle(it, h, took);
-    burn_add(it, now_ms, took);
+    account_burn(it, now_ms, took);
     for (int i = 0; i < ACCOUNT_CELLS; i++) {
         const struct budget *c = &it->cells[i];
 

@@ -4,9 +4,20 @@
 
 #include <stddef.h>
 
-/* A lease is for what is asked, and for about a second of what was taken of
- * late, at most this part of a budget. */
-#define LEASE_PART 100
+/* A lease is for what is asked, for those who wait, and for more: what is taken
+ * in so long at the rate of late, so that there is less than one a second. */
+#define LEASE_AHEAD_MS 1500
+
+/* Where a rate is not known yet: at first for so many of the request that asks,
+ * and for so many times the last step when that was needed again within a
+ * second; at most this part of a budget, which is what a power cut may cost. */
+#define LEASE_FIRST 16
+#define LEASE_GROWS 8
+#define LEASE_PART  100
+
+/* A rate is that of a second, but known after so long. */
+#define BURN_MS     1000
+#define BURN_MIN_MS 20
 
 static void lease_done(struct wjob *job, enum err result)
 {
@@ -37,36 +48,88 @@ static void lease_done(struct wjob *job, enum err result)
     pthread_mutex_unlock(&a->lock);
 }
 
-/* What was taken lately in a second. */
-static int64_t burnt(const struct account *it, enum budget_unit unit)
+static int64_t add(int64_t a, int64_t b)
 {
-    const int64_t now = it->burn.now.of[unit];
-    const int64_t last = it->burn.last.of[unit];
+    int64_t sum;
 
-    return now > last ? now : last;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
-/* How much more than <most> is to be leased of <c>. */
-static int64_t lease_more(const struct account *it, const struct budget *c,
-                          const struct budget_amounts *most)
+static int64_t times(int64_t a, int64_t b)
+{
+    int64_t product;
+
+    return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+void account_burn(struct account *it, int64_t now_ms,
+                  const struct budget_amounts *took)
+{
+    struct burn *b = &it->burn;
+    const int64_t ms = now_ms - b->since_ms;
+
+    if (ms >= BURN_MS) {
+        for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
+            b->last.of[u] =
+                ms < 2 * BURN_MS ? times(b->now.of[u], BURN_MS) / ms : 0;
+        b->now = (struct budget_amounts){0};
+        b->since_ms = now_ms;
+    }
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
+        b->now.of[u] = add(b->now.of[u], took->of[u]);
+}
+
+/* What is likely taken in the time that a lease should do for. */
+static int64_t ahead(const struct account *it, enum budget_unit unit)
+{
+    const struct burn *b = &it->burn;
+    const int64_t ms = it->of->now_ms - b->since_ms;
+    int64_t rate = 0;
+
+    if (ms < 2 * BURN_MS)
+        rate = larger(b->last.of[unit], times(b->now.of[unit], BURN_MS) /
+                                            larger(ms, BURN_MIN_MS));
+    return times(rate, LEASE_AHEAD_MS) / 1000;
+}
+
+/* How much more than <most>, which is lacking, is to be leased of <c>. */
+static int64_t step_of(const struct account *it, const struct budget *c,
+                       const struct budget_amounts *most)
 {
     const enum budget_unit u = c->spec.unit;
-    const struct accounts_waiter *w;
-    int64_t more = burnt(it, u);
+    const bool again = it->of->now_ms - it->leased_ms < 1000;
+    const int64_t likely = ahead(it, u);
+    const int64_t bold = again ? times(it->step.of[u], LEASE_GROWS)
+                               : times(most->of[u], LEASE_FIRST);
+    const int64_t bound = larger(c->spec.amount / LEASE_PART, likely);
 
-    if (more > c->spec.amount / LEASE_PART)
-        more = c->spec.amount / LEASE_PART;
-    if (more < most->of[u])
-        more = most->of[u];
+    return larger(larger(most->of[u], likely), smaller(bold, bound));
+}
+
+static int64_t waiting(const struct account *it, enum budget_unit unit)
+{
+    const struct accounts_waiter *w;
+    int64_t sum = 0;
+
     TAILQ_FOREACH(w, &it->for_lease, link)
-    if (__builtin_add_overflow(more, w->most.of[u], &more))
-        return INT64_MAX;
-    return more;
+    sum = add(sum, w->most.of[unit]);
+    return sum;
 }
 
 void account_lease(struct account *it, const struct budget_amounts *most)
 {
     struct accounts *a = it->of;
+    struct budget_amounts steps = {0};
     struct spend s;
 
     if (it->leasing)
@@ -79,14 +142,18 @@ void account_lease(struct account *it, const struct budget_amounts *most)
 
         if (c->spec.soft)
             continue;
-        const int64_t need = budget_lease_for(c, most, lease_more(it, c, most));
-        if (need > want)
-            want = need;
+        const enum budget_unit u = c->spec.unit;
+        const int64_t step = step_of(it, c, most);
+        steps.of[u] = larger(steps.of[u], step);
+        want =
+            larger(want, budget_lease_for(c, most, add(step, waiting(it, u))));
         if (c->spent > want) /* what an upstream took beyond its hold */
             want = c->spent;
         s.in[w].number = c->window;
-        s.in[w].took.of[c->spec.unit] = want;
+        s.in[w].took.of[u] = want;
     }
+    it->step = steps;
+    it->leased_ms = a->now_ms;
     ledger_lease_init(&it->lease, str_of(it->name, it->name_len), &s);
     it->lease.job.done = lease_done;
     it->leasing = true;

@@ -11,9 +11,10 @@
 /* Cells of an owner: each window with each unit. */
 #define ACCOUNT_CELLS (BUDGET_WINDOW_COUNT * BUDGET_UNIT_COUNT)
 
-/* What an owner took in this second and in the one before. */
+/* How fast an owner takes: since <since_ms>, for a second or less, and in a
+ * second before that. */
 struct burn {
-    int64_t second;
+    int64_t since_ms;
     struct budget_amounts now, last;
 };
 
@@ -31,6 +32,8 @@ struct account {
     struct burn burn;
     struct ledger_lease lease; /* the writer's while <leasing> */
     bool leasing;
+    int64_t leased_ms;          /* when the last was asked for */
+    struct budget_amounts step; /* how much more than was needed that was */
     struct waiter_list for_lease;
     struct waiter_list for_room;   /* the one that waits longest first */
     struct budget_amounts offered; /* to those woken that did not ask yet */
@@ -96,6 +99,10 @@ enum err account_write_hold(struct ledger_worker *lw,
                             uint32_t change) MUST_CHECK;
 
 /* --- accounts_lease.c ----------------------------------------------------- */
+
+/* <took> was taken at <now_ms>. */
+void account_burn(struct account *it, int64_t now_ms,
+                  const struct budget_amounts *took);
 
 /* Have leases for <most>, and some more, written where <it> has hard budgets;
  * those who wait for one are woken then. */
