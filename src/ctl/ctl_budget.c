@@ -61,11 +61,14 @@ void ctl_budget_name(const json_t *b, char *out, size_t room)
     const char *window = json_string_value(json_object_get(b, "window"));
     const char *soft =
         json_is_true(json_object_get(b, "soft")) ? " (soft)" : "";
-    char text[72];
+    char text[72], noun[32] = "";
 
     put_amount(b, "amount", text, sizeof(text));
-    snprintf(out, room, "%s%s%s/%s%s", text, is_money(b) ? "" : " ",
-             is_money(b) || !unit ? "" : unit, window ? window : "?", soft);
+    if (unit && !is_money(b))
+        snprintf(noun, sizeof(noun), " %s", unit);
+    for (char *at = noun; (at = strchr(at, '_')) != NULL;)
+        *at = ' ';
+    snprintf(out, room, "%s%s/%s%s", text, noun, window ? window : "?", soft);
 }
 
 void ctl_budget_text(const json_t *b, char *out, size_t room)

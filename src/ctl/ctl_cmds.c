@@ -19,7 +19,7 @@ static const struct ctl_opt key_opts[] = {
     {"--team", "team", CTL_OPT_TEXT, "TEAM"},
     {"--models", "models", CTL_OPT_LIST, "a,b*"},
     {"--budget", "budgets", CTL_OPT_MORE, "SPEC|none"},
-    {"--soft", "soft", CTL_OPT_FLAG, NULL},
+    {"--soft", "soft", CTL_OPT_SOFT, NULL},
     {"--rpm", "rpm", CTL_OPT_NUMBER, "N"},
     {"--tpm", "tpm", CTL_OPT_NUMBER, "N"},
     {"--parallel", "parallel", CTL_OPT_NUMBER, "N"},
@@ -30,7 +30,7 @@ static const struct ctl_opt key_opts[] = {
 
 static const struct ctl_opt team_opts[] = {
     {"--budget", "budgets", CTL_OPT_MORE, "SPEC|none"},
-    {"--soft", "soft", CTL_OPT_FLAG, NULL},
+    {"--soft", "soft", CTL_OPT_SOFT, NULL},
     {"--rpm", "rpm", CTL_OPT_NUMBER, "N"},
     {"--tpm", "tpm", CTL_OPT_NUMBER, "N"},
     {"--parallel", "parallel", CTL_OPT_NUMBER, "N"},

@@ -15,7 +15,8 @@ enum ctl_opt_kind {
     CTL_OPT_MORE,     /* "--budget X" again and again -> array */
     CTL_OPT_PAIR,     /* "--metadata k=v" again and again -> object */
     CTL_OPT_CHOICE,   /* one of the words of <value>, "a|b" -> string */
-    CTL_OPT_FLAG,     /* "--soft" -> true */
+    CTL_OPT_SOFT,     /* "--soft" -> said of the budget before it, or of all */
+    CTL_OPT_FLAG,     /* "--drop" -> true */
 };
 
 /* One option. */

@@ -76,7 +76,10 @@ static void help(FILE *to, const char *noun)
     if (!noun)
         fputs("\nSPEC is AMOUNT/WINDOW: 500k-tokens/day, "
               "2M-input-tokens/month, '$25/month';\n"
-              "WINDOW is minute, hour, day, week, month or total.\n",
+              "WINDOW is minute, hour, day, week, month or total. --soft "
+              "says of the budget\n"
+              "before it, or of all when it stands before them, that it only "
+              "warns.\n",
               to);
 }
 
@@ -143,6 +146,20 @@ static bool put_more(json_t *args, const char *member, const char *text)
         member);
 }
 
+/* Of the last budget so far, or of all that come. */
+static bool put_soft(json_t *args, const char *member)
+{
+    json_t *list = json_object_get(args, "budgets");
+    const size_t n = json_array_size(list);
+    const char *text = json_string_value(json_array_get(list, n - 1));
+
+    if (n == 0)
+        json_object_set_new(args, member, json_true());
+    else if (!str_ends(str_from(text), STR(" soft")))
+        json_array_set_new(list, n - 1, json_sprintf("%s soft", text));
+    return true;
+}
+
 static bool put_pair(json_t *args, const char *member, const char *text)
 {
     const char *eq = strchr(text, '=');
@@ -198,6 +215,8 @@ static bool put_opt(json_t *args, const struct ctl_opt *o, const char *text)
         return put_more(args, o->member, text);
     case CTL_OPT_PAIR:
         return put_pair(args, o->member, text);
+    case CTL_OPT_SOFT:
+        return put_soft(args, o->member);
     case CTL_OPT_FLAG:
         json_object_set_new(args, o->member, json_true());
         return true;
@@ -218,7 +237,7 @@ static bool take_opt(const struct ctl_cmd *c, int argc, char **argv, int *at,
 
         if (strlen(o->flag) != len || strncmp(o->flag, word, len) != 0)
             continue;
-        if (o->kind != CTL_OPT_FLAG && !text) {
+        if (o->value && !text) {
             if (++*at >= argc)
                 return bad("a value is missing", word);
             text = argv[*at];

@@ -238,7 +238,10 @@ static bool read_budgets(struct spec_reader *r, const json_t *v)
         n = 0;
     for (size_t i = 0; i < n; i++) {
         struct str text = json_str(json_array_get(v, i));
+        const bool soft = str_ends(text, STR(" soft"));
 
+        if (soft)
+            text.len -= strlen(" soft");
         if (budget_spec_parse(text, &list[i]) != ERR_OK) {
             control_fail(r->why,
                          "budget '%.*s' is not AMOUNT/WINDOW; write e.g. "
@@ -246,7 +249,7 @@ static bool read_budgets(struct spec_reader *r, const json_t *v)
                          STR_ARG(text));
             return false;
         }
-        list[i].soft = r->soft;
+        list[i].soft = soft || r->soft;
     }
     r->spec->budgets = list;
     r->spec->n_budgets = n;

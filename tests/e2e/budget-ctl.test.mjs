@@ -83,6 +83,42 @@ describe('budgets as they are told', GATE_ONLY, () => {
     fs.rmSync(dir, { recursive: true, force: true });
   });
 
+  test('--soft says it of the budget before it, or of all that follow',
+    async () => {
+      const softs = async (...args) =>
+        (await createKey(...args)).budgets.map((b) => b.soft);
+      const [a, b] = [['--budget', '$1/day'], ['--budget', '$2/day']];
+      assert.deepEqual(await softs(...a, '--soft', ...b), [true, false]);
+      assert.deepEqual(await softs(...a, ...b, '--soft'), [false, true]);
+      assert.deepEqual(await softs('--soft', ...a, ...b), [true, true]);
+      assert.deepEqual(await softs(...a, '--soft', '--soft', '--rpm', '1',
+        ...b, '--soft'), [true, true]);
+      assert.deepEqual(await softs(...a, ...b), [false, false]);
+      const team = await json('team', 'create', `soft ${++serial}`, ...a, ...b,
+        '--soft');
+      assert.deepEqual(team.budgets.map((x) => x.soft), [false, true]);
+      const key = await createKey(...a);
+      for (const bad of [['--soft'], ['--budget', 'none', '--soft'],
+        ['--budget', 'soft', '--soft']])
+        assert.equal((await rig.gate.ctl(
+          ['key', 'update', key.id, ...bad])).code, 1, bad.join(' '));
+      assert.deepEqual((await budgetsOf(key)).map((x) => x.soft), [false]);
+    });
+
+  test('a hard one beside a soft one holds, and the soft one warns',
+    async () => {
+      const key = await createKey('--budget', '100-output-tokens/total',
+        '--budget', '40-output-tokens/total', '--soft');
+      const all = [];
+      took(2, 30);
+      for (let i = 0; i < 5; i++)
+        all.push(await chat(key, { max_tokens: 30 }));
+      assert.deepEqual(all.map((r) => r.status), [200, 200, 200, 429, 429]);
+      assert.deepEqual(all.map((r) =>
+        r.headers.get('x-tollgate-budget-warning')?.match(/spent="(\d+)"/)[1]),
+      [undefined, undefined, '60', '90', '90']);
+    });
+
   test('JSON: every member, tokens as integers, money as strings',
     async () => {
       const windows = ['minute', 'hour', 'day', 'week', 'month'];
