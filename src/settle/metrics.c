@@ -386,7 +386,8 @@ static enum err put_budget(struct buf *out, const char *name, bool is_team,
 }
 
 /* A family by whose budget it was, its unit and its window: labels that no key
- * and no team names. <at> is where its tally lies in struct stats. */
+ * and no team names. Of so many kinds only those are told that were seen. <at>
+ * is where its tally lies in struct stats. */
 static enum err put_tally(struct stats *const *stats, unsigned n, size_t at,
                           const char *name, struct buf *out)
 {
@@ -408,7 +409,8 @@ static enum err put_tally(struct stats *const *stats, unsigned n, size_t at,
 
             sum += stat_read(&t->of[is_team][b.unit][b.window]);
         }
-        e = put_budget(out, name, is_team, &b, sum);
+        if (sum > 0)
+            e = put_budget(out, name, is_team, &b, sum);
     }
     return e;
 }
