@@ -72,6 +72,8 @@ static void note_event(struct stream *s, const struct sse_event *ev,
 
     if (v->scanned && usage_from_scan(&x->out->usage, &s->judge.scan))
         x->out->usage_final = s->judge.complete;
+    if (s->judge.complete && s->judge.kind == ENDPOINT_END_MESSAGES)
+        x->out->usage_final = x->out->usage.present; /* said just before */
     if (!ev->has_data || v->done)
         return;
     if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && v->scanned &&

@@ -54,5 +54,5 @@ fi
 [ $# -gt 0 ] || set -- *.test.mjs
 exec "$node" --test --test-concurrency="${E2E_CONCURRENCY:-2}" \
     --test-reporter="${E2E_REPORTER:-spec}" \
-    --test-timeout=$((180000 + 1000 * ${E2E_SOAK_S:-0} + \
+    --test-timeout=$((400000 + 1000 * ${E2E_SOAK_S:-0} + \
         20000 * ${E2E_PREFIX_ROUNDS:-0})) "$@"

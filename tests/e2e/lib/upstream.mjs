@@ -498,8 +498,10 @@ export class Upstream extends EventEmitter {
 
   async #waitGate(rec, op) {
     op.reached?.();
-    if (!rec.aborted)
-      await Promise.race([op.gate, firstOf([rec, 'abort'], [this, 'closing'])]);
+    if (rec.aborted) return;
+    const opened = new EventEmitter();
+    op.gate.then(() => opened.emit('open'));
+    await firstOf([opened, 'open'], [rec, 'abort'], [this, 'closing']);
   }
 
   async #send(rec, op, socket) {
