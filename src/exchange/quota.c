@@ -198,14 +198,6 @@ unsigned quota_units(const struct exchange *x)
     return x->work->quota ? x->work->quota->units : 0;
 }
 
-bool quota_has_flat_price(const struct exchange *x)
-{
-    const struct conf_price *p =
-        x->work->quota ? x->work->quota->price.price : NULL;
-
-    return p && (p->given & (1U << CONF_PRICE_REQUEST)) != 0;
-}
-
 /* --- asking --------------------------------------------------------------- */
 
 static enum quota_answer refuse_down(struct exchange *x)

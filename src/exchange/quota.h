@@ -57,10 +57,6 @@ enum err quota_open(struct exchange *x, const struct price_quote *price,
 /* QUOTA_UNIT() bits of the hard budgets that bound <x>; 0: none does. */
 unsigned quota_units(const struct exchange *x);
 
-/* Whether the price of <x>'s target, where money is bounded, has an amount for
- * each request whatever it uses. */
-bool quota_has_flat_price(const struct exchange *x);
-
 /* Hold what <need> says, or as much of its output as the budgets afford. Only
  * where quota_units() is not 0. */
 enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need);
