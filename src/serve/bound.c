@@ -21,13 +21,18 @@
 #define PAIR_TOK    128  /* to a query and its document: how to compare */
 #define MARK_TOK    2    /* to a mark within tools that are written anew */
 
-#define LEAST_RESPONSES 16  /* cap of the Responses API; others take 1 */
-#define ESCAPES_MAX     256 /* escapes looked at before the worst is assumed */
-#define KEY_BYTES_MAX   128 /* of a key, however it is escaped */
+#define LEAST_RESPONSES 16 /* cap of the Responses API; others take 1 */
+#define ESCAPES_MAX                                                            \
+    256 /* letters in escapes looked at: then the worst holds                  \
+         */
+#define KEY_BYTES_MAX 128 /* of a key, however it is escaped */
 
 #define TOKEN_UNITS                                                            \
     (1U << BUDGET_TOKENS | 1U << BUDGET_INPUT_TOKENS |                         \
      1U << BUDGET_OUTPUT_TOKENS)
+/* Operations of models that may fold their input. */
+#define FOLDING (BOUND_EMBED | BOUND_RERANK | BOUND_SCORE | BOUND_POOL)
+
 #define REQUEST_ONLY (1U << CONF_PRICE_REQUEST)
 
 static uint64_t sum(uint64_t a, uint64_t b)
@@ -160,18 +165,22 @@ static bool hides_cache_key(struct str text, size_t at)
 static bool has_cache_key(struct str text)
 {
     struct str rest = text;
+    unsigned n = 0;
 
     if (str_find(text, STR("\"cache_control\"")) < text.len)
         return true;
-    for (unsigned n = 0; n < ESCAPES_MAX; n++) {
+    while (n < ESCAPES_MAX) {
         size_t at = str_find(rest, STR("\\u00"));
 
-        if (at == rest.len)
+        if (rest.len - at < 6)
             return false;
         at += (size_t)(rest.p - text.p);
+        rest = str_skip(text, at + 4);
+        if (rest.p[0] < '5' || rest.p[0] > '7') /* no letter of it */
+            continue;
         if (hides_cache_key(text, at))
             return true;
-        rest = str_skip(text, at + 4);
+        n++;
     }
     return true;
 }
@@ -215,6 +224,7 @@ static uint64_t input_tokens(const struct bound_judge *j, struct str body)
     uint64_t text = body.len > j->media_bytes ? body.len - j->media_bytes : 0;
     uint64_t n = sum(text, REQUEST_TOK);
 
+    n = sum(n, bound_growth(body, (j->op & FOLDING) != 0));
     /* what is JSON within is written anew with a space behind these */
     n = sum(n, bound_count(body, STR(",:")));
     if (j->tools)

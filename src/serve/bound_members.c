@@ -253,7 +253,7 @@ static enum err judge_side(struct bound_judge *j, const char *name, int side,
 {
     if (m->type == JT_NULL)
         return ERR_OK;
-    j->side[side].bytes += m->value.len;
+    j->side[side].bytes += m->value.len + bound_growth(m->value, true);
     j->side[side].items += m->type == JT_ARRAY ? count_inputs(m) : 1;
     return bound_judge_parts(j, name, m);
 }

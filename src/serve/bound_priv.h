@@ -99,6 +99,11 @@ enum err bound_judge_tools(struct bound_judge *j,
  */
 void bound_show(struct str raw, char *to, size_t cap);
 
+/* Tokens that <text>, valid UTF-8, may have beyond its bytes because it is
+ * brought into a normal form first; <folds>: into the one that replaces what
+ * only looks different, as models for embeddings do. */
+uint64_t bound_growth(struct str text, bool folds);
+
 /* Bytes of <s> that are one of <set>, at most 8 of them. */
 uint64_t bound_count(struct str s, struct str set);
 

@@ -8,6 +8,7 @@ src_serve_libserve_a_SOURCES = \
     src/serve/bound_fields.c src/serve/bound_priv.h \
     src/serve/bound_members.c \
     src/serve/bound_parts.c \
+    src/serve/bound_text.c \
     src/serve/bound_tools.c \
     src/serve/route.c src/serve/route.h \
     src/serve/serve.c src/serve/serve.h \

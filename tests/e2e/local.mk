@@ -10,6 +10,7 @@ EXTRA_DIST += \
     tests/e2e/budget-ctl.test.mjs \
     tests/e2e/budget-engine.test.mjs \
     tests/e2e/budget-disconnect.test.mjs \
+    tests/e2e/budget-ways.test.mjs \
     tests/e2e/budgets.test.mjs \
     tests/e2e/codex.test.mjs \
     tests/e2e/crash.test.mjs \
@@ -34,6 +35,7 @@ EXTRA_DIST += \
     tests/e2e/lib/engine.mjs \
     tests/e2e/lib/failhead.c \
     tests/e2e/lib/gguf.mjs \
+    tests/e2e/lib/greedy.mjs \
     tests/e2e/lib/hf.mjs \
     tests/e2e/lib/holdload.c \
     tests/e2e/lib/openai.mjs \

@@ -274,6 +274,37 @@ static void bytes_are_counted_by_words(void **state)
     }
 }
 
+/* Characters that become several where text is brought into a normal form. */
+static void normal_forms_are_counted(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t plain, folded;
+    } rows[] = {
+        {"", 0, 0},
+        {"plain text of some length, and more of it", 0, 0},
+        {"\xc3\xa9\xe4\xbd\xa0\xe5\xa5\xbd\xed\x95\x9c\xf0\x9f\x98\x80", 0, 0},
+        {"\xe0\xa5\x98", 3, 3},     /* U+0958 */
+        {"\xf0\x9d\x85\xa0", 8, 8}, /* U+1D160 */
+        {"a\xf0\x9d\x85\xa0 \xf0\x9d\x85\xa0z", 16, 16},
+        {"\xef\xb7\xba", 0, 15}, /* U+FDFA */
+        {"\xc2\xbd", 0, 1},      /* U+00BD */
+        {"\xe3\x8c\x96", 0, 5},  /* U+3316 */
+        {"\\ufdfa\\uFDFB\\u0041", 0, 24},
+        {"0123456\xef\xb7\xba", 0, 15},
+        {"\\u", 0, 0},
+        {"\\ufdf", 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(bound_growth(str_from(rows[i].text), false),
+                         rows[i].plain);
+        assert_int_equal(bound_growth(str_from(rows[i].text), true),
+                         rows[i].folded);
+    }
+}
+
 /* ---- operations -------------------------------------------------------- */
 
 static void operations_are_judged(void **state)
@@ -393,6 +424,7 @@ int main(void)
         cmocka_unit_test(tools_have_a_price_of_their_own),
         cmocka_unit_test(pairs_are_read_together),
         cmocka_unit_test(bytes_are_counted_by_words),
+        cmocka_unit_test(normal_forms_are_counted),
         cmocka_unit_test(operations_are_judged),
         cmocka_unit_test(what_is_free_is_not_held),
         cmocka_unit_test(failure_leaves_the_result),
