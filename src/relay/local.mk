@@ -5,6 +5,7 @@ src_relay_librelay_a_SOURCES = \
     src/relay/heads.c src/relay/heads.h \
     src/relay/kind.c src/relay/kind.h \
     src/relay/pace.c src/relay/pace.h \
+    src/relay/ping.c src/relay/ping.h \
     src/relay/relay.c src/relay/relay.h \
     src/relay/rewrite.c src/relay/rewrite.h \
     src/relay/stream.c src/relay/stream.h

@@ -18,6 +18,7 @@
 #include "relay/heads.h"
 #include "relay/kind.h"
 #include "relay/pace.h"
+#include "relay/ping.h"
 #include "relay/rewrite.h"
 #include "wire/jscan.h"
 #include "wire/jsplice.h"
@@ -40,30 +41,6 @@ static void queue_bytes(struct stream *s, struct str bytes)
 
 /* ---- events ------------------------------------------------------------ */
 
-/* Pings in mode `chunk` must look like the stream's own chunks: clients take
- * id, model and created from whichever comes. */
-static void note_shape(struct stream *s, struct str data)
-{
-    struct exchange *x = s->x;
-    struct jmember id = jscan_find(data, "id");
-    struct jmember created = jscan_find(data, "created");
-    struct str model;
-    char *text;
-
-    if (id.type != JT_STRING || created.type != JT_NUMBER)
-        return;
-    model = json_quote(x->arena, x->ask->model);
-    if (!model.p)
-        return;
-    text =
-        arena_printf(x->arena,
-                     "{\"id\":%.*s,\"object\":\"chat.completion.chunk\","
-                     "\"created\":%.*s,\"model\":%.*s,\"choices\":[{"
-                     "\"index\":0,\"delta\":{},\"finish_reason\":null}]}",
-                     STR_ARG(id.value), STR_ARG(created.value), STR_ARG(model));
-    s->noop = str_from(text);
-}
-
 static void note_event(struct stream *s, const struct sse_event *ev,
                        const struct sse_verdict *v)
 {
@@ -78,7 +55,7 @@ static void note_event(struct stream *s, const struct sse_event *ev,
         return;
     if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && v->scanned &&
         s->noop.len == 0 && x->in->ep.row->kind == ENDPOINT_CHAT)
-        note_shape(s, s->judge.scan.text);
+        s->noop = ping_shape(x, s->judge.scan.text);
     text = rewrite_text_bytes(ev->data, s->judge.kind);
     x->out->text_bytes += text;
     if (text == 0)
@@ -456,19 +433,11 @@ void stream_drained(struct stream *s)
 
 static void put_ping(struct stream *s)
 {
-    struct exchange *x = s->x;
     struct buf b;
-    enum err e;
 
     buf_init(&b, 1024);
-    if (x->in->ep.shape == ENDPOINT_SHAPE_ANTHROPIC)
-        e = sse_put(&b, STR("ping"), STR("{\"type\": \"ping\"}"));
-    else if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && s->noop.len > 0)
-        e = sse_put(&b, STR(""), s->noop);
-    else
-        e = sse_put_ping(&b);
-    if (e == ERR_OK) {
-        stats_inc(x->w->stats, STAT_PINGS);
+    if (ping_put(s->x, s->noop, &b) == ERR_OK) {
+        stats_inc(s->x->w->stats, STAT_PINGS);
         queue_bytes(s, buf_str(&b));
     }
     buf_fini(&b);
