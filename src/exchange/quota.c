@@ -10,6 +10,8 @@
  * and in each step not below the output that is worth it. */
 #include "exchange/quota.h"
 
+#include <inttypes.h>
+
 #include "account/key.h"
 #include "account/keytab.h"
 #include "base/clock.h"
@@ -50,7 +52,9 @@ static struct price_bound bound_of(const struct quota *q, uint64_t output_tok)
     };
 }
 
-struct budget_amounts quota_amounts(const struct quota *q, uint64_t output_tok)
+/* The most that the request takes with <output_tok>. */
+static struct budget_amounts amounts_of(const struct quota *q,
+                                        uint64_t output_tok)
 {
     const struct price_bound b = bound_of(q, output_tok);
 
@@ -213,7 +217,7 @@ static enum accounts_answer ask_for(struct exchange *x, uint64_t output_tok)
     struct quota *q = x->work->quota;
     enum accounts_answer answer;
 
-    q->ask.most = quota_amounts(q, output_tok);
+    q->ask.most = amounts_of(q, output_tok);
     q->ask.at_ms = accounts_now_ms(q->a);
     answer = accounts_ask(q->a, x->w->ledger, &q->ask, &q->wait->waiter,
                           &q->hold, &q->no);
@@ -284,6 +288,17 @@ static enum accounts_answer ask_best(struct exchange *x)
     return ACCOUNTS_OVER;
 }
 
+/* Fail <x>, for which not even the output that is worth it is there. */
+static enum quota_answer refuse_over(struct exchange *x)
+{
+    const struct quota *q = x->work->quota;
+    const struct budget_amounts needs = amounts_of(
+        q, q->need.floor_tok < q->need.output_tok ? q->need.floor_tok
+                                                  : q->need.output_tok);
+
+    return quota_refuse(x, &needs);
+}
+
 static enum quota_answer ask_now(struct exchange *x)
 {
     struct quota *q = x->work->quota;
@@ -297,7 +312,7 @@ static enum quota_answer ask_now(struct exchange *x)
     case ACCOUNTS_BUSY:
         return quota_wait_until(q, q->patience_ms, WAIT_ROOM);
     case ACCOUNTS_OVER:
-        return quota_refuse(x);
+        return refuse_over(x);
     default:
         return refuse_down(x);
     }
@@ -358,7 +373,7 @@ static enum accounts_answer grow_to(struct exchange *x, uint64_t output_tok)
     struct quota *q = x->work->quota;
     enum accounts_answer answer;
 
-    q->ask.most = quota_amounts(q, output_tok);
+    q->ask.most = amounts_of(q, output_tok);
     q->ask.at_ms = accounts_now_ms(q->a);
     answer = accounts_grow(q->a, x->w->ledger, &q->ask, &q->wait->waiter,
                            &q->hold, &q->no);
@@ -429,11 +444,20 @@ uint64_t quota_cap(const struct exchange *x)
     return q && q->held ? q->cap_tok : UINT64_MAX;
 }
 
-bool quota_is_over(struct exchange *x)
+const char *quota_cut_text(struct exchange *x)
 {
-    struct quota *q = x->work->quota;
+    const struct quota *q = x->work->quota;
+    const char *text;
 
-    return grow_to(x, q->output_tok + 1) == ACCOUNTS_OVER;
+    stats_inc(x->w->stats, STAT_BUDGET_CUTS);
+    if (grow_to(x, q->output_tok + 1) == ACCOUNTS_OVER)
+        text = quota_text_end(x);
+    else
+        text = arena_printf(x->arena,
+                            "The reply went on beyond the %" PRIu64 " tokens "
+                            "of output that its budget was asked for.",
+                            quota_output(x));
+    return text ? text : err_row(ERR_BUDGET_CUT)->message;
 }
 
 bool quota_linger(struct exchange *x)

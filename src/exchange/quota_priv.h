@@ -53,13 +53,6 @@ struct quota {
     struct quota_wait *wait; /* owned, but while its mail is under way */
 };
 
-/* The most that the request of <q> takes with <output_tok>. */
-struct budget_amounts quota_amounts(const struct quota *q, uint64_t output_tok);
-
-/* Whether no budget has room for one more token of <x>, which holds; q->no
- * tells the first that has none. */
-bool quota_is_over(struct exchange *x);
-
 /* --- quota_wait.c --------------------------------------------------------- */
 
 /* What <x> waits by; NULL without memory. */
@@ -82,8 +75,14 @@ bool quota_has_patience(struct exchange *x);
 
 /* --- quota_text.c --------------------------------------------------------- */
 
-/* Fail <x>, which q->no does not let pass. */
-enum quota_answer quota_refuse(struct exchange *x);
+/* Fail <x>, which q->no does not let pass, and which may take <needs> or more.
+ */
+enum quota_answer quota_refuse(struct exchange *x,
+                               const struct budget_amounts *needs);
+
+/* The sentence for a reply that q->no lets go no further; in the arena, NULL
+ * without memory. */
+const char *quota_text_end(struct exchange *x);
 
 /* Fail <x>, whose cost has <marks> (enum price_mark). */
 enum quota_answer quota_refuse_unpriced(struct exchange *x, unsigned marks);

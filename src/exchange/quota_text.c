@@ -55,14 +55,10 @@ static struct str spec_text(struct exchange *x, const struct accounts_no *no)
     return text.p ? text : STR("");
 }
 
-enum quota_answer quota_refuse(struct exchange *x)
+enum quota_answer quota_refuse(struct exchange *x,
+                               const struct budget_amounts *needs)
 {
-    struct quota *q = x->work->quota;
-    const struct accounts_no *no = &q->no;
-    const uint64_t least = q->need.floor_tok < q->need.output_tok
-                               ? q->need.floor_tok
-                               : q->need.output_tok;
-    const struct budget_amounts needs = quota_amounts(q, least);
+    const struct accounts_no *no = &x->work->quota->no;
 
     stats_budget(&x->w->stats->budget_refused, no->is_team, &no->spec);
     log_debug(LOG_ADMIT, "over budget: id=%s key=%.*s team=%d", x->name,
@@ -73,7 +69,7 @@ enum quota_answer quota_refuse(struct exchange *x)
         "and it may take %.*s or more. %s",
         whose(no), STR_ARG(spec_text(x, no)),
         STR_ARG(amount_text(x, no->spec.unit, no->left)),
-        STR_ARG(amount_text(x, no->spec.unit, needs.of[no->spec.unit])),
+        STR_ARG(amount_text(x, no->spec.unit, needs->of[no->spec.unit])),
         reset_text(x, no));
     return QUOTA_OVER;
 }
@@ -96,20 +92,11 @@ enum quota_answer quota_refuse_unpriced(struct exchange *x, unsigned marks)
     return QUOTA_OVER;
 }
 
-const char *quota_cut_text(struct exchange *x)
+const char *quota_text_end(struct exchange *x)
 {
     const struct accounts_no *no = &x->work->quota->no;
-    const char *text;
 
-    stats_inc(x->w->stats, STAT_BUDGET_CUTS);
-    if (quota_is_over(x))
-        text = arena_printf(x->arena, "The budget of %s ends here: %.*s. %s",
-                            whose(no), STR_ARG(spec_text(x, no)),
-                            reset_text(x, no));
-    else
-        text = arena_printf(x->arena,
-                            "The reply went on beyond the %" PRIu64 " tokens "
-                            "of output that its budget was asked for.",
-                            quota_output(x));
-    return text ? text : err_row(ERR_BUDGET_CUT)->message;
+    return arena_printf(x->arena, "The budget of %s ends here: %.*s. %s",
+                        whose(no), STR_ARG(spec_text(x, no)),
+                        reset_text(x, no));
 }
