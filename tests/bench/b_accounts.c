@@ -89,7 +89,7 @@ static void ask(struct bench *b, struct accounts_ask *what,
         until_woken(b);
     for (unsigned i = 0; answer == ACCOUNTS_HELD && i < b->grows; i++) {
         what->most = most_of(1000 * (i + 2));
-        while ((answer = accounts_grow(b->a, b->lw, what, &b->w, hold)) ==
+        while ((answer = accounts_grow(b->a, b->lw, what, &b->w, hold, &no)) ==
                ACCOUNTS_WAIT)
             until_woken(b);
     }
