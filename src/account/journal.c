@@ -59,6 +59,10 @@ static enum err write_head(struct jfile *f, unsigned index)
     rec_seal(head, REC_JOURNAL, HEAD_PAYLOAD_BYTES, head_seed());
     if (pwrite(f->fd, head, sizeof(head), 0) != (ssize_t)sizeof(head))
         return ERR_IO;
+    /* records that a power cut leaves behind a head that is gone could not be
+     * told from damage */
+    if (fdatasync(f->fd) != 0)
+        return ERR_IO;
     atomic_store(&f->end, JOURNAL_HEAD_BYTES);
     f->folded = JOURNAL_HEAD_BYTES;
     f->pending = JOURNAL_HEAD_BYTES;

@@ -42,7 +42,8 @@ struct jfile {
     uint64_t torn_now;       /* bytes of a torn end in it */
 };
 
-/* Make a new file in <dir> for worker <index>. ERR_IO with errno. */
+/* Make a new file in <dir> for worker <index>, its head synced. ERR_IO with
+ * errno. */
 enum err journal_create(const char *dir, unsigned index,
                         struct jfile **file_out) MUST_CHECK;
 

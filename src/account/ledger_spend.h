@@ -7,6 +7,7 @@
 #include "account/hold.h"
 #include "account/ledger.h"
 #include "account/spend.h"
+#include "store/boot.h"
 #include "store/ledger_db.h"
 #include "store/writer.h"
 
@@ -60,6 +61,11 @@ enum err ledger_hold_fold(struct txn *t, struct str payload) MUST_CHECK;
 
 /* The row of <id> is there: its hold is over. In a write transaction. */
 enum err ledger_hold_drop(struct txn *t, struct str id) MUST_CHECK;
+
+/* End all leases and note that boot <now> has the ledger open, or that nobody
+ * has. In a write transaction. */
+enum err ledger_boot_note(struct txn *t, const struct boot_id *now,
+                          bool closed) MUST_CHECK;
 
 /* At start, when the journals are folded: charge what was held by requests
  * without a row, and, where the machine went down, what was leased. A line in

@@ -133,14 +133,16 @@ static bool is_proved(const struct proof *p, int w, const struct spend *stored,
         return false; /* there are rows of a later one */
     for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
         const int64_t took = stored->in[w].took.of[u];
-        const int64_t seen = took - stored->in[w].lost.of[u];
         const int64_t rows = sum->in[w].took.of[u];
+        int64_t seen;
 
         *unit_out = u;
+        if (took == INT64_MAX ||
+            __builtin_sub_overflow(took, stored->in[w].lost.of[u], &seen))
+            continue; /* more than can be added up */
         if (seen < 0 || rows > seen)
             return false;
-        if (rows != seen && took != INT64_MAX &&
-            is_whole(p, w, stored->in[w].number))
+        if (rows != seen && is_whole(p, w, stored->in[w].number))
             return false;
     }
     return true;

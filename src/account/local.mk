@@ -22,6 +22,7 @@ src_account_libaccount_a_SOURCES = \
     src/account/ledger_priv.h \
     src/account/ledger_query.c \
     src/account/ledger_reconcile.c src/account/ledger_reconcile.h \
+    src/account/ledger_recover.c \
     src/account/ledger_scan.c \
     src/account/ledger_spend.c src/account/ledger_spend.h \
     src/account/ledger_verify.c \

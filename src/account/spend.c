@@ -86,18 +86,39 @@ void spend_most(struct spend *s, const struct spend *other)
     }
 }
 
-void spend_assume(struct spend *s, const struct spend *lease)
+/* The later of three windows. */
+static int64_t latest(int64_t a, int64_t b, int64_t c)
+{
+    const int64_t ab = a > b ? a : b;
+
+    return ab > c ? ab : c;
+}
+
+/* What <s> took of <u> in window <number> of kind <w>. */
+static int64_t took_in(const struct spend *s, int w, int u, int64_t number)
+{
+    return s->in[w].number == number ? s->in[w].took.of[u] : 0;
+}
+
+void spend_recover(struct spend *s, const struct spend *charged,
+                   const struct spend *lease)
 {
     for (int w = 0; w < BUDGET_WINDOW_COUNT; w++) {
-        if (!enter(s, w, lease->in[w].number))
-            continue;
-        for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
-            const int64_t more = lease->in[w].took.of[u] - s->in[w].took.of[u];
+        const int64_t number =
+            latest(s->in[w].number, charged->in[w].number, lease->in[w].number);
 
-            if (more <= 0)
+        enter(s, w, number);
+        for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
+            int64_t *took = &s->in[w].took.of[u];
+            const int64_t leased = took_in(lease, w, u, number);
+            const int64_t seen = add(*took, took_in(charged, w, u, number));
+
+            if (leased == 0 || *took > leased) {
+                *took = seen;
                 continue;
-            s->in[w].took.of[u] += more;
-            s->in[w].lost.of[u] = add(s->in[w].lost.of[u], more);
+            }
+            *took = leased;
+            s->in[w].lost.of[u] += leased - seen;
         }
     }
 }
@@ -111,8 +132,10 @@ void spend_take_back(struct spend *s,
         taken_out->in[w].number = s->in[w].number;
         for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
             int64_t *lost = &s->in[w].lost.of[u];
-            const int64_t n = less[w].of[u] < *lost ? less[w].of[u] : *lost;
+            int64_t n = less[w].of[u] < *lost ? less[w].of[u] : *lost;
 
+            if (n < 0)
+                n = 0;
             *lost -= n;
             s->in[w].took.of[u] -= n;
             taken_out->in[w].took.of[u] = n;
@@ -138,12 +161,13 @@ size_t spend_encode(const struct spend *s, void *out)
     return o.len;
 }
 
-static void get_amounts(struct rec_in *in, int n, struct budget_amounts *out)
+static void get_amounts(struct rec_in *in, int n, int64_t least,
+                        struct budget_amounts *out)
 {
     for (int u = 0; u < n; u++) {
         const int64_t v = (int64_t)rec_get_int(in, 8);
 
-        if (v < 0)
+        if (v < least)
             in->bad = true;
         if (u < BUDGET_UNIT_COUNT)
             out->of[u] = v;
@@ -164,8 +188,8 @@ enum err spend_decode(struct str bytes, struct spend *out)
         const int at = w < BUDGET_WINDOW_COUNT ? w : 0;
 
         to->in[at].number = (int64_t)rec_get_int(&in, 8);
-        get_amounts(&in, units, &to->in[at].took);
-        get_amounts(&in, units, &to->in[at].lost);
+        get_amounts(&in, units, 0, &to->in[at].took);
+        get_amounts(&in, units, -INT64_MAX, &to->in[at].lost);
     }
     if (in.bad)
         return ERR_CORRUPT;

@@ -15,7 +15,8 @@ struct spend {
         int64_t number; /* window_number() of what follows */
         struct budget_amounts took;
         struct budget_amounts lost; /* of that, what nobody saw: it was leased
-                                     * when the machine went down */
+                                     * when the machine went down; below 0:
+                                     * what rows say beyond that */
     } in[BUDGET_WINDOW_COUNT];
 };
 
@@ -41,9 +42,13 @@ void spend_merge(struct spend *s, const struct spend *more);
 /* Keep the larger of both, window by window: of leases. */
 void spend_most(struct spend *s, const struct spend *other);
 
-/* Where <lease> is of the same window and larger, count it as taken; what that
- * adds is lost. */
-void spend_assume(struct spend *s, const struct spend *lease);
+/* Where <s> stands after a death: <charged>, for requests under way, is added.
+ * But where something was leased when the machine went down, and what was seen
+ * before does not come to more, the lease is what was taken: the difference to
+ * what is seen now is lost, and below 0 where that came to more, since the ends
+ * of requests are gone. */
+void spend_recover(struct spend *s, const struct spend *charged,
+                   const struct spend *lease);
 
 /* Take <less> (amounts of each window) back from <s>: never more than was lost
  * there. What was, in *taken_out, with the numbers of its windows. */

@@ -244,9 +244,13 @@ static enum err check_file(struct env *env, long format, off_t *size_out,
         env_say(why, "%s %s: %s", env->opts.what, env->path, strerror(errno));
         return ERR_IO;
     }
+    if (format == 0 && st.st_size < 2 * sysconf(_SC_PAGESIZE)) {
+        *size_out = 0; /* to be made, or its making was cut short */
+        return st.st_size == 0 || truncate(env->path, 0) == 0 ? ERR_OK : ERR_IO;
+    }
     *size_out = st.st_size;
-    if (st.st_size == 0 && (format == 0 || disposable))
-        return ERR_OK; /* to be made, or its making was cut short */
+    if (st.st_size == 0 && disposable)
+        return ERR_OK;
     if (st.st_size == 0) {
         env_say(why,
                 "%s %s is missing or empty though it was there before; put "
@@ -337,6 +341,8 @@ static enum err open_mdb(struct env *env, off_t size, struct buf *why)
         rc = mdb_env_set_mapsize(env->mdb, map);
     if (rc == MDB_SUCCESS)
         rc = mdb_env_open(env->mdb, env->dir, MDB_NOTLS | sync, 0600);
+    if (rc == MDB_SUCCESS && size == 0 && sync == 0)
+        rc = mdb_env_sync(env->mdb, 1); /* its head, before what refers to it */
     if (rc == MDB_SUCCESS) {
         env_drop_stale_readers(env);
         rc = open_tables(env);

@@ -130,3 +130,12 @@ tests_unit_t_ledger_verify_SOURCES = tests/unit/t_ledger_verify.c \
 tests_unit_t_ledger_verify_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_ledger_verify_CFLAGS = $(unit_cflags)
 tests_unit_t_ledger_verify_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_ledger_power
+tests_unit_t_ledger_power_SOURCES = tests/unit/t_ledger_power.c \
+    tests/lib/iolog.c tests/lib/iolog.h \
+    tests/unit/accounts_fixture.h tests/unit/ledger_fixture.h \
+    tests/unit/state_dir.h
+tests_unit_t_ledger_power_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_ledger_power_CFLAGS = $(unit_cflags)
+tests_unit_t_ledger_power_LDADD = $(unit_libs)

@@ -407,14 +407,22 @@ static void nobody_who_waits_is_forgotten(void **state)
         crowd[i].n = 200;
         crowd[i].seed = i;
     }
+    struct accounts_totals t;
+    struct asker all;
+    asker_init(&all, f, a, NULL, &team);
+    assert_int_equal(asker_waits(&all, 90, 0), ACCOUNTS_HELD);
     for (unsigned i = 0; i < MANY; i++)
         pthread_create(&crowd[i].thread, NULL, wait_for_others, &crowd[i]);
+    do {
+        sched_yield();
+        accounts_totals(a, &t);
+    } while (t.waiting == 0);
+    asker_ends(&all, 0, 0);
     for (unsigned i = 0; i < MANY; i++) {
         pthread_join(crowd[i].thread, NULL);
         busy += crowd[i].busy;
     }
     assert_true(busy > 0);
-    struct accounts_totals t;
     accounts_totals(a, &t);
     assert_int_equal(t.holds, 0);
     assert_int_equal(t.waiting, 0);
