@@ -1,7 +1,6 @@
 /* stream.c - How an event stream passes:
  *
- *   bytes -> sse_in -> one event -> judge -> strip | change | as it is ->
- * client
+ *   bytes -> sse_in -> event -> judge -> strip | change | as it is -> client
  *
  * Events leave whole and in order. The one that ends the stream is held until
  * the transport ends too (at most STREAM_TAIL_MS), so that the usage row is
@@ -47,10 +46,9 @@ static void note_event(struct stream *s, const struct sse_event *ev,
     struct exchange *x = s->x;
     size_t text;
 
-    if (v->scanned && usage_from_scan(&x->out->usage, &s->judge.scan))
-        x->out->usage_final = s->judge.complete;
-    if (s->judge.complete && s->judge.kind == ENDPOINT_END_MESSAGES)
-        x->out->usage_final = x->out->usage.present; /* said just before */
+    if ((v->scanned && usage_from_scan(&x->out->usage, &s->judge.scan)) ||
+        s->judge.kind == ENDPOINT_END_MESSAGES) /* says it before the end */
+        x->out->usage_final = s->judge.complete && x->out->usage.present;
     if (!ev->has_data || v->done)
         return;
     if (x->conf->keepalive == CONF_KEEPALIVE_CHUNK && v->scanned &&

@@ -10,6 +10,7 @@ EXTRA_DIST += \
     tests/e2e/budget-ctl.test.mjs \
     tests/e2e/budget-engine.test.mjs \
     tests/e2e/budget-disconnect.test.mjs \
+    tests/e2e/budget-kill.test.mjs \
     tests/e2e/budget-ways.test.mjs \
     tests/e2e/budgets.test.mjs \
     tests/e2e/codex.test.mjs \

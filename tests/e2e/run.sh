@@ -15,6 +15,7 @@
 #   E2E_DIRECT=1      clients talk straight to the scripted provider
 #   E2E_CONCURRENCY   test files at once (2)
 #   E2E_SOAK_S        seconds of the tests that run for long (0: none)
+#   E2E_KILL_ROUNDS   how often a daemon that keeps budgets is killed (100)
 #   E2E_PREFIX_ROUNDS how often stored prefixes are damaged, and half of how
 #                     often their daemon is killed (8)
 #   E2E_REPORTER      how results are shown (spec)
@@ -55,4 +56,5 @@ fi
 exec "$node" --test --test-concurrency="${E2E_CONCURRENCY:-2}" \
     --test-reporter="${E2E_REPORTER:-spec}" \
     --test-timeout=$((400000 + 1000 * ${E2E_SOAK_S:-0} + \
-        20000 * ${E2E_PREFIX_ROUNDS:-0})) "$@"
+        20000 * ${E2E_PREFIX_ROUNDS:-0} + \
+        3000 * ${E2E_KILL_ROUNDS:-0})) "$@"
