@@ -57,8 +57,4 @@ void ctl_table(const json_t *rows, const struct ctl_column *columns, size_t n,
 /* Print the members of <o> as "name   value" lines, lists joined by commas. */
 void ctl_fields(const json_t *o);
 
-/* <v> as people read it, into <out> of <room> bytes: grouped digits, lists
- * joined, times cut to seconds, nothing that a terminal would obey. */
-void ctl_text(const json_t *v, char *out, size_t room);
-
 #endif

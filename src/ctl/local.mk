@@ -9,6 +9,7 @@ tollctl_SOURCES = \
     src/ctl/ctl_prefix.c src/ctl/ctl_prefix.h \
     src/ctl/ctl_prefix_table.c src/ctl/ctl_prefix_table.h \
     src/ctl/ctl_store.c src/ctl/ctl_store.h \
+    src/ctl/ctl_text.c src/ctl/ctl_text.h \
     src/ctl/ctl_top.c src/ctl/ctl_top.h
 tollctl_LDADD = src/conf/libconf.a src/store/libstore.a src/base/libbase.a \
     $(LDADD_DEPS)
