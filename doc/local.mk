@@ -3,6 +3,7 @@ include doc/man.mk
 
 EXTRA_DIST += \
     doc/architecture.md \
+    doc/budgets.md \
     doc/decisions/0001-record-decisions.md \
     doc/decisions/0002-auth-before-body.md \
     doc/decisions/0003-raw-sockets.md \

@@ -86,6 +86,32 @@ static enum err refuse_op(struct bound_no *no, const char *why)
     return ERR_BAD_REQUEST;
 }
 
+/* Whether a request that is passed on only reads, or takes away. A server that
+ * minds its body, or is told of another method, may take it for more. */
+static bool only_reads(const struct exchange *x)
+{
+    static const struct str overrides[] = {{"X-HTTP-Method-Override", 22},
+                                           {"X-HTTP-Method", 13},
+                                           {"X-Method-Override", 17}};
+    enum http1_method method = x->in->head.method;
+
+    if (method != HTTP1_GET && method != HTTP1_HEAD && method != HTTP1_DELETE)
+        return false;
+    for (size_t i = 0; i < sizeof(overrides) / sizeof(overrides[0]); i++)
+        if (http1_find(&x->in->head, overrides[i]))
+            return false;
+    return !x->in->has_body || method == HTTP1_DELETE;
+}
+
+/* Whether nothing is ever charged for <x>. */
+static bool is_free(const struct exchange *x)
+{
+    if (cost_is_due(x))
+        return false;
+    return (x->in->ep.row->flags & ENDPOINT_PASS) == 0 ||
+           x->in->ep.row->kind == ENDPOINT_FILE_UPLOAD || only_reads(x);
+}
+
 /* The operation of the row as a bit; 0: its members are not judged. */
 static unsigned op_of(enum endpoint kind)
 {
@@ -135,6 +161,8 @@ static enum err bound_flat(const struct exchange *x,
 {
     if ((r->units & TOKEN_UNITS) != 0)
         return refuse_op(no, "nobody can tell how many tokens it takes");
+    if (!cost_is_due(x))
+        return refuse_op(no, "nobody can tell what it begins");
     if (r->priced != REQUEST_ONLY)
         return refuse_op(no, "it has no price for a whole request, or others "
                              "beside it, so nobody can tell what it costs");
@@ -273,7 +301,7 @@ enum err bound_of(const struct exchange *x, const struct bound_rules *r,
 
     if (x->in->head.websocket)
         return refuse_op(no_out, "what goes over a WebSocket is not counted");
-    if (!cost_is_due(x)) {
+    if (is_free(x)) {
         *out = (struct bound){.free = true, .choices = 1, .least_tok = 1};
         return ERR_OK;
     }
@@ -283,8 +311,16 @@ enum err bound_of(const struct exchange *x, const struct bound_rules *r,
         return bound_flat(x, r, out, no_out);
     if (!scan || scan->root.type != JT_OBJECT)
         return refuse_op(no_out, "its body must be a JSON object");
+    if (op == BOUND_MODERATE && r->priced == REQUEST_ONLY) {
+        *out = (struct bound){.flat = true, .choices = 1, .least_tok = 1};
+        return ERR_OK;
+    }
     if (op == BOUND_MODERATE && r->priced == 0)
         return refuse_op(no_out, "its model has no price, not even of 0");
+    if (str_ends(x->ask->model, STR(":online")))
+        return bound_refuse(&j, "model",
+                            "A key with a hard budget cannot use a model with "
+                            "':online': what it searches has no bound.");
     j.op = (enum bound_op)op;
     jiter_init(&it, scan->root.value);
     while (jiter_next(&it, &m))

@@ -381,7 +381,12 @@ static void what_is_free_is_not_held(void **state)
         {ENDPOINT_PASSTHROUGH, HTTP1_GET, true},
         {ENDPOINT_PASSTHROUGH, HTTP1_DELETE, true},
         {ENDPOINT_PASSTHROUGH, HTTP1_POST, false},
+        {ENDPOINT_PASSTHROUGH, HTTP1_PUT, false},
+        {ENDPOINT_PASSTHROUGH, HTTP1_PATCH, false},
+        {ENDPOINT_PASSTHROUGH, HTTP1_OTHER, false},
     };
+    struct http1_header override = {.name = STR("x-http-method-override"),
+                                    .value = STR("POST")};
     struct rig r;
 
     (void)state;
@@ -395,8 +400,51 @@ static void what_is_free_is_not_held(void **state)
     }
     rig_init(&r, ENDPOINT_PASSTHROUGH);
     r.in.head.method = HTTP1_GET;
+    r.in.has_body = true;
+    assert_int_equal(rig_ask(&r, "{}"), ERR_BAD_REQUEST);
+    rig_init(&r, ENDPOINT_PASSTHROUGH);
+    r.rules.units = MONEY;
+    r.rules.priced = 1U << CONF_PRICE_REQUEST;
+    r.in.head.method = HTTP1_PUT;
+    assert_int_equal(rig_ask(&r, "{}"), ERR_BAD_REQUEST);
+    rig_init(&r, ENDPOINT_PASSTHROUGH);
+    r.in.head.method = HTTP1_GET;
+    r.in.head.headers = &override;
+    r.in.head.count = 1;
+    assert_int_equal(rig_ask(&r, ""), ERR_BAD_REQUEST);
+    rig_init(&r, ENDPOINT_PASSTHROUGH);
+    r.in.head.method = HTTP1_GET;
     r.in.head.websocket = true;
     assert_int_equal(rig_ask(&r, ""), ERR_BAD_REQUEST);
+}
+
+/* Where a judgement of a text costs so much a request, it takes no tokens. */
+static void moderations_may_be_flat(void **state)
+{
+    struct rig r;
+
+    (void)state;
+    rig_init(&r, ENDPOINT_MODERATIONS);
+    r.rules.priced = 1U << CONF_PRICE_REQUEST;
+    assert_int_equal(rig_ask(&r, "{\"input\":\"a\"}"), ERR_OK);
+    assert_true(r.bound.flat);
+    assert_int_equal(r.bound.input_tok, 0);
+    r.rules.priced = TEXT_PRICES;
+    assert_int_equal(rig_ask(&r, "{\"input\":\"a\"}"), ERR_OK);
+    assert_false(r.bound.flat);
+    assert_true(r.bound.input_tok > 256);
+}
+
+static void models_that_search_are_refused(void **state)
+{
+    struct rig r;
+
+    (void)state;
+    rig_init(&r, ENDPOINT_CHAT);
+    r.ask.model = STR("org/model:online");
+    chat_case(&r, "", "model");
+    r.ask.model = STR("org/model:free");
+    chat_case(&r, "", NULL);
 }
 
 /* Nothing is given where there is no bound. */
@@ -427,6 +475,8 @@ int main(void)
         cmocka_unit_test(normal_forms_are_counted),
         cmocka_unit_test(operations_are_judged),
         cmocka_unit_test(what_is_free_is_not_held),
+        cmocka_unit_test(moderations_may_be_flat),
+        cmocka_unit_test(models_that_search_are_refused),
         cmocka_unit_test(failure_leaves_the_result),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
