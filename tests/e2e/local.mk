@@ -13,6 +13,7 @@ EXTRA_DIST += \
     tests/e2e/budget-disconnect.test.mjs \
     tests/e2e/budget-kill.test.mjs \
     tests/e2e/budget-ways.test.mjs \
+    tests/e2e/budget-power.test.mjs \
     tests/e2e/budgets.test.mjs \
     tests/e2e/codex.test.mjs \
     tests/e2e/crash.test.mjs \
@@ -32,6 +33,7 @@ EXTRA_DIST += \
     tests/e2e/keepalive.test.mjs \
     tests/e2e/keys.test.mjs \
     tests/e2e/langchain.test.mjs \
+    tests/e2e/lib/bootid.c \
     tests/e2e/lib/budget.mjs \
     tests/e2e/lib/certs.mjs \
     tests/e2e/lib/engine.mjs \
