@@ -316,5 +316,6 @@ json_t *control_request_show(struct daemon *d, const json_t *args,
     buf_fini(&room);
     return data ? data
                 : control_fail(why, "no row of that id; a request has one "
-                                    "when it is over");
+                                    "when it is over, unless a limit or a "
+                                    "budget refused it");
 }

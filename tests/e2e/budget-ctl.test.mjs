@@ -203,6 +203,36 @@ describe('budgets as they are told', GATE_ONLY, () => {
       [[320, 680], [20, 980], ['0.0008', '0.9992']]);
   });
 
+  test('what is spent stays with its owner, whatever is changed', async () => {
+    const team = `kept ${++serial}`;
+    const budget = ['--budget', '1k-tokens/total'];
+    await json('team', 'create', team, ...budget);
+    let key = await createKey('--team', team, ...budget);
+    took(90, 10);
+    await chat(key);
+    const spent = async () => [(await budgetsOf(key))[0].spent,
+      (await teamBudgets(team))[0].spent];
+    assert.deepEqual(await spent(), [100, 100]);
+    key = await json('key', 'rotate', key.id);
+    rig.gate.secrets.push(key.key);
+    await json('key', 'update', key.id, '--name', `renamed ${++serial}`);
+    await chat(key);
+    assert.deepEqual(await spent(), [200, 200]);
+    await json('key', 'update', key.id, '--budget', 'none');
+    await chat(key);
+    await json('key', 'update', key.id, ...budget);
+    assert.deepEqual(await spent(), [300, 300]);
+    // out of the team; a team of the same name has what the first one spent
+    await json('key', 'update', key.id, '--team', '');
+    await chat(key);
+    assert.deepEqual(await spent(), [400, 300]);
+    await json('team', 'delete', team);
+    await json('team', 'create', team, ...budget);
+    assert.deepEqual(await spent(), [400, 300]);
+    await rig.gate.reload();
+    assert.deepEqual(await spent(), [400, 300]);
+  });
+
   test('tables', async () => {
     const team = `tables ${++serial}`;
     await json('team', 'create', team, '--budget', '$9/total');
@@ -384,6 +414,22 @@ describe('budgets as they are told', GATE_ONLY, () => {
         await json('key', 'update', key.id, '--budget', 'none');
         assert.equal(warning(await chat(key)), null);
       });
+
+    test('as many as a header has room for, each whole', async () => {
+      const specs = Array.from({ length: 64 }, (_, i) =>
+        ['--budget', `${i + 1}-tokens/month`]).flat();
+      const key = await createKey('--soft', ...specs);
+      took(900, 100);
+      assert.equal(warning(await chat(key)), null);
+      const r = await chat(key);
+      assert.equal(r.status, 200);
+      const items = warning(r).split(', ');
+      assert.ok(items.length > 5 && items.length < 64, `${items.length}`);
+      assert.ok(warning(r).length <= 2048);
+      items.forEach((x, i) => assert.match(x, new RegExp(`^key;budget="` +
+        `${i + 1}-tokens/month";spent="1000";resets="\\d{4}-\\d\\d-01T[^"]*"$`)));
+      assert.equal(linesOf(key.id).length, 64);
+    });
 
     test('a stream warns in its head', async () => {
       const key = await createKey('--budget', '1-tokens/total', '--soft');
