@@ -137,15 +137,17 @@ static uint64_t time_us(const struct timespec *t)
  * delays that are measured here. */
 static bool tick_open(struct daemon_worker *dw)
 {
-    struct itimerspec every = {.it_interval.tv_nsec = TICK_MS * 1000000};
+    const struct itimerspec every = {.it_interval.tv_nsec = TICK_MS * 1000000,
+                                     .it_value.tv_sec = 1};
+    struct timespec now;
 
     dw->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (dw->tick_fd == -1)
         return false;
-    clock_gettime(CLOCK_MONOTONIC, &every.it_value);
-    every.it_value.tv_sec++;
-    dw->tick_due_us = time_us(&every.it_value);
-    return timerfd_settime(dw->tick_fd, TFD_TIMER_ABSTIME, &every, NULL) == 0;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    now.tv_sec++;
+    dw->tick_due_us = time_us(&now);
+    return timerfd_settime(dw->tick_fd, 0, &every, NULL) == 0;
 }
 
 static void note_delay(struct daemon_worker *dw)

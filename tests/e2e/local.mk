@@ -11,6 +11,7 @@ EXTRA_DIST += \
     tests/e2e/budget-ctl.test.mjs \
     tests/e2e/budget-engine.test.mjs \
     tests/e2e/budget-disconnect.test.mjs \
+    tests/e2e/budget-holds.test.mjs \
     tests/e2e/budget-kill.test.mjs \
     tests/e2e/budget-ways.test.mjs \
     tests/e2e/budget-power.test.mjs \
