@@ -46,7 +46,7 @@ static void need_of(const struct exchange *x, const struct bound *b,
                                .floor_tok = times(least, b->choices),
                                .audio_ms = b->audio_ms,
                                .kinds = b->kinds};
-    if (is_counted(x))
+    if (is_counted(x) && !b->unseen)
         out->first_tok =
             least_of(b->output_tok, times(conf->stream_hold, b->choices));
 }
@@ -70,7 +70,8 @@ static enum verdict hold(struct exchange *x, const struct bound *b)
 
 enum verdict afford_run(struct exchange *x, const struct choice *c)
 {
-    struct bound_rules rules = {.default_output =
+    struct bound_rules rules = {.model = c->model,
+                                .default_output =
                                     x->conf->budgets.default_output,
                                 .media_tok = x->conf->budgets.media_tokens,
                                 .allow = x->conf->budgets.allow_fields,

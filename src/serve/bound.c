@@ -287,6 +287,10 @@ static void add_output(const struct bound_judge *j, struct bound *out)
     if (out->caps != 0 && j->thinking >= out->cap_tok)
         out->extra_tok = sum(out->extra_tok, j->thinking);
     out->output_tok = product(out->cap_tok, out->choices);
+    /* of the choices made some may not be shown at all */
+    out->unseen = out->unseen || each > j->n ||
+                  (j->rules->priced & (1U << CONF_PRICE_REASONING)) != 0 ||
+                  bound_hides_thoughts(j->rules->model);
 }
 
 enum err bound_of(const struct exchange *x, const struct bound_rules *r,

@@ -17,9 +17,10 @@ struct exchange;
 
 /* What decides beside the request. Slices are borrowed for the call. */
 struct bound_rules {
-    unsigned units;  /* 1 << enum budget_unit: of the hard budgets, not 0 */
-    unsigned priced; /* 1 << enum conf_price_item: what the model has a price
-                      * for at its target; 0: none, or it is not known */
+    unsigned units;   /* 1 << enum budget_unit: of the hard budgets, not 0 */
+    unsigned priced;  /* 1 << enum conf_price_item: what the model has a price
+                       * for at its target; 0: none, or it is not known */
+    struct str model; /* its name there; may be empty */
     uint64_t default_output; /* tokens of a choice whose request has no cap */
     uint64_t media_tok; /* tokens of a picture, sound or file; 0: refused */
     const struct str *allow; /* further top-level members that are taken */
@@ -49,6 +50,8 @@ struct bound {
                           * one must be written where <cap_tok> is not 0 */
     unsigned kinds;      /* PRICE_KIND() bits that its tokens may be of */
     uint64_t audio_ms;   /* audio billed by its time */
+    bool unseen;         /* a stream may not show all that it generates: who
+                          * counts what it shows knows too little */
     unsigned media;      /* pictures, sounds and files, part of <input_tok> */
 };
 

@@ -141,6 +141,7 @@ static enum err judge_modes(struct bound_judge *j, const char *name,
                                 "bound.",
                                 name);
         j->out->kinds |= PRICE_KIND(ROW_TOK_AUDIO_OUT);
+        j->out->unseen = true;
     }
     return ERR_OK;
 }
@@ -151,6 +152,7 @@ static enum err judge_thinking(struct bound_judge *j, const struct jmember *m)
     struct jmember inner;
     struct jiter it;
 
+    j->out->unseen = j->out->unseen || bound_thinks(m);
     jiter_init(&it, m->type == JT_OBJECT ? m->value : (struct str){"", 0});
     while (jiter_next(&it, &inner)) {
         uint64_t n = 0;
@@ -298,6 +300,12 @@ static enum err judge_small(struct bound_judge *j, enum bound_rule rule,
         return judge_thinking(j, m);
     case BOUND_CONTEXT:
         return judge_context(j, name, m);
+    case BOUND_REASONS:
+        j->out->unseen = j->out->unseen || bound_thinks(m);
+        return ERR_OK;
+    case BOUND_SHOWS:
+        j->out->unseen = j->out->unseen || jval_is(m->value, STR("hidden"));
+        return ERR_OK;
     default:
         return ERR_OK;
     }

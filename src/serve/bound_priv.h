@@ -41,6 +41,8 @@ enum bound_rule {
     BOUND_VOICE,     /* how it sounds, when it does */
     BOUND_GUESS,     /* predicted output, billed where it is wrong */
     BOUND_THINKING,  /* Anthropic's budget of thinking */
+    BOUND_REASONS,   /* whether it thinks, and how much */
+    BOUND_SHOWS,     /* how its thoughts are shown, if they are */
     BOUND_CONTEXT,   /* what is done with a context that grows */
 };
 
@@ -103,6 +105,13 @@ void bound_show(struct str raw, char *to, size_t cap);
  * brought into a normal form first; <folds>: into the one that replaces what
  * only looks different, as models for embeddings do. */
 uint64_t bound_growth(struct str text, bool folds);
+
+/* Whether <m>, which is about thinking, asks for any: it is not null, false, 0,
+ * "none" or "disabled", nor an object that says so. */
+bool bound_thinks(const struct jmember *m);
+
+/* Whether models of the family of <model> think out of sight. */
+bool bound_hides_thoughts(struct str model);
 
 /* Bytes of <s> that are one of <set>, at most 8 of them. */
 uint64_t bound_count(struct str s, struct str set);

@@ -9,6 +9,7 @@ src_serve_libserve_a_SOURCES = \
     src/serve/bound_members.c \
     src/serve/bound_parts.c \
     src/serve/bound_text.c \
+    src/serve/bound_think.c \
     src/serve/bound_tools.c \
     src/serve/route.c src/serve/route.h \
     src/serve/serve.c src/serve/serve.h \

@@ -22,7 +22,7 @@ const CHAT = '/v1/chat/completions';
 const [TOKENS, NUSD] = [12000, 120e6];
 
 const PRICES = [
-  { model: ['demo', 'text-embedding-*'], ...GREEDY_PRICE },
+  { model: ['demo', 'gpt-5-x', 'text-embedding-*'], ...GREEDY_PRICE },
   { model: 'claude-*', ...GREEDY_PRICE, cache_write: 2.5, cache_write_1h: 4 },
   { model: 'picture', request: 0.04 },
   { model: 'omni-moderation*', request: 0 },
@@ -127,8 +127,8 @@ describe('ways round a hard budget', GATE_ONLY, () => {
     rig = await startRig({
       config: (up) => ({ prices,
         budgets: { default_output: 2000, wait: '100ms' }, upstreams: [
-          upstreamEntry(up, { models: ['demo*', 'picture', 'omni-moderation*',
-            'text-embedding-*', 'unpriced'] }),
+          upstreamEntry(up, { models: ['demo*', 'gpt-5-x', 'picture',
+            'omni-moderation*', 'text-embedding-*', 'unpriced'] }),
           upstreamEntry(up, { name: 'anthropic', dialect: 'anthropic',
             models: ['claude-*'] })] }) });
   });
@@ -450,6 +450,19 @@ describe('ways round a hard budget', GATE_ONLY, () => {
           await spend(fresh, CHAT, ask('hi', { stream: true, ...more }));
           assert.ok(books.requests > 0);
           await assertHeld(fresh, books, JSON.stringify(more));
+        }
+    });
+
+    test('thoughts that no stream shows', async () => {
+      for (const [model, more] of [['gpt-5-x', {}],
+        ['demo', { reasoning_effort: 'high' }]])
+        for (const key of await bothKeys()) {
+          rig.up.clear();
+          const books = greedy(rig.up, { silent: true });
+          await spend(key, CHAT, { ...ask('hi', { stream: true,
+            max_tokens: 9000, ...more }), model });
+          assert.ok(books.requests > 0);
+          await assertHeld(key, books, model);
         }
     });
 

@@ -290,6 +290,89 @@ static void messages_are_judged(void **state)
         body_case(ENDPOINT_MESSAGES, of_messages[i].body, of_messages[i].param);
 }
 
+/* What a stream does not show of what it generates. */
+static void thoughts_may_be_unseen(void **state)
+{
+    static const struct {
+        const char *more;
+        bool unseen;
+    } rows[] = {
+        {"", false},
+        {",\"reasoning_effort\":\"none\"", false},
+        {",\"reasoning_effort\":null", false},
+        {",\"reasoning_effort\":\"minimal\"", true},
+        {",\"reasoning_effort\":1", true},
+        {",\"reasoning\":{}", false},
+        {",\"reasoning\":{\"enabled\":false}", false},
+        {",\"reasoning\":{\"effort\":\"none\"}", false},
+        {",\"reasoning\":{\"effort\":\"none\",\"effort\":\"high\"}", true},
+        {",\"reasoning\":{\"summary\":\"auto\"}", true},
+        {",\"reasoning\":{\"max_tokens\":5}", true},
+        {",\"thinking\":{\"type\":\"disabled\"}", false},
+        {",\"thinking\":{\"type\":\"enabled\"}", true},
+        {",\"enable_thinking\":false", false},
+        {",\"enable_thinking\":true", true},
+        {",\"thinking_budget\":0", false},
+        {",\"thinking_budget\":9", true},
+        {",\"reasoning_format\":\"hidden\"", true},
+        {",\"reasoning_format\":\"parsed\"", false},
+        {",\"modalities\":[\"text\"]", false},
+        {",\"modalities\":[\"text\",\"audio\"]", true},
+        {",\"best_of\":2", true},
+        {",\"n\":2,\"best_of\":2", false},
+    };
+    struct rig r;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        rig_init(&r, ENDPOINT_CHAT);
+        chat_case(&r, rows[i].more, NULL);
+        if (r.bound.unseen != rows[i].unseen)
+            fail_msg("%s", rows[i].more);
+    }
+    rig_init(&r, ENDPOINT_CHAT);
+    r.rules.priced |= 1U << CONF_PRICE_REASONING;
+    chat_case(&r, "", NULL);
+    assert_true(r.bound.unseen);
+    rig_init(&r, ENDPOINT_MESSAGES);
+    assert_int_equal(rig_ask(&r, "{\"thinking\":{\"type\":\"adaptive\"}}"),
+                     ERR_OK);
+    assert_true(r.bound.unseen);
+    assert_int_equal(rig_ask(&r, "{\"thinking\":{\"type\":\"disabled\"}}"),
+                     ERR_OK);
+    assert_false(r.bound.unseen);
+}
+
+static void families_may_hide_thoughts(void **state)
+{
+    static const char *const hide[] = {"o1",
+                                       "o3-mini",
+                                       "o4-mini-2025-04-16",
+                                       "openai/o3",
+                                       "gpt-5",
+                                       "gpt-5.1",
+                                       "gpt-5-mini",
+                                       "gpt-10",
+                                       "GPT-5",
+                                       "a/b/gpt-6-x",
+                                       "gemini-2.5-pro",
+                                       "google/gemini-3-pro",
+                                       "grok-4",
+                                       "codex-mini-latest"};
+    static const char *const show[] = {
+        "",       "o",        "gpt-",  "gpt-4o",        "gpt-4.1",
+        "olmo-2", "openai/",  "qwen3", "gpt-oss-120b",  "chatgpt-4o-latest",
+        "demo",   "o3/qwen3", "/",     "claude-opus-4", "deepseek-reasoner"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(hide) / sizeof(hide[0]); i++)
+        if (!bound_hides_thoughts(str_from(hide[i])))
+            fail_msg("%s", hide[i]);
+    for (size_t i = 0; i < sizeof(show) / sizeof(show[0]); i++)
+        if (bound_hides_thoughts(str_from(show[i])))
+            fail_msg("%s", show[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +382,8 @@ int main(void)
         cmocka_unit_test(predictions_cost_what_they_are),
         cmocka_unit_test(responses_are_judged),
         cmocka_unit_test(messages_are_judged),
+        cmocka_unit_test(thoughts_may_be_unseen),
+        cmocka_unit_test(families_may_hide_thoughts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,7 @@ const bodyFor = (path, o, w, id) => {
 };
 
 /** The same as chat events, <gap> tokens each. */
-async function* eventsFor(o, w, id, tell, count) {
+async function* eventsFor(o, w, id, tell, silent, count) {
   const step = 50;
   const chunk = (more) => ({ data: JSON.stringify({ id,
     object: 'chat.completion.chunk', created: 1, model: o.model, ...more }) });
@@ -114,7 +114,7 @@ async function* eventsFor(o, w, id, tell, count) {
     for (let index = 0; index < w.choices; index++) {
       const n = Math.min(step, w.output / w.choices - made);
       count({ input: 0, output: n });
-      yield chunk({ choices: [{ index, finish_reason: null,
+      if (!silent) yield chunk({ choices: [{ index, finish_reason: null,
         delta: { role: 'assistant', content: 'abcd'.repeat(n) } }] });
     }
   for (let index = 0; index < w.choices; index++)
@@ -127,9 +127,10 @@ async function* eventsFor(o, w, id, tell, count) {
 
 /**
  * Makes <up> answer everything that way.  Options: usage: false (it tells no
- * usage), over: n (it takes n times what its cap says).  Gives its books.
+ * usage), over: n (it takes n times what its cap says), silent: true (it thinks
+ * all that, and streams nothing of it).  Gives its books.
  */
-export function greedy(up, { usage = true, over = 1 } = {}) {
+export function greedy(up, { usage = true, over = 1, silent = false } = {}) {
   const books = { requests: 0, input: 0, output: 0, nusd: 0,
     get tokens() {
       return this.input + this.output;
@@ -148,7 +149,7 @@ export function greedy(up, { usage = true, over = 1 } = {}) {
       books.requests++;
       const id = up.nextId('greedy');
       if (o.stream && /completions/.test(rec.path))
-        return Plan.events(eventsFor(o, w, id, usage, count(o)));
+        return Plan.events(eventsFor(o, w, id, usage, silent, count(o)));
       count(o)(w);
       const body = bodyFor(rec.path, o, w, id);
       if (!usage) delete body.usage;
