@@ -15,6 +15,7 @@
 #include "account/key.h"
 #include "account/keytab.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/panic.h"
 #include "conf/conf.h"
 #include "exchange/exchange.h"
@@ -444,13 +445,27 @@ uint64_t quota_cap(const struct exchange *x)
     return q && q->held ? q->cap_tok : UINT64_MAX;
 }
 
+/* Whether no budget has room for one more token; q->no tells the first. What is
+ * held stays as it is. */
+static bool is_over(struct exchange *x)
+{
+    struct quota *q = x->work->quota;
+    const uint64_t held = q->output_tok;
+    const enum accounts_answer answer = grow_to(x, held + 1);
+
+    if (answer == ACCOUNTS_HELD && grow_to(x, held) != ACCOUNTS_HELD)
+        log_debug(LOG_ADMIT, "a token too many is held: id=%s", x->name);
+    if (answer == ACCOUNTS_WAIT)
+        accounts_leave(q->a, &q->wait->waiter);
+    return answer == ACCOUNTS_OVER;
+}
+
 const char *quota_cut_text(struct exchange *x)
 {
-    const struct quota *q = x->work->quota;
     const char *text;
 
     stats_inc(x->w->stats, STAT_BUDGET_CUTS);
-    if (grow_to(x, q->output_tok + 1) == ACCOUNTS_OVER)
+    if (is_over(x))
         text = quota_text_end(x);
     else
         text = arena_printf(x->arena,
