@@ -87,8 +87,8 @@ static enum outcome outcome_of(const struct exchange *x)
 }
 
 /* Under a hard budget what nobody can tell is what was held for it: no guess
- * could be sure not to be below the truth. Counts that were said stay where
- * they are more. */
+ * could be sure not to be below the truth, nor within the budget. Counts that
+ * were said stay where they are more. */
 static void charge_held(struct exchange *x, const struct quota_held *held,
                         struct usage_row *row)
 {
@@ -142,16 +142,14 @@ void bill_compute(struct exchange *x, struct usage_row *row)
     row->usage_source = (uint8_t)cost_use_of(x, &use);
     memcpy(row->tok, use.tok, sizeof(row->tok));
     row->audio_ms = use.audio_ms;
-    if (is_metered(x) && b->outcome == OUTCOME_C)
-        estimate(x, row);
-    if (b->outcome == OUTCOME_H) {
+    if (b->outcome == OUTCOME_H)
         row->flags |= ROW_IN_DOUBT;
-        if (is_metered(x))
+    if (b->outcome == OUTCOME_C || b->outcome == OUTCOME_H) {
+        if (quota_held(x, &held))
+            charge_held(x, &held, row);
+        else if (is_metered(x))
             estimate(x, row);
     }
-    if ((b->outcome == OUTCOME_C || b->outcome == OUTCOME_H) &&
-        quota_held(x, &held))
-        charge_held(x, &held, row);
     charge(x, &use, row);
     if (x->bill->estimated && row->cost_nusd < held.cost_nusd) {
         row->cost_nusd = held.cost_nusd;

@@ -13,8 +13,9 @@ EXTRA_DIST += \
     tests/e2e/budget-disconnect.test.mjs \
     tests/e2e/budget-holds.test.mjs \
     tests/e2e/budget-kill.test.mjs \
-    tests/e2e/budget-ways.test.mjs \
     tests/e2e/budget-power.test.mjs \
+    tests/e2e/budget-streams.test.mjs \
+    tests/e2e/budget-ways.test.mjs \
     tests/e2e/budgets.test.mjs \
     tests/e2e/codex.test.mjs \
     tests/e2e/crash.test.mjs \
