@@ -23,7 +23,8 @@ struct bound_rules {
     struct str model; /* its name there; may be empty */
     uint64_t default_output; /* tokens of a choice whose request has no cap */
     uint64_t media_tok; /* tokens of a picture, sound or file; 0: refused */
-    const struct str *allow; /* further top-level members that are taken */
+    const struct str *allow; /* names and globs of further top-level members
+                              * that are taken, and tools as "tools.TYPE" */
     size_t n_allow;
 };
 

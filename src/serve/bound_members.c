@@ -13,6 +13,7 @@
 #define CAP_MAX     (INT64_C(1) << 53) /* exact in any reader's numbers */
 #define CHOICES_MAX 128                /* as everywhere for `n` */
 #define WORD_MAX    32                 /* bytes of a word that has a meaning */
+#define NAME_MAX    128                /* of a name that may be allowed */
 
 enum err bound_refuse(struct bound_judge *j, const char *param, const char *fmt,
                       ...)
@@ -93,10 +94,22 @@ static bool is_unset(const struct jmember *m)
     return !jiter_next(&it, &inner);
 }
 
-static bool is_allowed(const struct bound_judge *j, struct str key)
+/* Whether the operator lets the member <key> through. One that is known to
+ * raise the cost must be named: a glob may not have been meant for it. */
+static bool is_allowed(const struct bound_judge *j, struct str key, bool named)
 {
+    const struct jmember m = {.value = key, .type = JT_STRING};
+    char text[NAME_MAX];
+    struct str name;
+    size_t len;
+
+    if (j->rules->n_allow == 0 ||
+        jval_copy(&m, text, sizeof(text), &len) != ERR_OK)
+        return false;
+    name = str_of(text, len);
     for (size_t i = 0; i < j->rules->n_allow; i++)
-        if (jval_is(key, j->rules->allow[i]))
+        if (named ? str_eq(j->rules->allow[i], name)
+                  : str_glob(j->rules->allow[i], name))
             return true;
     return false;
 }
@@ -263,7 +276,7 @@ static enum err judge_side(struct bound_judge *j, const char *name, int side,
 static enum err judge_unset(struct bound_judge *j, const char *why,
                             const char *name, const struct jmember *m)
 {
-    if (is_unset(m) || is_allowed(j, m->key))
+    if (is_unset(m) || is_allowed(j, m->key, true))
         return ERR_OK;
     return bound_refuse(j, name,
                         "'%s' cannot be used with a key that has a hard "
@@ -351,7 +364,7 @@ enum err bound_judge_member(struct bound_judge *j, const struct jmember *m)
     const struct bound_field *f = bound_field_find(m->key, j->op);
     char name[64];
 
-    if (!f && is_allowed(j, m->key))
+    if (!f && is_allowed(j, m->key, false))
         return ERR_OK;
     if (!f) {
         bound_show(m->key, name, sizeof(name));

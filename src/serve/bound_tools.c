@@ -74,8 +74,21 @@ static enum err refuse_tool(struct bound_judge *j, uint64_t index,
     return bound_refuse(j, at,
                         "'%s' is of type '%s', which the provider runs: what "
                         "that reads and costs has no bound, and this key has a "
-                        "hard budget. Leave it out.",
+                        "hard budget. Leave it out, or switch it off.",
                         at, type);
+}
+
+/* Whether the operator lets tools of <type> through, as "tools.TYPE"; a glob
+ * for members of bodies is not meant for them. */
+static bool is_allowed(const struct bound_judge *j, struct str type)
+{
+    const struct str head = STR("tools.");
+
+    for (size_t i = 0; i < j->rules->n_allow; i++)
+        if (str_starts(j->rules->allow[i], head) &&
+            str_glob(str_skip(j->rules->allow[i], head.len), type))
+            return true;
+    return false;
 }
 
 /* Judge one type of the tool <index>; a namespace, which is a list of tools of
@@ -87,7 +100,8 @@ static enum err judge_type(struct bound_judge *j, uint64_t index,
     size_t len;
 
     if (jval_copy(m, type, sizeof(type), &len) == ERR_OK) {
-        if (is_known(j->op, str_of(type, len)))
+        if (is_known(j->op, str_of(type, len)) ||
+            is_allowed(j, str_of(type, len)))
             return ERR_OK;
         if (is_space && j->op == BOUND_RESPONSES &&
             str_eq(str_of(type, len), STR("namespace"))) {

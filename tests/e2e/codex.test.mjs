@@ -48,9 +48,9 @@ after(async () => {
   if (home) fs.rmSync(home, { recursive: true, force: true });
 });
 
-const codex = (prompt, env = {}) =>
+const codex = (prompt, env = {}, more = []) =>
   runProgram(process.execPath, [BIN, 'exec', '--skip-git-repo-check',
-    '--sandbox', 'read-only', '--json', prompt], {
+    '--sandbox', 'read-only', '--json', ...more, prompt], {
     cwd: home,
     env: { PATH: process.env.PATH, HOME: home, CODEX_HOME: home,
       TG_KEY: rig.key, ...env },
@@ -69,6 +69,18 @@ describe('codex', { skip }, () => {
     assert.equal(req.json.stream, true);
     assert.equal(req.header('accept-encoding') ?? 'identity', 'identity');
   });
+
+  test('a key with a hard budget: without the provider\'s search', GATE_ONLY,
+    async () => {
+      const key = await rig.gate.createKey('frugal', '--budget',
+        '1G-tokens/day');
+      const bad = await codex('say ok', { TG_KEY: key.key });
+      assert.notEqual(bad.code, 0);
+      assert.match(bad.stdout + bad.stderr, /tools\[\d+\].*web_search/);
+      const good = await codex('say ok', { TG_KEY: key.key },
+        ['-c', 'web_search="disabled"']);
+      assert.equal(good.code, 0, good.stderr);
+    });
 
   test('a wrong key is told to the user', GATE_ONLY, async () => {
     const r = await codex('say x', { TG_KEY: 'sk-tg-wrong' });

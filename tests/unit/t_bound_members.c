@@ -80,20 +80,32 @@ static void members_are_judged(void **state)
 
 static void members_may_be_allowed(void **state)
 {
-    static const struct str allow[] = {{"foo", 3}, {"models", 6}, {"n", 1}};
+    static const struct str allow[] = {
+        {"foo", 3}, {"models", 6}, {"n", 1}, {"x_*", 3}, {"tools.web_*", 11}};
+    static const struct str all[] = {{"*", 1}};
     struct rig r;
 
     (void)state;
     rig_init(&r, ENDPOINT_CHAT);
     r.rules.allow = allow;
-    r.rules.n_allow = 3;
+    r.rules.n_allow = 5;
     chat_case(&r, ",\"foo\":1", NULL);
     chat_case(&r, ",\"\\u0066oo\":1", NULL);
+    chat_case(&r, ",\"x_y\":1,\"x_\":2", NULL);
     chat_case(&r, ",\"models\":[\"a\"]", NULL);
     chat_case(&r, ",\"bar\":1", "bar");
     chat_case(&r, ",\"fo\":1", "fo");
+    chat_case(&r, ",\"xx_y\":1", "xx_y");
     /* what has a meaning keeps it */
     chat_case(&r, ",\"n\":0", "n");
+    chat_case(&r, ",\"tools\":[{\"type\":\"web_search\"}]", NULL);
+    chat_case(&r, ",\"tools\":[{\"type\":\"mcp\"}]", "tools[0]");
+    /* a glob does not mean what is known to raise the cost */
+    r.rules.allow = all;
+    r.rules.n_allow = 1;
+    chat_case(&r, ",\"bar\":1", NULL);
+    chat_case(&r, ",\"models\":[\"a\"]", "models");
+    chat_case(&r, ",\"tools\":[{\"type\":\"web_search\"}]", "tools[0]");
 }
 
 /* Prices do not matter where only tokens do. */
