@@ -41,6 +41,27 @@ enum row_source cost_use_of(const struct exchange *x, struct cost_use *out)
     return ROW_SOURCE_UPSTREAM;
 }
 
+bool cost_is_told(const struct exchange *x)
+{
+    const struct reply *out = x->out;
+    unsigned least = 0;
+
+    switch (x->in->ep.row->usage) {
+    case ENDPOINT_USAGE_CHAT:
+    case ENDPOINT_USAGE_RESPONSES:
+    case ENDPOINT_USAGE_MESSAGES:
+        least = USAGE_INPUT | USAGE_OUTPUT;
+        break;
+    case ENDPOINT_USAGE_EMBEDDINGS:
+        least = USAGE_INPUT;
+        break;
+    default:
+        break;
+    }
+    return out->usage.present && !out->usage_passed &&
+           (out->usage.said & least) == least;
+}
+
 bool cost_is_due(const struct exchange *x)
 {
     const struct endpoint_row *row = x->in->ep.row;
@@ -93,7 +114,8 @@ bool cost_before_body(const struct exchange *x, struct price_cost *out)
 
     if (!head || head->status >= 300 || x->out->streaming || x->ask->stream)
         return false;
-    if (cost_use_of(x, &use) == ROW_SOURCE_NONE)
+    if (cost_use_of(x, &use) == ROW_SOURCE_NONE ||
+        (!x->made->counted && !cost_is_told(x)))
         return false;
     *out = cost_of(x, &use, false);
     return (out->marks & PRICE_MISSING) == 0;

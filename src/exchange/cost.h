@@ -19,6 +19,11 @@ struct cost_use {
  * upstream's reply said, else zeros. Gives who said so. */
 enum row_source cost_use_of(const struct exchange *x, struct cost_use *out);
 
+/* Whether the usage that the reply of <x> says is all that it used: of what
+ * writes text, what went in and what came out. Half of it, or one that more
+ * text came after, is no measure. */
+bool cost_is_told(const struct exchange *x);
+
 /* Output tokens of a reply, guessed from what was seen of its text: about a
  * token an event, and more in long ones. */
 uint64_t cost_guess_output(const struct reply *out);

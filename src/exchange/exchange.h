@@ -164,6 +164,7 @@ struct reply {
     bool streaming;      /* event stream */
     struct usage usage;  /* what the reply said, usage.present */
     bool usage_final;    /* a stream said it when or after it ended */
+    bool usage_passed;   /* text came after the usage that a stream said */
     int64_t first_us;    /* monotonic: first body byte queued, or 0 */
     uint64_t bytes;      /* body bytes queued, before framing */
     uint64_t text_bytes; /* generated text seen, for estimates */

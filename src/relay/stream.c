@@ -44,10 +44,13 @@ static void note_event(struct stream *s, const struct sse_event *ev,
                        const struct sse_verdict *v)
 {
     struct exchange *x = s->x;
+    const bool said =
+        v->scanned && usage_from_scan(&x->out->usage, &s->judge.scan);
     size_t text;
 
-    if ((v->scanned && usage_from_scan(&x->out->usage, &s->judge.scan)) ||
-        s->judge.kind == ENDPOINT_END_MESSAGES) /* says it before the end */
+    if (said)
+        x->out->usage_passed = false;
+    if (said || s->judge.kind == ENDPOINT_END_MESSAGES) /* before its end */
         x->out->usage_final = s->judge.complete && x->out->usage.present;
     if (!ev->has_data || v->done)
         return;
@@ -58,6 +61,7 @@ static void note_event(struct stream *s, const struct sse_event *ev,
     x->out->text_bytes += text;
     if (text == 0)
         return;
+    x->out->usage_passed = x->out->usage.present && !said;
     x->out->events++;
     if (s->content_us != 0)
         hist_observe(&x->w->stats->inter_token,

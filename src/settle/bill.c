@@ -40,11 +40,12 @@ static void at_least(uint64_t *tok, uint64_t least)
 
 static void estimate(struct exchange *x, struct usage_row *row)
 {
-    if (!x->out->usage.present)
-        row->tok[ROW_TOK_INPUT] = tok_of_bytes(x->in->body_bytes);
+    if ((x->out->usage.said & USAGE_INPUT) == 0)
+        at_least(&row->tok[ROW_TOK_INPUT], tok_of_bytes(x->in->body_bytes));
     if (x->out->streaming)
         at_least(&row->tok[ROW_TOK_OUTPUT], cost_guess_output(x->out));
-    else if (x->work->collected && is_text(x->in->ep.row->usage))
+    else if (x->work->collected && is_text(x->in->ep.row->usage) &&
+             (x->out->usage.said & USAGE_OUTPUT) == 0)
         at_least(&row->tok[ROW_TOK_OUTPUT], tok_of_bytes(collected_bytes(x)));
     row->usage_source = ROW_SOURCE_ESTIMATED;
     row->flags |= ROW_ESTIMATED;
@@ -67,8 +68,8 @@ static bool was_served(const struct exchange *x)
  * with its end, be that a failure. */
 static bool is_exact(const struct exchange *x)
 {
-    return x->out->usage.present && (x->out->end == REPLY_COMPLETE ||
-                                     x->out->usage_final || x->work->collected);
+    return cost_is_told(x) && (x->out->end == REPLY_COMPLETE ||
+                               x->out->usage_final || x->work->collected);
 }
 
 static enum outcome outcome_of(const struct exchange *x)

@@ -56,8 +56,11 @@ static void rig_init(struct rig *r, enum endpoint kind, const char *model)
         .status = 200,
         .end = REPLY_COMPLETE,
         .bytes = 4000,
-        .usage = {
-            .input = 60, .cache_read = 40, .output = 10, .present = true}};
+        .usage = {.input = 60,
+                  .cache_read = 40,
+                  .output = 10,
+                  .said = USAGE_INPUT | USAGE_CACHE_READ | USAGE_OUTPUT,
+                  .present = true}};
 }
 
 static void rig_bill(struct rig *r)
@@ -141,6 +144,53 @@ static void a_broken_stream_is_estimated_and_never_below_what_it_said(
     rig_bill(&r);
     assert_int_equal(r.row.tok[ROW_TOK_OUTPUT], 25);
     assert_int_equal(r.row.cost_nusd, TOLD + 15 * 10000);
+}
+
+/* What <said> of the usage leaves out is guessed, of both kinds of reply. */
+static void half_of_a_usage_is_no_measure(void **state)
+{
+    struct price_cost c;
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    rig_init(&r, ENDPOINT_CHAT, "m");
+    r.out.usage.said = USAGE_INPUT;
+    r.out.usage.output = 0;
+    assert_false(cost_before_body(&r.x, &c));
+    rig_bill(&r);
+    assert_int_equal(r.bill.outcome, OUTCOME_C);
+    assert_int_equal(r.row.flags, ROW_ESTIMATED);
+    assert_int_equal(r.row.tok[ROW_TOK_INPUT], 60);
+    assert_int_equal(r.row.tok[ROW_TOK_OUTPUT], 1000);
+    rig_init(&r, ENDPOINT_CHAT, "m");
+    r.out.usage.said = USAGE_OUTPUT;
+    r.out.usage.input = 0;
+    rig_bill(&r);
+    assert_int_equal(r.row.flags, ROW_ESTIMATED);
+    assert_int_equal(r.row.tok[ROW_TOK_INPUT], 100);
+    assert_int_equal(r.row.tok[ROW_TOK_OUTPUT], 10);
+    /* nothing comes out of these */
+    rig_init(&r, ENDPOINT_EMBEDDINGS, "m");
+    r.out.usage.said = USAGE_INPUT;
+    r.out.usage.output = 0;
+    rig_bill(&r);
+    assert_int_equal(r.bill.outcome, OUTCOME_E);
+}
+
+static void text_after_the_usage_is_not_in_it(void **state)
+{
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    rig_init(&r, ENDPOINT_MESSAGES, "m");
+    r.work.collected = false;
+    r.out.streaming = true;
+    r.out.events = 25;
+    r.out.usage_passed = true;
+    r.out.usage_final = true;
+    rig_bill(&r);
+    assert_int_equal(r.bill.outcome, OUTCOME_C);
+    assert_int_equal(r.row.tok[ROW_TOK_OUTPUT], 25);
 }
 
 static void what_nobody_knows_is_charged_by_its_input(void **state)
@@ -288,6 +338,8 @@ int main(void)
         cmocka_unit_test(nothing_asked_costs_nothing),
         cmocka_unit_test(
             a_broken_stream_is_estimated_and_never_below_what_it_said),
+        cmocka_unit_test(half_of_a_usage_is_no_measure),
+        cmocka_unit_test(text_after_the_usage_is_not_in_it),
         cmocka_unit_test(what_nobody_knows_is_charged_by_its_input),
         cmocka_unit_test(the_engine_s_own_counts_go_before_all),
         cmocka_unit_test(what_tells_no_usage_is_marked_unless_each_is_priced),
