@@ -246,6 +246,7 @@ static void worker_unparts(struct daemon_worker *dw)
     struct worker *w = &dw->w;
 
     front_close(dw->front);
+    end_exchanges(w); /* whose clients had left before */
     if (w->index == 0)
         discover_stop(dw->d->discover);
     upstream_pool_free(w->upstreams);

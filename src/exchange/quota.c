@@ -480,7 +480,8 @@ bool quota_linger(struct exchange *x)
     struct quota *q = x->work->quota;
     const int64_t drain_ms = x->conf->budgets.drain_ms;
 
-    if (!q || !q->held || q->lonely || drain_ms == 0 || x->work->engine)
+    if (!q || !q->held || q->lonely || drain_ms == 0 || x->work->engine ||
+        x->w->draining)
         return false;
     quota_wait_end(q);
     q->lonely = true;

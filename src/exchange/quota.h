@@ -75,7 +75,8 @@ uint64_t quota_cap(const struct exchange *x);
 
 /* The client has left, and it is not known what its request takes: let what
  * serves it go on for a while. WAKE_QUOTA comes when that is over. False:
- * nothing is held, or nobody wants to wait, or it is so already. */
+ * nothing is held, or nobody wants to wait, or the worker is to end, or it is
+ * so already. */
 bool quota_linger(struct exchange *x);
 
 /* Whether quota_linger() holds. */
