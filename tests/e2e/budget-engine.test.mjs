@@ -11,6 +11,7 @@ import { after, before, describe, test } from 'node:test';
 import { CONTEXT, startEngine } from './lib/engine.mjs';
 import { OpenAI, ask, openaiFor, textOf } from './lib/openai.mjs';
 import { prng } from './lib/prng.mjs';
+import { RawClient, requestBytes } from './lib/raw.mjs';
 import { until } from './lib/until.mjs';
 import { toYaml } from './lib/yaml.mjs';
 
@@ -87,6 +88,27 @@ const rowsOf = (rig, account) => rig.gate.accessRows()
 const sum = (rows, member) => rows.reduce((s, x) => s + x[member], 0);
 const generated = (rig) =>
   rig.metric('engine_generated_tokens_total', 'model="demo"');
+
+/** A stream of <n> choices whose client does not read, once it rests. */
+async function stopped(rig, account, n) {
+  const c = await RawClient.connect(rig.address);
+  c.pause();
+  await c.send(requestBytes('POST', '/v1/chat/completions', [
+    ['authorization', `Bearer ${account.key}`],
+    ['content-type', 'application/json'],
+  ], JSON.stringify({ ...ask(PROMPT), ...LONG, stream: true, n, logprobs: true,
+    top_logprobs: 20 })));
+  let was = -1;
+  await until('it rests', async () => {
+    const now = await generated(rig);
+    const rests = now > 0 && now === was &&
+      await rig.metric('engine_batch', 'model="demo"') === 0;
+    was = now;
+    if (!rests) await new Promise((r) => setTimeout(r, 100));
+    return rests;
+  });
+  return c;
+}
 
 async function refused(promise) {
   const e = await promise.then(() => assert.fail('it was served'), (x) => x);
@@ -285,6 +307,22 @@ describe('budgets of the engine', () => {
     await refused(a.chat());
   });
 
+  test('a reader that stops gets all up to the cut when it goes on',
+    async () => {
+      const a = await Account.of(rig, '2500-output-tokens/total');
+      const c = await stopped(rig, a, 4);
+      c.resume();
+      const reply = await c.readReply({ method: 'POST' });
+      c.destroy();
+      const events = reply.text.trim().split('\n\n')
+        .map((l) => JSON.parse(l.slice(6)));
+      assert.equal(events.at(-1).error.code, 'budget_cut');
+      assert.equal(events.flatMap((e) =>
+        e.choices?.[0]?.logprobs?.content ?? []).length, 2500);
+      const b = await a.settled();
+      assert.deepEqual([b.spent, b.left], [2500, 0]);
+    });
+
   test('without budgets nothing is held, and nothing ends early', async () => {
     const r = await free.stream();
     assert.equal(r.error, undefined);
@@ -307,6 +345,61 @@ describe('an output that is not worth it', () => {
       assert.equal((await a.settled()).spent, 10);
     } finally {
       await rig.close();
+    }
+  });
+});
+
+describe('a text that lacks room', () => {
+  let rig;
+  before(async () => {
+    rig = await start({ budgets: { wait: '20s' } });
+  });
+  after(() => rig?.close());
+
+  test('rests until another gives back, and is the same text', async () => {
+    await rig.gate.must(['team', 'create', 'two', '--budget',
+      '100k-output-tokens/total']);
+    const team = async () =>
+      (await rig.gate.must(['team', 'list'])).data[0].budgets[0];
+    const one = await Account.of(rig, undefined, '--team', 'two');
+    const two = await Account.of(rig, undefined, '--team', 'two');
+    // holds more than it takes: it makes nothing while nobody reads
+    const c = await stopped(rig, one, 8);
+    const { held } = await team();
+    await rig.gate.must(['team', 'update', 'two', '--budget',
+      `${held + 300}-output-tokens/total`]);
+    const whole = await new Account(rig, rig.keyObject)
+      .chat({ max_tokens: 700 });
+    const was = await generated(rig);
+    const later = two.stream({ max_tokens: 700 });
+    await until('it has all there is', async () =>
+      await generated(rig) === was + 300);
+    // others are served meanwhile
+    await new Account(rig, rig.keyObject).chat({ max_tokens: 5 });
+    assert.equal(await generated(rig), was + 305);
+    c.destroy();
+    const r = await later;
+    assert.equal(r.error, undefined);
+    assert.equal(r.usage.completion_tokens, 700);
+    assert.equal(r.text, whole.choices[0].message.content);
+    await until('all is given back', async () => (await team()).held === 0);
+  });
+
+  test('is cut when nothing comes in time', async () => {
+    const quick = await start({ budgets: { wait: '300ms' } });
+    try {
+      const a = await Account.of(quick, '100k-output-tokens/total');
+      const c = await stopped(quick, a, 8);
+      const [{ held }] = await a.budgets();
+      await quick.gate.must(['key', 'update', a.id, '--budget',
+        `${held + 300}-output-tokens/total`]);
+      const r = await a.stream({ max_tokens: 700 });
+      isCut(r.error);
+      assert.equal(r.usage.completion_tokens, 300);
+      c.destroy();
+      await a.settled();
+    } finally {
+      await quick.close();
     }
   });
 });
@@ -337,13 +430,14 @@ for (const workers of [1, 4])
       assert.equal(b.held, 0);
       let told = 0;
       for (const r of all) {
-        if (r.usage) isCut(r.error);
-        else assert.equal(r.error.code, 'insufficient_quota');
+        if (!r.usage) assert.equal(r.error.code, 'insufficient_quota');
+        else if (r.error) isCut(r.error);
+        else assert.equal(r.usage.completion_tokens, LONG.max_tokens);
         told += r.usage?.completion_tokens ?? 0;
       }
       assert.equal(told, 3000);
-      const rows = keys.flatMap((k) => rowsOf(rig, k));
-      assert.equal(sum(rows, 'output_tokens'), 3000);
+      await until('all rows', () => sum(keys.flatMap((k) =>
+        rowsOf(rig, k)), 'output_tokens') === 3000);
     });
 
     test('100 that ask for all are not refused while what they take fits',
