@@ -450,8 +450,8 @@ static void work_until_killed(struct fixture *f, struct truth *truth,
         char id[ID_SIZE];
         struct usage_row row = request(id, a);
         const int64_t in = (int64_t)(next_random(&x) % 50);
-        const int64_t out = (int64_t)(next_random(&x) % 50);
-        const struct accounts_ask what = ask_of(&c, &row, in, out);
+        int64_t out = (int64_t)(next_random(&x) % 50);
+        struct accounts_ask what = ask_of(&c, &row, in, out);
         struct accounts_hold hold;
 
         if (ask(&c, &what, &hold) != ACCOUNTS_HELD) {
@@ -459,7 +459,13 @@ static void work_until_killed(struct fixture *f, struct truth *truth,
             sched_yield();
             continue;
         }
-        /* it is sent: the upstream takes some of it, whatever becomes of us */
+        /* it is sent: the upstream takes some of it, whatever becomes of us,
+         * and of what it is allowed later */
+        if (next_random(&x) % 2 == 0) {
+            what = ask_of(&c, &row, in, out / 2 + 30);
+            if (grow(&c, &what, &hold) == ACCOUNTS_HELD)
+                out = out / 2 + 30;
+        }
         const int64_t took =
             in + (out > 0 ? (int64_t)next_random(&x) % (out + 1) : 0);
         atomic_fetch_add(&truth->taken, took);
@@ -498,6 +504,8 @@ static void no_death_lets_a_budget_be_passed(void **state)
         assert_true(s.spent <= key.amount);
         assert_int_equal(s.held, 0);
         accounts_free(a);
+        if (i % 10 == 0)
+            assert_proved(f); /* rows and spends agree, no id is there twice */
         close_all(f);
     }
     assert_true(atomic_load(&truth->taken) > 0);
