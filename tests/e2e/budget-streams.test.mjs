@@ -12,6 +12,7 @@ import { clientOf, crowd, noneHeld, rowsOf, standOf, startPriced }
   from './lib/budget.mjs';
 import { ask } from './lib/openai.mjs';
 import { GATE_ONLY, upstreamEntry } from './lib/rig.mjs';
+import { until } from './lib/until.mjs';
 
 const PRICES = [{ model: '*', input: 2, output: 10 }];
 
@@ -82,6 +83,55 @@ for (const workers of [1, 4])
             ? input * 2000 + output * 10000 : input + output);
         });
   });
+
+describe('agents whose provider is slow', GATE_ONLY, () => {
+  before(async () => {
+    rig = await start({ wait: '10m' }, 4);
+  });
+  after(() => rig?.close());
+
+  const waiting = async () => Number(/^tollgate_budget_waiting (\d+)$/m.exec(
+    await (await rig.fetch('/metrics')).text())[1]);
+
+  test('they wait for what others hold, and all are served', async () => {
+    const key = await createKey('--budget', '300k-tokens/day');
+    const script = rig.up.script({ gateAfter: 'head', times: 100 });
+    const asked = crowd(rig, [key], 100, async (c) =>
+      (await c.chat.completions.create(
+        ask('count to 50', { max_tokens: 64000 }))).usage.completion_tokens);
+    // four hold 64000 and what their bodies may be
+    await until('96 wait', async () => await waiting() === 96);
+    assert.equal(rig.up.inFlight, 4);
+    script.open();
+    const { served, errors } = await asked;
+    assert.deepEqual(errors.map(String), []);
+    assert.deepEqual(new Set(served), new Set([50]));
+    assert.ok(rig.up.requests.every((r) => r.caps.max_tokens === 64000),
+      'nor is anybody cut short');
+    assert.equal((await noneHeld(rig, 'key', key.id))[0].spent,
+      rig.up.trueCost().input + rig.up.trueCost().output);
+  });
+
+  test('who leaves while it waits leaves no trace', async () => {
+    rig.up.clear();
+    const key = await createKey('--budget', '100-output-tokens/day');
+    const script = rig.up.script({ gateAfter: 'head' });
+    const first = clientOf(rig, key).chat.completions.create(
+      ask('say ok', { max_tokens: 100 }));
+    await script.reached;
+    const gone = new AbortController();
+    const second = clientOf(rig, key).chat.completions.create(
+      ask('say ok', { max_tokens: 100 }), { signal: gone.signal });
+    await until('the second waits', async () => await waiting() === 1);
+    gone.abort();
+    await assert.rejects(second, OpenAI.APIUserAbortError);
+    await until('it waits no more', async () => await waiting() === 0);
+    script.open();
+    await first;
+    const [b] = await noneHeld(rig, 'key', key.id);
+    assert.deepEqual([b.spent, rig.up.hits], [1, 1]);
+  });
+});
 
 describe('streams that are longer than what they hold', GATE_ONLY, () => {
   before(async () => {
