@@ -21,6 +21,7 @@
 #define PAIR_TOK    128  /* to a query and its document: how to compare */
 #define MARK_TOK    2    /* to a mark within tools that are written anew */
 
+#define TEXT_CAP        16 /* of the older completions, where none is said */
 #define LEAST_RESPONSES 16 /* cap of the Responses API; others take 1 */
 #define ESCAPES_MAX                                                            \
     256 /* letters in escapes looked at: then the worst holds                  \
@@ -279,6 +280,8 @@ static void add_output(const struct bound_judge *j, struct bound *out)
     }
     if (out->caps == 0)
         out->cap_tok = j->rules->default_output;
+    if (out->caps == 0 && j->op == BOUND_TEXT && out->cap_tok > TEXT_CAP)
+        out->cap_tok = TEXT_CAP;
     if (j->op == BOUND_RESPONSES)
         out->least_tok = LEAST_RESPONSES;
     if (j->thinking > 0)

@@ -179,7 +179,7 @@ describe('ways round a hard budget', GATE_ONLY, () => {
       await assertBounded('ids', '/v1/completions',
         { ...body, prompt: [1, 2, 3, 4] });
       await assertBounded('no cap', '/v1/completions',
-        { model: 'demo', prompt: ['a', 'b'], best_of: 2 });
+        { model: 'demo', prompt: ['a', 'b', 'c', 'd'], best_of: 8 });
     });
 
     test('input: bytes that are tokens each', async () => {

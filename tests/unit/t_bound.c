@@ -77,6 +77,7 @@ static const struct {
      9007199254740992, 128, UINT64_C(1) << 60, BOUND_MAX_TOKENS},
     {ENDPOINT_COMPLETIONS, "{\"prompt\":\"a\",\"max_tokens\":7}", 7, 1, 7,
      BOUND_MAX_TOKENS},
+    {ENDPOINT_COMPLETIONS, "{\"prompt\":[\"a\",\"b\"]}", 16, 2, 32, 0},
     {ENDPOINT_COMPLETIONS,
      "{\"prompt\":[\"a\",\"b\",\"c\"],\"max_tokens\":7,\"n\":2}", 7, 6, 42,
      BOUND_MAX_TOKENS},
