@@ -459,14 +459,8 @@ static void count(struct account *it, const struct budget_hold *h,
     account_roll(it, h->at_ms);
     settle(it, h, took);
     account_burn(it, now_ms, took);
-    for (int i = 0; i < ACCOUNT_CELLS; i++) {
-        const struct budget *c = &it->cells[i];
-
-        if (!c->spec.soft && c->spent > c->lease) {
-            account_lease(it, &none);
-            return;
-        }
-    }
+    if (account_passed_lease(it))
+        account_lease(it, &none);
 }
 
 void accounts_settle(struct accounts *a, struct accounts_hold *hold,

@@ -19,11 +19,23 @@
 #define BURN_MS     1000
 #define BURN_MIN_MS 20
 
+bool account_passed_lease(const struct account *it)
+{
+    for (int i = 0; i < ACCOUNT_CELLS; i++) {
+        const struct budget *c = &it->cells[i];
+
+        if (!c->spec.soft && c->spent > c->lease)
+            return true;
+    }
+    return false;
+}
+
 static void lease_done(struct wjob *job, enum err result)
 {
     struct account *it =
         (struct account *)(void *)((char *)job -
                                    offsetof(struct account, lease.job));
+    const struct budget_amounts none = {0};
     struct accounts *a = it->of;
     struct accounts_waiter *w;
 
@@ -35,6 +47,8 @@ static void lease_done(struct wjob *job, enum err result)
                          it->lease.lease.in[s->window].took.of[s->unit]);
     }
     it->leasing = false;
+    if (result == ERR_OK && account_passed_lease(it))
+        account_lease(it, &none); /* while this one was written */
     if (result == ERR_OK)
         a->totals.leases++;
     else

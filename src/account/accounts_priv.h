@@ -108,6 +108,9 @@ void account_burn(struct account *it, int64_t now_ms,
  * those who wait for one are woken then. */
 void account_lease(struct account *it, const struct budget_amounts *most);
 
+/* Whether more is spent than leased, since an upstream took beyond its hold. */
+bool account_passed_lease(const struct account *it);
+
 /* Whether a lease is missing for <most> in place of <old>: then it is being
  * written for both of <p>, and <w> waits for it. */
 bool account_waits_lease(const struct account_pair *p,

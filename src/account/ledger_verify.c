@@ -148,6 +148,13 @@ static bool is_proved(const struct proof *p, int w, const struct spend *stored,
     return true;
 }
 
+/* What amounts of <u> are told in. */
+static const char *unit_of(int u)
+{
+    return u == BUDGET_NUSD ? "nano-dollars"
+                            : budget_unit_name((enum budget_unit)u);
+}
+
 /* "key key_01", "team blue". */
 static const char *kind_of(const struct spend_item *it)
 {
@@ -171,8 +178,7 @@ static void prove_owner(struct proof *p, const struct spend_item *it,
                 "its rows sum to %lld\n",
                 kind_of(it), (int)it->name_len - 1, it->name + 1,
                 budget_window_name((enum budget_window)w),
-                (long long)s->in[w].took.of[u],
-                budget_unit_name((enum budget_unit)u),
+                (long long)s->in[w].took.of[u], unit_of(u),
                 (long long)s->in[w].lost.of[u],
                 (long long)sum->in[w].took.of[u]);
     }

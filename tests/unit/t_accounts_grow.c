@@ -305,6 +305,28 @@ static void a_crash_charges_the_hold_as_it_was_last(void **state)
     assert_proved(f);
 }
 
+static void what_passes_its_hold_is_leased(void **state)
+{
+    const struct budget_spec key = spec_of("1k-tokens/total");
+    struct fixture *f = *state;
+    struct accounts *a = accounts_new(f->ledger);
+    struct spend lease;
+    struct txn t;
+    struct asker k;
+
+    asker_init(&k, f, a, &key, NULL);
+    assert_int_equal(asker_waits(&k, 10, 10), ACCOUNTS_HELD);
+    asker_ends(&k, 10, 5000); /* the upstream did not keep to its cap */
+    assert_int_equal(state_of(a, false, &key).spent, 5010);
+    accounts_free(a); /* waits for it */
+    struct env *env = ldb_env(ledger_database(f->ledger));
+    assert_int_equal(txn_begin_read(env, &t), ERR_OK);
+    assert_int_equal(ledger_spend_get(&t, LDB_LEASES, STR("kkey_a"), &lease),
+                     ERR_OK);
+    txn_end(&t);
+    assert_int_equal(lease.in[BUDGET_TOTAL].took.of[BUDGET_TOKENS], 5010);
+}
+
 static void what_passed_a_soft_budget_is_told(void **state)
 {
     const struct budget_spec hard = spec_of("1k-tokens/day");
@@ -346,6 +368,7 @@ int main(void)
         OPEN(a_hold_grows_as_far_as_it_fits),
         OPEN(a_hold_grows_into_the_window_of_now),
         OPEN(who_asks_again_in_a_new_window_holds_there),
+        OPEN(what_passes_its_hold_is_leased),
         OPEN(what_passed_a_soft_budget_is_told),
         SHUT(a_crash_charges_the_hold_as_it_was_last),
     };

@@ -57,8 +57,9 @@ static void spends_are_what_rows_say(void **state)
                      ERR_OK);
     commit_alone(db, &t);
     again(f);
-    assert_found(f, "spend of team blue in its month: 29 usd of which 0 were "
-                    "lost, its rows sum to 30");
+    assert_found(
+        f, "spend of team blue in its month: 29 nano-dollars of which 0 were "
+           "lost, its rows sum to 30");
     close_all(f);
     /* one token too many is found as one too few */
     db = begin_alone(f, &t);
