@@ -326,3 +326,13 @@ struct str price_print_usd(int64_t nusd, char out[PRICE_USD_SIZE])
 
     return str_of(out, (size_t)len);
 }
+
+struct str price_print_short(int64_t nusd, char out[PRICE_USD_SIZE])
+{
+    struct str text = price_print_usd(nusd, out);
+
+    while (text.p[text.len - 1] == '0' && text.p[text.len - 3] != '.')
+        text.len--;
+    out[text.len] = '\0';
+    return text;
+}

@@ -80,4 +80,7 @@ bool price_fit_output(const struct price_quote *q, const struct price_bound *b,
  * <out>. Below 0 counts as 0. */
 struct str price_print_usd(int64_t nusd, char out[PRICE_USD_SIZE]);
 
+/* The same with two decimals or as many as it takes: "25.00", "0.0000125". */
+struct str price_print_short(int64_t nusd, char out[PRICE_USD_SIZE]);
+
 #endif

@@ -2,32 +2,24 @@
  * time, so a list is no picture of one moment. */
 #include "daemon/control_budget.h"
 
-#include <inttypes.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "account/accounts.h"
 #include "account/keytab.h"
+#include "account/price.h"
 #include "daemon/control_args.h"
 #include "daemon/daemon.h"
-
-#define NUSD_PER_USD INT64_C(1000000000)
 
 /* Tokens as integers, money as a decimal string of dollars with two places or
  * as many as it takes. */
 json_t *control_budget_amount(enum budget_unit unit, int64_t amount)
 {
-    char text[40];
+    char text[PRICE_USD_SIZE];
 
     if (unit != BUDGET_NUSD)
         return json_integer((json_int_t)amount);
-    snprintf(text, sizeof(text), "%" PRId64 ".%09" PRId64,
-             amount / NUSD_PER_USD, amount % NUSD_PER_USD);
-    for (size_t n = strlen(text); n > 0 && text[n - 1] == '0' &&
-                                  text[n - 2] != '.' && text[n - 3] != '.';)
-        text[--n] = '\0';
-    return json_string(text);
+    return json_text(price_print_short(amount, text));
 }
 
 static int64_t left_of(const struct budget_spec *b,

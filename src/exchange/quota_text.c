@@ -12,19 +12,19 @@ static const char *whose(const struct accounts_no *no)
     return no->is_team ? "this key's team" : "this key";
 }
 
-/* <amount> of <unit> for people, "1234 tokens" or "$0.25". */
+/* <amount> of <unit> for people, "1234 tokens", "1 input token", "$0.25". */
 static struct str amount_text(struct exchange *x, enum budget_unit unit,
                               int64_t amount)
 {
-    static const char *const nouns[BUDGET_UNIT_COUNT] = {
-        "tokens", "input tokens", "output tokens", ""};
+    static const char *const nouns[BUDGET_UNIT_COUNT] = {"token", "input token",
+                                                         "output token", ""};
     char usd[PRICE_USD_SIZE];
 
     if (unit != BUDGET_NUSD)
-        return str_from(
-            arena_printf(x->arena, "%" PRId64 " %s", amount, nouns[unit]));
-    return str_from(
-        arena_printf(x->arena, "$%.*s", STR_ARG(price_print_usd(amount, usd))));
+        return str_from(arena_printf(x->arena, "%" PRId64 " %s%s", amount,
+                                     nouns[unit], amount == 1 ? "" : "s"));
+    return str_from(arena_printf(x->arena, "$%.*s",
+                                 STR_ARG(price_print_short(amount, usd))));
 }
 
 /* When <no> is renewed: "It begins anew at ..., in 3h5m0s." */
@@ -65,10 +65,11 @@ enum quota_answer quota_refuse(struct exchange *x,
               STR_ARG(x->who->key_id), no->is_team);
     (void)exchange_fail(
         x, ERR_QUOTA,
-        "The budget of %s does not cover this request: of %.*s, %.*s are left, "
+        "The budget of %s does not cover this request: of %.*s, %.*s %s left, "
         "and it may take %.*s or more. %s",
         whose(no), STR_ARG(spec_text(x, no)),
         STR_ARG(amount_text(x, no->spec.unit, no->left)),
+        no->spec.unit == BUDGET_NUSD || no->left == 1 ? "is" : "are",
         STR_ARG(amount_text(x, no->spec.unit, needs->of[no->spec.unit])),
         reset_text(x, no));
     return QUOTA_OVER;

@@ -162,7 +162,7 @@ static enum err put_amount(struct buf *out, enum budget_unit unit, int64_t v)
 
     if (unit != BUDGET_NUSD)
         return buf_printf(out, "%" PRId64, v);
-    return buf_put_str(out, price_print_usd(v, text));
+    return buf_put_str(out, price_print_short(v, text));
 }
 
 static enum err put_resets(struct buf *out, const char *before,

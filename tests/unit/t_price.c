@@ -459,6 +459,15 @@ static void money_prints_with_nine_decimals(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         assert_string_equal(price_print_usd(cases[i].nusd, room).p,
                             cases[i].text);
+    assert_string_equal(price_print_short(0, room).p, "0.00");
+    assert_string_equal(price_print_short(1, room).p, "0.000000001");
+    assert_string_equal(price_print_short(12500, room).p, "0.0000125");
+    assert_string_equal(price_print_short(INT64_C(25000000000), room).p,
+                        "25.00");
+    assert_string_equal(price_print_short(INT64_C(100500000000), room).p,
+                        "100.50");
+    assert_string_equal(price_print_short(INT64_MAX, room).p,
+                        "9223372036.854775807");
 }
 
 int main(void)
