@@ -385,6 +385,33 @@ describe('a text that lacks room', () => {
     await until('all is given back', async () => (await team()).held === 0);
   });
 
+  test('is ended with the daemon, and charged what it has', async () => {
+    const short = await start({ budgets: { wait: '20s' },
+      config: { drain_timeout: '200ms' } });
+    try {
+      const a = await Account.of(short, '100k-output-tokens/total');
+      const c = await stopped(short, a, 8);
+      const [{ held }] = await a.budgets();
+      await short.gate.must(['key', 'update', a.id, '--budget',
+        `${held + 300}-output-tokens/total`]);
+      const was = await generated(short);
+      const later = a.stream({ max_tokens: 700 });
+      await until('it has all there is', async () =>
+        await generated(short) === was + 300);
+      await short.gate.stop();
+      const r = await later;
+      assert.ok(r.error, 'it was told');
+      c.destroy();
+      await short.gate.start();
+      await until('it is ready', async () =>
+        (await fetch(`${short.gate.origin}/readyz`)).status === 200);
+      const [b] = await a.budgets();
+      assert.deepEqual([b.spent, b.held], [was + 300, 0]);
+    } finally {
+      await short.close();
+    }
+  });
+
   test('is cut when nothing comes in time', async () => {
     const quick = await start({ budgets: { wait: '300ms' } });
     try {
