@@ -250,7 +250,7 @@ void flight_flush(struct flight *f)
     if (!f->complete || f->out.len > 0)
         return;
     if (f->cut && f->prep->plan.stream)
-        flight_fail(f, ERR_BUDGET_CUT, "", f->cut_text);
+        flight_fail(f, f->cut_err, "", f->cut_text);
     else
         flight_end(f, ERR_OK, NULL);
 }

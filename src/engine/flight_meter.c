@@ -117,9 +117,10 @@ static void look(struct flight *f)
 }
 
 /* There is no more: <why>. What is allowed is still made. */
-static void stop_feeding(struct flight *f, const char *why)
+static void stop_feeding(struct flight *f, enum err e, const char *why)
 {
     f->feed_tok = 0;
+    f->cut_err = e;
     f->cut_text = why;
     meter_end(f->meter);
     look(f);
@@ -156,13 +157,13 @@ void flight_feed(struct flight *f)
         break;
     case QUOTA_OVER:
         if (f->is_short)
-            stop_feeding(f, quota_cut_text(f->x));
+            stop_feeding(f, ERR_BUDGET_CUT, quota_cut_text(f->x));
         else
             f->feed_tok = left / 2; /* others may give back until then */
         break;
     default:
         if (f->is_short)
-            stop_feeding(f, err_row(ERR_LEDGER)->message);
+            stop_feeding(f, ERR_LEDGER, err_row(ERR_LEDGER)->message);
         break;
     }
 }

@@ -52,7 +52,8 @@ struct flight {
     uint64_t first_tok;      /* of these, held at once and each time again */
     unsigned n_choices;      /* that make tokens */
     uint64_t feed_tok;       /* with no more than that left, more is held */
-    const char *cut_text;    /* static or arena: why there was no more */
+    enum err cut_err;        /* why there was no more */
+    const char *cut_text;    /* static or arena: goes with it; or NULL */
     struct flight_job *jobs; /* owned: (n_jobs) */
     unsigned n_jobs;
     unsigned next_job; /* the first that is not with the scheduler yet */

@@ -103,12 +103,12 @@ static void attempt_leave(struct attempt *a, enum err e, const char *text)
 }
 
 /* Whether a target is not to blame for <e>: only the engine judges requests
- * that way, and budgets end where they end. */
+ * that way; budgets end where they end, or where the ledger fails. */
 static bool is_clients_fault(enum err e)
 {
     int status = err_row(e)->status;
 
-    return e == ERR_QUOTA || e == ERR_BUDGET_CUT ||
+    return e == ERR_QUOTA || e == ERR_BUDGET_CUT || e == ERR_LEDGER ||
            (e > ERR_REFUSED && status >= 400 && status < 429);
 }
 

@@ -63,16 +63,16 @@ class EngineRig extends Rig {
   }
 }
 
-/** Options: model (fields of its entry), engine, config. */
+/** Options: model (fields of its entry), engine, config, file, env. */
 export async function startEngine({ model = {}, engine = {}, config = {},
-  file } = {}) {
+  file, env } = {}) {
   const gate = await startTollgate({
     engine: {
       models: [{ name: 'demo', path: file ?? tinyModel(), ...model }],
       ...engine,
     },
     ...config,
-  });
+  }, env ? { env } : undefined);
   try {
     const rig = new EngineRig({}, gate, await gate.createKey('e2e'));
     await until('the model is loaded', async () =>
