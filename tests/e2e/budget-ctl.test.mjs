@@ -448,7 +448,7 @@ describe('budgets while requests are under way', GATE_ONLY, () => {
   let script;
 
   before(async () => {
-    rig = await startRig({ config: {
+    rig = await startRig({ config: { workers: 4,
       budgets: { wait: '5m', stream_hold: 32, min_output: 64 } } });
   });
   beforeEach(() => rig.up.clear());
@@ -617,6 +617,24 @@ describe('budgets while requests are under way', GATE_ONLY, () => {
     assert.ok(b.spent <= 300, `${b.spent} spent`);
     assert.ok(b.spent > 200, `${b.spent} spent`);
     assert.equal(await metric('budget_cuts_total'), 1);
+  });
+
+  test('a soft one that a crowd passes is told once in the log', async () => {
+    const team = `crowd ${++serial}`;
+    await json('team', 'create', team, '--budget', '500-tokens/month',
+      '--soft');
+    const key = await createKey('--team', team);
+    took(9, 1);
+    const all = await Promise.all(Array.from({ length: 120 }, () =>
+      chat(key)));
+    assert.ok(all.every((r) => r.status === 200));
+    const lines = () => rig.gate.log.split('\n').filter((l) =>
+      l.includes(`a soft budget is passed: team=${team} `));
+    await until('the line', () => lines().length > 0);
+    const r = await chat(key);
+    assert.match(r.headers.get('x-tollgate-budget-warning'),
+      /^team;budget="500-tokens\/month";spent="1200";/);
+    assert.equal(lines().length, 1);
   });
 
   test('a new unit is for requests that come after it', async () => {
