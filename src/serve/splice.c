@@ -45,8 +45,18 @@ static bool knows_new_cap(const struct conf_upstream *up, struct str model)
     return false;
 }
 
-/* Have the member <slot> say no more than <cap>: it is lowered, and where there
- * is none and <must> holds, it is put there. */
+/* Whether the number <v> is written with digits alone. Servers differ in what
+ * they make of 1e3 and 1000.0, and some then know no cap at all. */
+static bool is_plain(struct str v)
+{
+    for (size_t i = 0; i < v.len; i++)
+        if (v.p[i] < '0' || v.p[i] > '9')
+            return false;
+    return true;
+}
+
+/* Have the member <slot> say no more than <cap>, in digits: it is lowered, and
+ * where there is none and <must> holds, it is put there. */
 static enum err cap_member(struct jsplice *s, const struct jscan *scan,
                            enum jreq slot, uint64_t cap, bool must)
 {
@@ -58,10 +68,14 @@ static enum err cap_member(struct jsplice *s, const struct jscan *scan,
     const struct jmember *m = &scan->m[slot];
     int64_t said = 0;
 
-    if (jval_is_unset(m)
-            ? !must
-            : jval_uint(m, &said) == ERR_OK && (uint64_t)said <= cap)
-        return ERR_OK;
+    if (jval_is_unset(m)) {
+        if (!must)
+            return ERR_OK;
+    } else if (jval_uint(m, &said) == ERR_OK && (uint64_t)said <= cap) {
+        if (is_plain(m->value))
+            return ERR_OK;
+        cap = (uint64_t)said;
+    }
     return jsplice_cap(s, scan, m, names[slot], (int64_t)cap);
 }
 

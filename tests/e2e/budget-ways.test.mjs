@@ -160,6 +160,20 @@ describe('ways round a hard budget', GATE_ONLY, () => {
             name);
       });
 
+    test('caps go out in digits, however they came', async () => {
+      const [key] = await bothKeys();
+
+      greedy(rig.up);
+      for (const [said, sent] of [['1.0e2', 100], ['1e2', 100], ['70.0', 70],
+        ['7E1', 70], ['70', 70]]) {
+        rig.up.clear();
+        const r = await send(key, CHAT, raw(`"max_tokens":${said}`));
+        assert.equal(r.status, 200, `${said}: ${r.said}`);
+        assert.match(rig.up.requests[0].body.toString(),
+          new RegExp(`"max_tokens":${sent}[,}]`), said);
+      }
+    });
+
     test('members that stand twice, or in other letters', async () => {
       for (const more of ['"max_tokens":5,"max_tokens":50000',
         '"max_tokens":50000,"max_tokens":5', '"n":1,"\\u006e":50',
