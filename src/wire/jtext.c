@@ -27,6 +27,34 @@ static inline __m128i specials(const char *p)
     return _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
 }
 
+/* The quotes and backslashes of 16 bytes, as FF each. */
+static inline __m128i stops(const char *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+
+    return _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+                        _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+}
+
+/* The first of those from <p>, or a place less than 16 before <end>. */
+static inline const char *text_run(const char *p, const char *end)
+{
+    while (end - p >= 16) {
+        unsigned mask = (unsigned)_mm_movemask_epi8(stops(p));
+        if (mask != 0)
+            return p + __builtin_ctz(mask);
+        p += 16;
+        while (end - p >= 64) {
+            __m128i low = _mm_or_si128(stops(p), stops(p + 16));
+            __m128i high = _mm_or_si128(stops(p + 32), stops(p + 48));
+            if (_mm_movemask_epi8(_mm_or_si128(low, high)) != 0)
+                break;
+            p += 64;
+        }
+    }
+    return p;
+}
+
 /* The first special byte from <p>, or a place less than 16 before <end>. */
 static inline const char *plain_run(const char *p, const char *end)
 {
@@ -47,6 +75,25 @@ static inline const char *plain_run(const char *p, const char *end)
     return p;
 }
 #else
+/* The first word with a quote or backslash in it, or less than 8 before <end>.
+ */
+static inline const char *text_run(const char *p, const char *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t high = UINT64_C(0x8080808080808080);
+
+    while (end - p >= 8) {
+        uint64_t v, q, s;
+        memcpy(&v, p, sizeof(v));
+        q = v ^ (ones * '"');
+        s = v ^ (ones * '\\');
+        if (((((q - ones) & ~q) | ((s - ones) & ~s)) & high) != 0)
+            return p;
+        p += 8;
+    }
+    return p;
+}
+
 /* The first word with a special byte in it, or less than 8 before <end>. */
 static inline const char *plain_run(const char *p, const char *end)
 {
@@ -201,15 +248,14 @@ const char *jtext_check_string(const char **p, const char *end)
 const char *jtext_skip_string(const char *p, const char *end)
 {
     while (p < end) {
-        p = jtext_find_special(p, end);
+        p = text_run(p, end);
+        while (p < end && *p != '"' && *p != '\\')
+            p++;
         if (p == end)
             return end;
         if (*p == '"')
             return p + 1;
-        if (*p == '\\')
-            p++;
-        if (p < end)
-            p++;
+        p += end - p > 1 ? 2 : 1;
     }
     return end;
 }
