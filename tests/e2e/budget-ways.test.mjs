@@ -443,6 +443,32 @@ describe('ways round a hard budget', GATE_ONLY, () => {
     });
   });
 
+  test('pictures that count, and members that are let through', async () => {
+    const config = { ...rig.gate.config };
+    const part = { type: 'image_url', image_url: {
+      url: `data:image/png;base64,${'A'.repeat(40000)}` } };
+    const body = { model: 'demo', max_tokens: 50, house_rule: 1,
+      messages: [{ role: 'user', content: [part, part] }] };
+    await assertRefused('before', CHAT, body);
+    rig.gate.writeConfig({ ...config, budgets: { ...config.budgets,
+      media_tokens: 3000, allow_fields: ['house_*', 'tools.web_search'] } });
+    assert.equal((await rig.gate.reload()).code, 0);
+    try {
+      await assertBounded('pictures', CHAT, body);
+      await assertRefused('others', CHAT, { ...body, boost: true }, 'boost');
+      await assertRefused('stored', CHAT, { ...body, messages: [{ role: 'user',
+        content: [{ type: 'file', file: { file_id: 'f' } }] }] },
+      'messages[0]');
+      const key = (await bothKeys())[0];
+      rig.up.clear();
+      assert.equal((await send(key, CHAT, ask('hi', { max_tokens: 5,
+        tools: [{ type: 'web_search' }] }))).status, 200);
+    } finally {
+      rig.gate.writeConfig(config);
+      assert.equal((await rig.gate.reload()).code, 0);
+    }
+  });
+
   describe('what the provider says', () => {
     test('no usage: what was held is charged', async () => {
       for (const key of await bothKeys()) {
