@@ -17,6 +17,7 @@
 /* Tokens that servers add. */
 #define REQUEST_TOK 256  /* to any request: a system prompt of the template */
 #define TOOLS_TOK   2048 /* to one with tools: how they are to be called */
+#define KIND_TOK    1024 /* to each tool that the provider describes itself */
 #define INPUT_TOK   8    /* to one of many inputs: its begin and end */
 #define PAIR_TOK    128  /* to a query and its document: how to compare */
 #define MARK_TOK    2    /* to a mark within tools that are written anew */
@@ -281,7 +282,8 @@ static uint64_t input_tokens(const struct bound_judge *j, struct str body)
     /* what is JSON within is written anew with a space behind these */
     n = sum(n, bound_count(body, STR(",:")));
     if (j->tools)
-        n = sum(n, TOOLS_TOK + product(j->tool_marks, MARK_TOK));
+        n = sum(n, TOOLS_TOK + j->tool_kinds * KIND_TOK +
+                       product(j->tool_marks, MARK_TOK));
     n = sum(n, product(sum(j->prompts, j->inputs), INPUT_TOK));
     n = sum(n, product(j->out->media, j->rules->media_tok));
     return sum(n, pair_tokens(j));

@@ -44,7 +44,7 @@ static const struct bound_field fields[] = {
     {{"cache_salt", 10}, ALL, BOUND_ANY, NULL},
     {{"chat_template_kwargs", 20},
      BOUND_CHAT | BOUND_EMBED | BOUND_POOL,
-     BOUND_ANY, NULL},
+     BOUND_KWARGS, NULL},
     {{"client_metadata", 15}, BOUND_RESPONSES, BOUND_ANY, NULL},
     {{"container", 9}, BOUND_MESSAGES | BOUND_RESPONSES, BOUND_UNSET, W_TOOLS},
     {{"context_management", 18}, BOUND_MESSAGES, BOUND_CONTEXT, NULL},

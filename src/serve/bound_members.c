@@ -263,6 +263,20 @@ static enum err judge_prompt(struct bound_judge *j, const char *name,
     return ERR_OK;
 }
 
+/* Templates have switches that bring in tools of their own. */
+static bool may_add_text(const struct jmember *m)
+{
+    struct jmember inner;
+    struct jiter it;
+
+    jiter_init(&it, m->type == JT_OBJECT ? m->value : STR(""));
+    while (jiter_next(&it, &inner))
+        if (inner.type == JT_STRING || inner.type == JT_ARRAY ||
+            inner.type == JT_OBJECT)
+            return true;
+    return false;
+}
+
 static enum err judge_side(struct bound_judge *j, const char *name, int side,
                            const struct jmember *m)
 {
@@ -345,6 +359,9 @@ static enum err judge_large(struct bound_judge *j, enum bound_rule rule,
     case BOUND_FUNCTIONS:
         j->tools = j->tools || !is_unset(m);
         j->tool_marks += bound_count(m->value, STR("{}[],"));
+        return ERR_OK;
+    case BOUND_KWARGS:
+        j->tools = j->tools || may_add_text(m);
         return ERR_OK;
     case BOUND_VOICE:
         if (!is_unset(m))

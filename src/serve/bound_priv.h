@@ -34,6 +34,7 @@ enum bound_rule {
     BOUND_SIDE_B,    /* the other side */
     BOUND_TOOLS,     /* tools */
     BOUND_FUNCTIONS, /* the older functions */
+    BOUND_KWARGS,    /* switches of the template, some of which add text */
     BOUND_TIER,      /* service tier: some are dearer */
     BOUND_SPEED,     /* the same of Anthropic's speed */
     BOUND_PLACE,     /* and of where it is computed */
@@ -69,6 +70,7 @@ struct bound_judge {
     enum bound_op op;
     uint64_t media_bytes; /* bytes of pictures and such, which are no text */
     uint64_t tool_marks;  /* brackets and commas of tools */
+    uint64_t tool_kinds;  /* tools that the model was trained on */
     uint64_t n, best_of;
     uint64_t prompts; /* each is answered */
     uint64_t inputs;  /* each may get marks of its own */

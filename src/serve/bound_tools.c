@@ -11,19 +11,23 @@ struct kind {
     struct str name;
     unsigned ops;
     bool head; /* what follows <name> is a date */
+    bool own;  /* the provider describes it itself, in words of its own */
 };
 
 static const struct kind kinds[] = {
-    {{"function", 8}, BOUND_CHAT | BOUND_RESPONSES, false},
-    {{"custom", 6}, BOUND_CHAT | BOUND_RESPONSES | BOUND_MESSAGES, false},
-    {{"local_shell", 11}, BOUND_RESPONSES, false},
-    {{"apply_patch", 11}, BOUND_RESPONSES, false},
-    {{"computer", 8}, BOUND_RESPONSES, false},
-    {{"computer_use_preview", 20}, BOUND_RESPONSES, false},
-    {{"bash_", 5}, BOUND_MESSAGES, true},
-    {{"text_editor_", 12}, BOUND_MESSAGES, true},
-    {{"computer_", 9}, BOUND_MESSAGES, true},
-    {{"memory_", 7}, BOUND_MESSAGES, true},
+    {{"function", 8}, BOUND_CHAT | BOUND_RESPONSES, false, false},
+    {{"custom", 6},
+     BOUND_CHAT | BOUND_RESPONSES | BOUND_MESSAGES,
+     false,
+     false},
+    {{"local_shell", 11}, BOUND_RESPONSES, false, true},
+    {{"apply_patch", 11}, BOUND_RESPONSES, false, true},
+    {{"computer", 8}, BOUND_RESPONSES, false, true},
+    {{"computer_use_preview", 20}, BOUND_RESPONSES, false, true},
+    {{"bash_", 5}, BOUND_MESSAGES, true, true},
+    {{"text_editor_", 12}, BOUND_MESSAGES, true, true},
+    {{"computer_", 9}, BOUND_MESSAGES, true, true},
+    {{"memory_", 7}, BOUND_MESSAGES, true, true},
 };
 
 /* Whether <rest> is a date as Anthropic has them: "20250124". */
@@ -34,17 +38,19 @@ static bool is_date(struct str rest)
     return rest.len == 8 && str_to_u64(rest, &v);
 }
 
-static bool is_known(enum bound_op op, struct str type)
+static bool is_known(struct bound_judge *j, struct str type)
 {
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         const struct kind *k = &kinds[i];
 
-        if ((k->ops & op) == 0)
+        if ((k->ops & j->op) == 0)
             continue;
         if (k->head ? str_starts(type, k->name) &&
                           is_date(str_skip(type, k->name.len))
-                    : str_eq(type, k->name))
+                    : str_eq(type, k->name)) {
+            j->tool_kinds += k->own;
             return true;
+        }
     }
     return false;
 }
@@ -100,8 +106,7 @@ static enum err judge_type(struct bound_judge *j, uint64_t index,
     size_t len;
 
     if (jval_copy(m, type, sizeof(type), &len) == ERR_OK) {
-        if (is_known(j->op, str_of(type, len)) ||
-            is_allowed(j, str_of(type, len)))
+        if (is_known(j, str_of(type, len)) || is_allowed(j, str_of(type, len)))
             return ERR_OK;
         if (is_space && j->op == BOUND_RESPONSES &&
             str_eq(str_of(type, len), STR("namespace"))) {

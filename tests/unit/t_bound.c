@@ -230,6 +230,16 @@ static void tools_have_a_price_of_their_own(void **state)
     with = bound_for(ENDPOINT_CHAT,
                      CHAT_HEAD ",\"functions\":[{\"name\":\"f\"}]}");
     assert_true(with.input_tok > 2048);
+    with =
+        bound_for(ENDPOINT_MESSAGES, "{\"tools\":[{\"type\":\"bash_20250124\"},"
+                                     "{\"type\":\"computer_20250124\"}]}");
+    assert_true(with.input_tok > 4096 + 256);
+    with = bound_for(ENDPOINT_CHAT,
+                     CHAT_HEAD ",\"chat_template_kwargs\":{\"a\":true}}");
+    assert_true(with.input_tok < 400);
+    with = bound_for(ENDPOINT_CHAT,
+                     CHAT_HEAD ",\"chat_template_kwargs\":{\"a\":[\"b\"]}}");
+    assert_true(with.input_tok > 2048);
 }
 
 /* A query is read once more with each document. */
