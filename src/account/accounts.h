@@ -122,6 +122,8 @@ void accounts_leave(struct accounts *a, struct accounts_waiter *w);
 struct accounts_room {
     struct budget_amounts now;  /* neither spent nor held */
     struct budget_amounts ever; /* not spent */
+    unsigned waiting; /* others that wait at the key or the team, whichever are
+                       * more */
 };
 
 /* The least that the hard budgets of <ask> leave. ask->most is not looked

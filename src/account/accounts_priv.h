@@ -35,7 +35,8 @@ struct account {
     int64_t leased_ms;          /* when the last was asked for */
     struct budget_amounts step; /* how much more than was needed that was */
     struct waiter_list for_lease;
-    struct waiter_list for_room;   /* the one that waits longest first */
+    struct waiter_list for_room; /* the one that waits longest first */
+    unsigned n_for_room;
     struct budget_amounts offered; /* to those woken that did not ask yet */
 };
 

@@ -10,10 +10,12 @@ void account_unwait(struct accounts_waiter *w)
 {
     if (!w->at)
         return;
-    if (w->for_room)
+    if (w->for_room) {
         TAILQ_REMOVE(&w->at->for_room, w, link);
-    else
+        w->at->n_for_room--;
+    } else {
         TAILQ_REMOVE(&w->at->for_lease, w, link);
+    }
     w->at->of->totals.waiting--;
     w->at = NULL;
 }
@@ -23,6 +25,7 @@ void account_wait(struct account *it, struct waiter_list *list,
 {
     w->at = it;
     w->for_room = list == &it->for_room;
+    it->n_for_room += w->for_room;
     if (next)
         TAILQ_INSERT_BEFORE(next, w, link);
     else

@@ -32,11 +32,16 @@ void accounts_left(struct accounts *a, const struct accounts_ask *ask,
 
     for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
         out->now.of[u] = out->ever.of[u] = INT64_MAX;
+    out->waiting = 0;
     pthread_mutex_lock(&a->lock);
     if (account_pair_of(a, ask, &p) == ERR_OK) {
         account_bind(&p, ask, account_now(a));
         least_of(p.key, out);
         least_of(p.team, out);
+        if (p.key)
+            out->waiting = p.key->n_for_room;
+        if (p.team && p.team->n_for_room > out->waiting)
+            out->waiting = p.team->n_for_room;
     }
     pthread_mutex_unlock(&a->lock);
 }

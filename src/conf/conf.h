@@ -94,7 +94,7 @@ struct conf_budgets {
     uint64_t min_output;     /* tokens: smallest cap worth sending, 64 */
     uint64_t default_output; /* cap of requests without one, 4096 */
     uint64_t stream_hold;    /* output tokens held ahead of a stream, 4096 */
-    int64_t wait_ms;  /* for what others hold to come back, 5 s; 0 = none */
+    int64_t wait_ms;  /* for what others hold to come back, 10 s; 0 = none */
     int64_t drain_ms; /* reading on when the client has gone, 2 s */
     uint64_t media_tokens;          /* a file in a body counts so many, 0 =
                                      * such a request is refused */

@@ -119,7 +119,7 @@ const struct opt conf_opts[] = {
  IN(16, 100000000), .def = "4096",
  .help = "output tokens that are held ahead of a stream"},
 {"budgets.wait", OPT_DURATION, 0, C(budgets.wait_ms), IN(0, HOUR),
- .def = "5s", .help = "how long to wait for what others under way hold"},
+ .def = "10s", .help = "how long to wait for what others under way hold"},
 {"budgets.drain", OPT_DURATION, 0, C(budgets.drain_ms), IN(0, MIN),
  .def = "2s",
  .help = "reading on for the usage when the client has left"},

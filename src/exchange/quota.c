@@ -4,7 +4,7 @@
  *   what could fit    were nothing held for others, when it asks more than is
  *                     not yet spent
  *   waiting           while others hold what it needs, for a while
- *   what fits now     when it has waited long enough
+ *   what fits now     when it has waited long enough: a fair part of it
  *   refused
  *
  * and in each step not below the output that is worth it. */
@@ -30,6 +30,10 @@
 
 /* Every so often a growing hold looks again for room. */
 #define LOOK_MS 100
+
+/* A request that takes no more than such a part of what is left is held whole.
+ */
+#define PLENTY_PARTS 64
 
 /* --- amounts -------------------------------------------------------------- */
 
@@ -245,6 +249,24 @@ static void set_cap(struct quota *q)
         q->cap_tok = q->output_tok;
 }
 
+/* The output, up to *<most> and not below <least>, that fits what is there now:
+ * a fair part of it, where others wait for it, too. */
+static bool fit_now(const struct quota *q, const struct accounts_room *room,
+                    uint64_t least, uint64_t *most)
+{
+    struct budget_amounts part = room->now;
+    uint64_t fair = *most;
+
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
+        if (part.of[u] != INT64_MAX)
+            part.of[u] /= room->waiting + 1;
+    if (fit(q, &part, &fair) && fair >= least) {
+        *most = fair;
+        return true;
+    }
+    return fit(q, &room->now, most) && *most >= least;
+}
+
 /* Ask for <first>, and while that cannot be, for what there is of it, with what
  * others hold (<ever>) or without, but not below <least>. Others take and give
  * back meanwhile: what was there a moment ago may be gone. */
@@ -265,7 +287,8 @@ static enum accounts_answer ask_down(struct exchange *x, uint64_t first,
             accounts_leave(q->a, &q->wait->waiter);
         accounts_left(q->a, &q->ask, &room);
         most = first;
-        if (!fit(q, ever ? &room.ever : &room.now, &most) || most < least)
+        if (ever ? !fit(q, &room.ever, &most) || most < least
+                 : !fit_now(q, &room, least, &most))
             return ACCOUNTS_OVER;
     }
 }
@@ -319,6 +342,22 @@ static enum quota_answer ask_now(struct exchange *x)
     }
 }
 
+/* Whether all that <q> may ever output is so small a part of what is there that
+ * it need not grow. */
+static bool is_plenty(const struct quota *q)
+{
+    uint64_t most = q->need.output_tok;
+    struct accounts_room room;
+
+    if (q->need.first_tok >= most)
+        return true;
+    accounts_left(q->a, &q->ask, &room);
+    for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
+        if (room.now.of[u] != INT64_MAX)
+            room.now.of[u] /= PLENTY_PARTS;
+    return fit(q, &room.now, &most) && most == q->need.output_tok;
+}
+
 enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need)
 {
     struct quota *q = x->work->quota;
@@ -333,7 +372,9 @@ enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need)
         owners_renew(q, x);
     q->asked = true;
     q->need = *need;
-    b = bound_of(q, need->first_tok);
+    if (is_plenty(q))
+        q->need.first_tok = need->output_tok;
+    b = bound_of(q, q->need.first_tok);
     marks = price_worst_case(&q->price, &b).marks;
     if ((q->units & QUOTA_UNIT(BUDGET_NUSD)) != 0 && marks != 0)
         return quota_refuse_unpriced(x, marks);
@@ -488,6 +529,13 @@ bool quota_linger(struct exchange *x)
     (void)quota_wait_until(q, clock_mono_ms() + (uint64_t)drain_ms,
                            WAIT_LONELY);
     return true;
+}
+
+bool quota_waits_for_lease(const struct exchange *x)
+{
+    const struct quota *q = x->work->quota;
+
+    return q && q->wait->on && q->kind == WAIT_LEASE;
 }
 
 bool quota_is_lonely(const struct exchange *x)

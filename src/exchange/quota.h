@@ -66,6 +66,9 @@ enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need);
  * enough, QUOTA_WAIT for a while. */
 enum quota_answer quota_grow(struct exchange *x, uint64_t output_tok);
 
+/* Whether what is waited for is the disk, and will be there in a moment. */
+bool quota_waits_for_lease(const struct exchange *x);
+
 /* Output tokens that are held now, all choices together; UINT64_MAX where no
  * budget bounds <x>. */
 uint64_t quota_output(const struct exchange *x);

@@ -65,11 +65,10 @@ enum quota_answer quota_refuse(struct exchange *x,
               STR_ARG(x->who->key_id), no->is_team);
     (void)exchange_fail(
         x, ERR_QUOTA,
-        "The budget of %s does not cover this request: of %.*s, %.*s %s left, "
-        "and it may take %.*s or more. %s",
+        "The budget of %s does not cover this request: %.*s has %.*s left, "
+        "and the request may take %.*s or more. %s",
         whose(no), STR_ARG(spec_text(x, no)),
         STR_ARG(amount_text(x, no->spec.unit, no->left)),
-        no->spec.unit == BUDGET_NUSD || no->left == 1 ? "is" : "are",
         STR_ARG(amount_text(x, no->spec.unit, needs->of[no->spec.unit])),
         reset_text(x, no));
     return QUOTA_OVER;

@@ -31,15 +31,17 @@ enum pace pace_next(struct exchange *x)
     const uint64_t held = quota_output(x);
     const uint64_t ahead = x->conf->budgets.stream_hold * x->ask->n;
     uint64_t guess;
-    enum quota_answer answer;
 
     if (held == UINT64_MAX || x->work->engine) /* that counts for itself */
         return PACE_GO;
     guess = most_of(cost_guess_output(x->out), seen_tokens(x->out, DENSE_TOK));
     if (guess + ahead / 2 < held)
         return PACE_GO;
-    answer = held < quota_cap(x) ? quota_grow(x, held + ahead) : QUOTA_OVER;
+    if (held < quota_cap(x))
+        (void)quota_grow(x, held + ahead);
     if (seen_tokens(x->out, USUAL_TOK) < quota_output(x))
         return PACE_GO;
-    return answer == QUOTA_WAIT ? PACE_WAIT : PACE_END;
+    /* The upstream goes on while others are waited for: there was time for that
+     * since the last half of what is held ahead began. */
+    return quota_waits_for_lease(x) ? PACE_WAIT : PACE_END;
 }

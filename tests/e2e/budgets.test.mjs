@@ -71,8 +71,8 @@ async function call(client, kind) {
 }
 
 const REFUSAL = new RegExp('^429 The budget of this key(\'s team)? does not ' +
-  'cover this request: of (\\$?[0-9.,]+\\S*)/(\\w+), (\\S+)( \\w+)* (?:is|are) left, ' +
-  'and it may take (\\S+)( \\w+)* or more\\. ' +
+  'cover this request: (\\$?[0-9.,]+\\S*)/(\\w+) has (\\S+)( \\w+)* left, ' +
+  'and the request may take (\\S+)( \\w+)* or more\\. ' +
   '(It is for all time\\.|It begins anew at \\S+, in \\S+\\.)$');
 
 /** What a refused client must see. */
