@@ -7,6 +7,8 @@ src_exchange_libexchange_a_SOURCES = \
     src/exchange/exchange.c src/exchange/exchange.h \
     src/exchange/producer.h \
     src/exchange/quota.c src/exchange/quota.h \
+    src/exchange/quota_fit.c \
+    src/exchange/quota_grow.c \
     src/exchange/quota_priv.h \
     src/exchange/quota_text.c \
     src/exchange/quota_wait.c \

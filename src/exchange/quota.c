@@ -5,12 +5,11 @@
  *                     not yet spent
  *   waiting           while others hold what it needs, for a while
  *   what fits now     when it has waited long enough: a fair part of it
+ *   waiting           for the least that is worth it, for longer
  *   refused
  *
  * and in each step not below the output that is worth it. */
 #include "exchange/quota.h"
-
-#include <inttypes.h>
 
 #include "account/key.h"
 #include "account/keytab.h"
@@ -21,88 +20,16 @@
 #include "exchange/exchange.h"
 #include "exchange/quota_priv.h"
 
-/* A lease is on the disk within moments; a disk that does not say so within
- * this is not there. */
-#define LEASE_WAIT_MS 10000
-
 /* How often less is asked for at once, as others take meanwhile. */
 #define ASK_TRIES 16
 
-/* Every so often a growing hold looks again for room. */
-#define LOOK_MS 100
+/* Who would take even the least, and cannot have it while others hold it, waits
+ * so many times as long as who would rather have all of it. */
+#define LAST_WAITS 6
 
 /* A request that takes no more than such a part of what is left is held whole.
  */
 #define PLENTY_PARTS 64
-
-/* --- amounts -------------------------------------------------------------- */
-
-static int64_t clamp(uint64_t v)
-{
-    return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-}
-
-static uint64_t add(uint64_t a, uint64_t b)
-{
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
-static struct price_bound bound_of(const struct quota *q, uint64_t output_tok)
-{
-    return (struct price_bound){
-        .input_tok = q->need.input_tok,
-        .output_tok = add(output_tok, q->need.extra_tok),
-        .audio_ms = q->need.audio_ms,
-        .kinds = q->need.kinds,
-    };
-}
-
-/* The most that the request takes with <output_tok>. */
-static struct budget_amounts amounts_of(const struct quota *q,
-                                        uint64_t output_tok)
-{
-    const struct price_bound b = bound_of(q, output_tok);
-
-    return (struct budget_amounts){
-        .of = {[BUDGET_TOKENS] = clamp(add(b.input_tok, b.output_tok)),
-               [BUDGET_INPUT_TOKENS] = clamp(b.input_tok),
-               [BUDGET_OUTPUT_TOKENS] = clamp(b.output_tok),
-               [BUDGET_NUSD] = price_worst_case(&q->price, &b).nusd}};
-}
-
-/* <limit> less <used>, which <most> bounds from above. */
-static bool fit_tokens(int64_t limit, uint64_t used, uint64_t *most)
-{
-    if (limit == INT64_MAX)
-        return true;
-    if (used > (uint64_t)limit)
-        return false;
-    if ((uint64_t)limit - used < *most)
-        *most = (uint64_t)limit - used;
-    return true;
-}
-
-/* The most output, up to *<most>, that fits <room>; false: not even none. */
-static bool fit(const struct quota *q, const struct budget_amounts *room,
-                uint64_t *most)
-{
-    const uint64_t in = q->need.input_tok, extra = q->need.extra_tok;
-    struct price_bound b;
-    uint64_t out;
-
-    if ((uint64_t)room->of[BUDGET_INPUT_TOKENS] < in ||
-        !fit_tokens(room->of[BUDGET_TOKENS], add(in, extra), most) ||
-        !fit_tokens(room->of[BUDGET_OUTPUT_TOKENS], extra, most))
-        return false;
-    if (room->of[BUDGET_NUSD] == INT64_MAX)
-        return true;
-    b = bound_of(q, *most);
-    if (!price_fit_output(&q->price, &b, room->of[BUDGET_NUSD], &out) ||
-        out < extra)
-        return false;
-    *most = out - extra;
-    return true;
-}
 
 /* --- budgets of an exchange ----------------------------------------------- */
 
@@ -138,7 +65,7 @@ static void owners_set(struct quota *q, const struct exchange *x)
  * asks for from now on has to fit them as they are. Of a unit that did not
  * bound it when it came it knows no most, so such a budget is for later ones.
  */
-static void owners_renew(struct quota *q, const struct exchange *x)
+void quota_renew(struct quota *q, const struct exchange *x)
 {
     const struct key *key = keytab_find(x->w->svc->keys, q->ask.key.name);
     const struct team *team =
@@ -222,7 +149,7 @@ static enum accounts_answer ask_for(struct exchange *x, uint64_t output_tok)
     struct quota *q = x->work->quota;
     enum accounts_answer answer;
 
-    q->ask.most = amounts_of(q, output_tok);
+    q->ask.most = quota_amounts(q, output_tok);
     q->ask.at_ms = accounts_now_ms(q->a);
     answer = accounts_ask(q->a, x->w->ledger, &q->ask, &q->wait->waiter,
                           &q->hold, &q->no);
@@ -245,7 +172,7 @@ static void set_cap(struct quota *q)
         return;
     accounts_left(q->a, &q->ask, &room);
     q->cap_tok = q->need.output_tok;
-    if (!fit(q, &room.ever, &q->cap_tok) || q->cap_tok < q->output_tok)
+    if (!quota_fit(q, &room.ever, &q->cap_tok) || q->cap_tok < q->output_tok)
         q->cap_tok = q->output_tok;
 }
 
@@ -260,11 +187,11 @@ static bool fit_now(const struct quota *q, const struct accounts_room *room,
     for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
         if (part.of[u] != INT64_MAX)
             part.of[u] /= room->waiting + 1;
-    if (fit(q, &part, &fair) && fair >= least) {
+    if (quota_fit(q, &part, &fair) && fair >= least) {
         *most = fair;
         return true;
     }
-    return fit(q, &room->now, most) && *most >= least;
+    return quota_fit(q, &room->now, most) && *most >= least;
 }
 
 /* Ask for <first>, and while that cannot be, for what there is of it, with what
@@ -287,10 +214,15 @@ static enum accounts_answer ask_down(struct exchange *x, uint64_t first,
             accounts_leave(q->a, &q->wait->waiter);
         accounts_left(q->a, &q->ask, &room);
         most = first;
-        if (ever ? !fit(q, &room.ever, &most) || most < least
+        if (ever ? !quota_fit(q, &room.ever, &most) || most < least
                  : !fit_now(q, &room, least, &most))
             return ACCOUNTS_OVER;
     }
+}
+
+static uint64_t patience_of(const struct exchange *x)
+{
+    return (uint64_t)x->conf->budgets.wait_ms;
 }
 
 /* Ask for what is held at first, and for less where that cannot be. */
@@ -302,21 +234,25 @@ static enum accounts_answer ask_best(struct exchange *x)
         q->need.floor_tok < first ? q->need.floor_tok : first;
     enum accounts_answer answer = ask_down(x, first, least, true);
 
-    if (answer != ACCOUNTS_BUSY || quota_has_patience(x))
+    if (answer != ACCOUNTS_BUSY || quota_may_wait(x, patience_of(x)))
         return answer;
     accounts_leave(q->a, &q->wait->waiter);
     answer = ask_down(x, first, least, false);
-    if (answer != ACCOUNTS_BUSY)
+    if (answer == ACCOUNTS_BUSY) {
+        accounts_leave(q->a, &q->wait->waiter);
+        answer = ACCOUNTS_OVER;
+    }
+    if (answer != ACCOUNTS_OVER ||
+        !quota_may_wait(x, LAST_WAITS * patience_of(x)))
         return answer;
-    accounts_leave(q->a, &q->wait->waiter);
-    return ACCOUNTS_OVER;
+    return ask_for(x, least);
 }
 
 /* Fail <x>, for which not even the output that is worth it is there. */
 static enum quota_answer refuse_over(struct exchange *x)
 {
     const struct quota *q = x->work->quota;
-    const struct budget_amounts needs = amounts_of(
+    const struct budget_amounts needs = quota_amounts(
         q, q->need.floor_tok < q->need.output_tok ? q->need.floor_tok
                                                   : q->need.output_tok);
 
@@ -326,15 +262,19 @@ static enum quota_answer refuse_over(struct exchange *x)
 static enum quota_answer ask_now(struct exchange *x)
 {
     struct quota *q = x->work->quota;
+    uint64_t waits;
 
     switch (ask_best(x)) {
     case ACCOUNTS_HELD:
         set_cap(q);
         return QUOTA_HELD;
     case ACCOUNTS_WAIT:
-        return quota_wait_until(q, clock_mono_ms() + LEASE_WAIT_MS, WAIT_LEASE);
+        return quota_wait_until(q, clock_mono_ms() + QUOTA_LEASE_MS,
+                                WAIT_LEASE);
     case ACCOUNTS_BUSY:
-        return quota_wait_until(q, q->patience_ms, WAIT_ROOM);
+        waits = quota_may_wait(x, patience_of(x)) ? 1 : LAST_WAITS;
+        return quota_wait_until(q, q->began_ms + waits * patience_of(x),
+                                WAIT_ROOM);
     case ACCOUNTS_OVER:
         return refuse_over(x);
     default:
@@ -355,7 +295,7 @@ static bool is_plenty(const struct quota *q)
     for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
         if (room.now.of[u] != INT64_MAX)
             room.now.of[u] /= PLENTY_PARTS;
-    return fit(q, &room.now, &most) && most == q->need.output_tok;
+    return quota_fit(q, &room.now, &most) && most == q->need.output_tok;
 }
 
 enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need)
@@ -369,107 +309,16 @@ enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need)
     if (q->late)
         return refuse_down(x);
     if (q->asked)
-        owners_renew(q, x);
+        quota_renew(q, x);
     q->asked = true;
     q->need = *need;
     if (is_plenty(q))
         q->need.first_tok = need->output_tok;
-    b = bound_of(q, q->need.first_tok);
+    b = quota_bound(q, q->need.first_tok);
     marks = price_worst_case(&q->price, &b).marks;
     if ((q->units & QUOTA_UNIT(BUDGET_NUSD)) != 0 && marks != 0)
         return quota_refuse_unpriced(x, marks);
     return ask_now(x);
-}
-
-/* --- growing -------------------------------------------------------------- */
-
-/* The room there is for the whole of what <q> is to hold: what it holds is
- * part of it, unless a window has ended since. */
-static struct budget_amounts room_with_own(const struct quota *q)
-{
-    struct accounts_room room;
-
-    accounts_left(q->a, &q->ask, &room);
-    for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
-        const int64_t own = q->hold.hold.most.of[u];
-
-        if (room.now.of[u] != INT64_MAX &&
-            __builtin_add_overflow(room.now.of[u], own, &room.now.of[u]))
-            room.now.of[u] = INT64_MAX;
-    }
-    return room.now;
-}
-
-/* Whether <q> could have more if others gave back what they hold. */
-static bool has_hope(const struct quota *q)
-{
-    uint64_t most = q->cap_tok;
-    struct accounts_room room;
-
-    accounts_left(q->a, &q->ask, &room);
-    return fit(q, &room.ever, &most) && most > q->output_tok;
-}
-
-static enum accounts_answer grow_to(struct exchange *x, uint64_t output_tok)
-{
-    struct quota *q = x->work->quota;
-    enum accounts_answer answer;
-
-    q->ask.most = amounts_of(q, output_tok);
-    q->ask.at_ms = accounts_now_ms(q->a);
-    answer = accounts_grow(q->a, x->w->ledger, &q->ask, &q->wait->waiter,
-                           &q->hold, &q->no);
-    if (answer != ACCOUNTS_HELD)
-        return answer;
-    q->output_tok = output_tok;
-    q->patience_ms = 0;
-    return answer;
-}
-
-/* There is no more now: wait a little, or give up. */
-static enum quota_answer grow_later(struct exchange *x)
-{
-    struct quota *q = x->work->quota;
-
-    if (!has_hope(q) || !quota_has_patience(x))
-        return QUOTA_OVER;
-    return quota_wait_until(q, clock_mono_ms() + LOOK_MS, WAIT_LOOK);
-}
-
-enum quota_answer quota_grow(struct exchange *x, uint64_t output_tok)
-{
-    struct quota *q = x->work->quota;
-    enum accounts_answer answer;
-    struct budget_amounts room;
-
-    if (!q || !q->held || q->output_tok >= output_tok)
-        return QUOTA_HELD;
-    if (q->wait->on)
-        return QUOTA_WAIT;
-    if (q->late)
-        return QUOTA_DOWN;
-    if (output_tok > q->cap_tok)
-        output_tok = q->cap_tok;
-    if (output_tok <= q->output_tok)
-        return QUOTA_OVER;
-    owners_renew(q, x);
-    answer = grow_to(x, output_tok);
-    if (answer == ACCOUNTS_OVER) {
-        room = room_with_own(q);
-        if (!fit(q, &room, &output_tok) || output_tok <= q->output_tok)
-            return grow_later(x);
-        answer = grow_to(x, output_tok);
-    }
-    switch (answer) {
-    case ACCOUNTS_HELD:
-        return QUOTA_HELD;
-    case ACCOUNTS_WAIT:
-        return quota_wait_until(q, clock_mono_ms() + LEASE_WAIT_MS, WAIT_LEASE);
-    case ACCOUNTS_OVER:
-        return grow_later(x);
-    default:
-        return QUOTA_DOWN;
-    }
 }
 
 uint64_t quota_output(const struct exchange *x)
@@ -484,36 +333,6 @@ uint64_t quota_cap(const struct exchange *x)
     const struct quota *q = x->work->quota;
 
     return q && q->held ? q->cap_tok : UINT64_MAX;
-}
-
-/* Whether no budget has room for one more token; q->no tells the first. What is
- * held stays as it is. */
-static bool is_over(struct exchange *x)
-{
-    struct quota *q = x->work->quota;
-    const uint64_t held = q->output_tok;
-    const enum accounts_answer answer = grow_to(x, held + 1);
-
-    if (answer == ACCOUNTS_HELD && grow_to(x, held) != ACCOUNTS_HELD)
-        log_debug(LOG_ADMIT, "a token too many is held: id=%s", x->name);
-    if (answer == ACCOUNTS_WAIT)
-        accounts_leave(q->a, &q->wait->waiter);
-    return answer == ACCOUNTS_OVER;
-}
-
-const char *quota_cut_text(struct exchange *x)
-{
-    const char *text;
-
-    stats_inc(x->w->stats, STAT_BUDGET_CUTS);
-    if (is_over(x))
-        text = quota_text_end(x);
-    else
-        text = arena_printf(x->arena,
-                            "The reply went on beyond the %" PRIu64 " tokens "
-                            "of output that its budget was asked for.",
-                            quota_output(x));
-    return text ? text : err_row(ERR_BUDGET_CUT)->message;
 }
 
 bool quota_linger(struct exchange *x)

@@ -9,6 +9,10 @@
 
 struct team;
 
+/* A lease is on the disk within moments; a disk that does not say so within
+ * this is not there. */
+#define QUOTA_LEASE_MS 10000
+
 /* What is waited for. */
 enum wait_kind {
     WAIT_ROOM = 0, /* others give back what they hold */
@@ -44,14 +48,29 @@ struct quota {
     bool held;
     uint64_t output_tok;     /* of it, without extra_tok */
     uint64_t cap_tok;        /* never more */
-    uint64_t patience_ms;    /* monotonic: waits until then; 0: has not begun */
-    bool waited;             /* until the end of it */
+    uint64_t began_ms;       /* monotonic: to wait for others; 0: it has not */
     bool late;               /* a lease did not come in time */
     bool lonely;             /* quota_linger() */
     enum wait_kind kind;     /* what it waits for now */
     struct accounts_no no;   /* the budget in the way, when there is one */
     struct quota_wait *wait; /* owned, but while its mail is under way */
 };
+
+/* --- quota.c -------------------------------------------------------------- */
+
+/* Have <q> ask for the budgets as they are now, not as they were. */
+void quota_renew(struct quota *q, const struct exchange *x);
+
+/* --- quota_fit.c ---------------------------------------------------------- */
+
+/* The most that the request of <q> takes with <output_tok>, as prices have it,
+ * and as budgets. */
+struct price_bound quota_bound(const struct quota *q, uint64_t output_tok);
+struct budget_amounts quota_amounts(const struct quota *q, uint64_t output_tok);
+
+/* The most output, up to *<most>, that fits <room>; false: not even none. */
+bool quota_fit(const struct quota *q, const struct budget_amounts *room,
+               uint64_t *most);
 
 /* --- quota_wait.c --------------------------------------------------------- */
 
@@ -69,9 +88,9 @@ enum quota_answer quota_wait_until(struct quota *q, uint64_t until_ms,
 /* <q> waits for nothing any more. */
 void quota_wait_end(struct quota *q);
 
-/* Whether <x> may wait for what others hold: from the first time on it is
- * asked, for as long as the configuration says. */
-bool quota_has_patience(struct exchange *x);
+/* Whether <x> may wait for what others hold until <most_ms> from the first time
+ * on that it is asked. */
+bool quota_may_wait(struct exchange *x, uint64_t most_ms);
 
 /* --- quota_text.c --------------------------------------------------------- */
 

@@ -52,39 +52,38 @@ enum quota_answer quota_wait_until(struct quota *q, uint64_t until_ms,
     return QUOTA_WAIT;
 }
 
-bool quota_has_patience(struct exchange *x)
+bool quota_may_wait(struct exchange *x, uint64_t most_ms)
 {
     struct quota *q = x->work->quota;
     const uint64_t now_ms = clock_mono_ms();
 
-    if (q->patience_ms == 0) {
-        q->patience_ms = now_ms + (uint64_t)x->conf->budgets.wait_ms;
-        if (x->conf->budgets.wait_ms > 0)
+    if (q->began_ms == 0) {
+        q->began_ms = now_ms;
+        if (most_ms > 0)
             stats_inc(x->w->stats, STAT_BUDGET_WAITS);
     }
-    return !q->waited && now_ms < q->patience_ms;
+    return now_ms < q->began_ms + most_ms;
+}
+
+/* The first of <w> that has waited long enough, or NULL. */
+static struct quota_wait *first_due(struct worker *w, uint64_t now_ms)
+{
+    struct quota_wait *qw = TAILQ_FIRST(&w->waits);
+
+    while (qw && qw->until_ms > now_ms)
+        qw = TAILQ_NEXT(qw, link);
+    return qw;
 }
 
 void quota_tick(struct worker *w)
 {
     const uint64_t now_ms = clock_mono_ms();
-    struct quota_wait *qw = TAILQ_FIRST(&w->waits), *next;
-    struct quota_list due = TAILQ_HEAD_INITIALIZER(due);
+    struct quota_wait *qw;
 
-    for (; qw; qw = next) {
-        next = TAILQ_NEXT(qw, link);
-        if (qw->until_ms > now_ms)
-            continue;
-        TAILQ_REMOVE(&w->waits, qw, link);
-        TAILQ_INSERT_TAIL(&due, qw, link);
-    }
-    while ((qw = TAILQ_FIRST(&due)) != NULL) {
+    while ((qw = first_due(w, now_ms)) != NULL) {
         struct quota *q = qw->x->work->quota;
 
-        TAILQ_REMOVE(&due, qw, link);
-        qw->on = false;
-        accounts_leave(q->a, &qw->waiter);
-        q->waited = q->waited || q->kind == WAIT_ROOM;
+        quota_wait_end(q);
         q->late = q->late || q->kind == WAIT_LEASE;
         exchange_wake(qw->x, WAKE_QUOTA);
     }
