@@ -177,14 +177,14 @@ describe('holds', GATE_ONLY, () => {
         .catch((x) => x);
       assert.ok(e instanceof OpenAI.RateLimitError);
       assert.equal(e.code, 'insufficient_quota');
-      assert.match(e.message, /of 10-output-tokens\/month, 10 output tokens /);
+      assert.match(e.message, /10-output-tokens\/month has 10 output tokens left/);
       assert.match(e.message, /begins anew at \d{4}-\d\d-01T00:00:00.000Z/);
       const a = await anthropicOf(key).messages.create({ model: 'claude-x',
         max_tokens: 100, messages: [{ role: 'user', content: 'hi' }] })
         .catch((x) => x);
       assert.ok(a instanceof Anthropic.RateLimitError);
       assert.equal(a.error.error.type, 'billing_error');
-      assert.match(a.error.error.message, /10 output tokens are left/);
+      assert.match(a.error.error.message, /has 10 output tokens left/);
       assert.equal(rig.up.hits, 0);
       const had = await rowsOf(rig);
       assert.ok(had.every((r) => r.key !== key.id));
@@ -208,7 +208,7 @@ describe('holds', GATE_ONLY, () => {
       assert.equal(no.status, 429);
       const { message } = (await no.json()).error;
       assert.match(message, /^The budget of this key's team /);
-      assert.match(message, / of \$0\.0005\/day, \$0\.000484 is left, /);
+      assert.match(message, / \$0\.0005\/day has \$0\.000484 left, /);
       const all = [...await standOf(rig, 'key', key.id),
         ...await standOf(rig, 'team', team)];
       // input 3, output 1
