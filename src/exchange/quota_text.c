@@ -84,9 +84,9 @@ enum quota_answer quota_refuse_unpriced(struct exchange *x, unsigned marks)
     stats_inc(x->w->stats, STAT_BUDGET_UNPRICED);
     (void)exchange_fail_param(
         x, ERR_QUOTA, "model",
-        "This key has a hard budget of money, and the model '%.*s' %s, so that "
-        "nobody can tell what the request may cost. The operator adds it to "
-        "the price file.",
+        "A hard budget of money bounds this key, and the model '%.*s' %s, so "
+        "that nobody can tell what the request may cost. The operator sets "
+        "that right in the price file.",
         (int)(x->ask->model.len > 128 ? 128 : x->ask->model.len),
         x->ask->model.p, why);
     return QUOTA_OVER;
