@@ -115,6 +115,20 @@ async function assertRefused(what, url, body, param, headers) {
   }
 }
 
+/** Runs f with some more in the section `budgets` of the configuration. */
+async function withBudgets(more, f) {
+  const { config } = rig.gate;
+  rig.gate.writeConfig({ ...config,
+    budgets: { ...config.budgets, ...more } });
+  assert.equal((await rig.gate.reload()).code, 0);
+  try {
+    await f();
+  } finally {
+    rig.gate.writeConfig(config);
+    assert.equal((await rig.gate.reload()).code, 0);
+  }
+}
+
 /** The JSON text of a chat with some more, as it stands. */
 const raw = (more) =>
   `{"model":"demo","messages":[{"role":"user","content":"hi"}],${more}}`;
@@ -444,16 +458,13 @@ describe('ways round a hard budget', GATE_ONLY, () => {
   });
 
   test('pictures that count, and members that are let through', async () => {
-    const config = { ...rig.gate.config };
     const part = { type: 'image_url', image_url: {
       url: `data:image/png;base64,${'A'.repeat(40000)}` } };
     const body = { model: 'demo', max_tokens: 50, house_rule: 1,
       messages: [{ role: 'user', content: [part, part] }] };
     await assertRefused('before', CHAT, body);
-    rig.gate.writeConfig({ ...config, budgets: { ...config.budgets,
-      media_tokens: 3000, allow_fields: ['house_*', 'tools.web_search'] } });
-    assert.equal((await rig.gate.reload()).code, 0);
-    try {
+    await withBudgets({ media_tokens: 3000,
+      allow_fields: ['house_*', 'tools.web_search'] }, async () => {
       await assertBounded('pictures', CHAT, body);
       await assertRefused('others', CHAT, { ...body, boost: true }, 'boost');
       await assertRefused('stored', CHAT, { ...body, messages: [{ role: 'user',
@@ -463,10 +474,7 @@ describe('ways round a hard budget', GATE_ONLY, () => {
       rig.up.clear();
       assert.equal((await send(key, CHAT, ask('hi', { max_tokens: 5,
         tools: [{ type: 'web_search' }] }))).status, 200);
-    } finally {
-      rig.gate.writeConfig(config);
-      assert.equal((await rig.gate.reload()).code, 0);
-    }
+    });
   });
 
   describe('what the provider says', () => {
@@ -492,6 +500,23 @@ describe('ways round a hard budget', GATE_ONLY, () => {
           await assertHeld(fresh, books, JSON.stringify(more));
         }
     });
+
+    test('many tokens an event, of one byte each', () =>
+      withBudgets({ stream_hold: 500 }, async () => {
+        for (const usage of [true, false])
+          for (const key of await bothKeys()) {
+            rig.up.clear();
+            greedy(rig.up, { usage, dense: true });
+            const all = await spend(key, CHAT,
+              ask('hi', { stream: true, max_tokens: 9000 }));
+            // what is written after a cut goes nowhere: count what came
+            const output = all.flatMap((r) => [...r.said.matchAll(/"(7+)"/g)])
+              .reduce((sum, m) => sum + m[1].length, 0);
+            assert.ok(output > 0);
+            await assertHeld(key, { tokens: output,
+              nusd: output * GREEDY_PRICE.output * 1000 }, `usage: ${usage}`);
+          }
+      }));
 
     test('thoughts that no stream shows', async () => {
       for (const [model, more] of [['gpt-5-x', {}],

@@ -105,8 +105,9 @@ const bodyFor = (path, o, w, id) => {
 };
 
 /** The same as chat events, <gap> tokens each. */
-async function* eventsFor(o, w, id, tell, silent, count) {
+async function* eventsFor(o, w, id, { usage, silent, dense }, count) {
   const step = 50;
+  const token = dense ? '7' : 'abcd';
   const chunk = (more) => ({ data: JSON.stringify({ id,
     object: 'chat.completion.chunk', created: 1, model: o.model, ...more }) });
   count({ input: w.input, output: 0 });
@@ -115,11 +116,11 @@ async function* eventsFor(o, w, id, tell, silent, count) {
       const n = Math.min(step, w.output / w.choices - made);
       count({ input: 0, output: n });
       if (!silent) yield chunk({ choices: [{ index, finish_reason: null,
-        delta: { role: 'assistant', content: 'abcd'.repeat(n) } }] });
+        delta: { role: 'assistant', content: token.repeat(n) } }] });
     }
   for (let index = 0; index < w.choices; index++)
     yield chunk({ choices: [{ index, finish_reason: 'length', delta: {} }] });
-  if (tell && o.stream_options?.include_usage)
+  if (usage && o.stream_options?.include_usage)
     yield chunk({ choices: [], usage: { prompt_tokens: w.input,
       completion_tokens: w.output, total_tokens: w.input + w.output } });
   yield { data: '[DONE]', done: true };
@@ -128,9 +129,11 @@ async function* eventsFor(o, w, id, tell, silent, count) {
 /**
  * Makes <up> answer everything that way.  Options: usage: false (it tells no
  * usage), over: n (it takes n times what its cap says), silent: true (it thinks
- * all that, and streams nothing of it).  Gives its books.
+ * all that, and streams nothing of it), dense: true (each byte it streams is a
+ * token).  Gives its books.
  */
-export function greedy(up, { usage = true, over = 1, silent = false } = {}) {
+export function greedy(up, options = {}) {
+  const { usage = true, over = 1 } = options;
   const books = { requests: 0, input: 0, output: 0, nusd: 0,
     get tokens() {
       return this.input + this.output;
@@ -149,7 +152,8 @@ export function greedy(up, { usage = true, over = 1, silent = false } = {}) {
       books.requests++;
       const id = up.nextId('greedy');
       if (o.stream && /completions/.test(rec.path))
-        return Plan.events(eventsFor(o, w, id, usage, silent, count(o)));
+        return Plan.events(
+          eventsFor(o, w, id, { ...options, usage }, count(o)));
       count(o)(w);
       const body = bodyFor(rec.path, o, w, id);
       if (!usage) delete body.usage;
