@@ -133,6 +133,32 @@ describe('agents whose provider is slow', GATE_ONLY, () => {
   });
 });
 
+describe('agents that have waited long enough', GATE_ONLY, () => {
+  before(async () => {
+    rig = await start({ wait: '500ms' }, 4);
+  });
+  after(() => rig?.close());
+
+  test('share what is free: none is refused', async () => {
+    const key = await createKey('--budget', '300k-tokens/day');
+    const script = rig.up.script({ gateAfter: 'head', times: 100 });
+    const asked = crowd(rig, [key], 100, async (c) =>
+      (await c.chat.completions.create(
+        ask('count to 50', { max_tokens: 64000 }))).usage.completion_tokens);
+    // four hold all but a little, and are not done
+    await until('others go on beside them', () => rig.up.inFlight > 10);
+    const caps = rig.up.requests.map((r) => r.caps.max_tokens);
+    assert.equal(caps.filter((c) => c === 64000).length, 4);
+    assert.ok(caps.every((c) => c >= 64), `${caps}`);
+    const [b] = await standOf(rig, 'key', key.id);
+    assert.ok(b.spent + b.held <= b.amount);
+    script.open();
+    const { served, errors } = await asked;
+    assert.deepEqual(errors.map(String), []);
+    assert.deepEqual(new Set(served), new Set([50]));
+  });
+});
+
 describe('streams that are longer than what they hold', GATE_ONLY, () => {
   before(async () => {
     rig = await start({ stream_hold: 100, wait: '200ms', drain: '0s' });
