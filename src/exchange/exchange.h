@@ -168,6 +168,7 @@ struct reply {
     int64_t first_us;    /* monotonic: first body byte queued, or 0 */
     uint64_t bytes;      /* body bytes queued, before framing */
     uint64_t text_bytes; /* generated text seen, for estimates */
+    uint64_t text_tok;   /* tokens of it, reckoned event by event */
     uint64_t events;     /* stream events passed that had content */
 };
 

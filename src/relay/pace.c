@@ -1,6 +1,6 @@
-/* pace.c - Tokens of a stream are known when it has ended. Until then events
- * are counted: providers send one token in each. Where events are so long that
- * this cannot be, bytes tell. */
+/* pace.c - Tokens of a stream are known when it has ended. Until then they are
+ * reckoned: providers mostly send one in each event, and of longer events the
+ * text tells how many there may be. */
 #include "relay/pace.h"
 
 #include "conf/conf.h"
@@ -8,49 +8,52 @@
 #include "exchange/exchange.h"
 #include "exchange/quota.h"
 
-#define LONG_EVENT 24 /* bytes of text in an event: more than one token */
-#define USUAL_TOK  3  /* bytes of a token of most text */
+#define LARGE_TOK 16 /* bytes: no text has tokens as large on average */
 
-/* Whether an event of <out> has more than a token. */
-static bool is_bundled(const struct reply *out)
+bool pace_is_on(const struct exchange *x)
 {
-    return out->text_bytes / LONG_EVENT > out->events;
+    /* the engine counts for itself */
+    return !x->work->engine && quota_output(x) != UINT64_MAX;
 }
 
-/* Have more held for what comes. Of tokens in bundles nobody knows how many
- * come at once: then all there may be is held, if there is room for it. */
-static void hold_more(struct exchange *x)
+static uint64_t most_of(uint64_t a, uint64_t b)
 {
-    const uint64_t held = quota_output(x), cap = quota_cap(x);
-    const uint64_t ahead = x->conf->budgets.stream_hold * x->ask->n;
-
-    if (held >= cap)
-        return;
-    if (is_bundled(x->out))
-        (void)quota_grow(x, cap);
-    else if (cost_guess_output(x->out) + ahead / 2 >= held)
-        (void)quota_grow(x, held + ahead);
-}
-
-/* Tokens seen so far. A byte may be one: where the budget, and not the
- * upstream's own cap, is the end, that is how bundles count. */
-static uint64_t seen_tokens(const struct exchange *x)
-{
-    if (!is_bundled(x->out))
-        return x->out->events;
-    return quota_output(x) < quota_cap(x) ? x->out->text_bytes
-                                          : x->out->text_bytes / USUAL_TOK;
+    return a > b ? a : b;
 }
 
 enum pace pace_next(struct exchange *x)
 {
-    /* the engine counts for itself */
-    if (quota_output(x) == UINT64_MAX || x->work->engine)
+    const uint64_t held = quota_output(x);
+    const uint64_t ahead = x->conf->budgets.stream_hold * x->ask->n;
+    const uint64_t guess = most_of(cost_guess_output(x->out), x->out->text_tok);
+
+    if (held < quota_cap(x) && guess + ahead / 2 >= held)
+        (void)quota_grow(x, most_of(held, guess) + ahead);
+    /* For others only a lease is waited for, since the upstream goes on
+     * meanwhile: there was time for them since the last half of what is held
+     * ahead began. */
+    if (x->out->text_tok < quota_output(x))
         return PACE_GO;
-    hold_more(x);
-    if (seen_tokens(x) < quota_output(x))
-        return PACE_GO;
-    /* The upstream goes on while others are waited for: there was time for that
-     * since the last half of what is held ahead began. */
-    return quota_waits_for_lease(x) ? PACE_WAIT : PACE_END;
+    return quota_waits_for_lease(x) ? PACE_WAIT : PACE_GO;
+}
+
+/* Whether <tok> tokens more are too many. Where all that the upstream was
+ * allowed is held, its own count is the end, and only what cannot be within it
+ * is cut; else what may have as many tokens as that. */
+static bool is_past(const struct exchange *x, uint64_t tok)
+{
+    const struct reply *out = x->out;
+    const uint64_t held = quota_output(x);
+
+    if (held < quota_cap(x))
+        return out->text_tok + tok > held;
+    return most_of(out->events + 1, out->text_bytes / LARGE_TOK) > held;
+}
+
+bool pace_take(struct exchange *x, uint64_t tok)
+{
+    if (tok > 0 && is_past(x, tok) && !quota_waits_for_lease(x))
+        return false;
+    x->out->text_tok += tok;
+    return true;
 }

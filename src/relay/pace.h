@@ -5,6 +5,7 @@
 #define TG_RELAY_PACE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct exchange;
 
@@ -12,10 +13,16 @@ struct exchange;
 enum pace {
     PACE_GO = 0,
     PACE_WAIT, /* not before WAKE_QUOTA */
-    PACE_END,  /* only one without content */
 };
+
+/* Whether a budget bounds <x>'s stream, and relay counts it. */
+bool pace_is_on(const struct exchange *x);
 
 /* Have enough held for what <x>'s stream does next. */
 enum pace pace_next(struct exchange *x);
+
+/* Count <tok> tokens of an event that comes; false: the budget has no room for
+ * them. None of no tokens is ever kept back. */
+bool pace_take(struct exchange *x, uint64_t tok);
 
 #endif

@@ -32,6 +32,9 @@ enum err rewrite_json(const struct rewrite *how, const struct jscan *scan,
     return e == ERR_OK ? jsplice_put(&s, out) : e;
 }
 
+#define LONG_TEXT   24 /* bytes: more than a token has */
+#define LETTERS_TOK 3  /* that a token has at least, of a run of them */
+
 /* Take the next string off <rest>: its raw text without the quotes. False when
  * there is none; one that is torn ends with the data. */
 static bool next_string(struct str *rest, struct str *raw_out)
@@ -76,20 +79,67 @@ static bool carries_text(struct str name, enum endpoint_end kind)
     return str_eq(name, STR("delta"));
 }
 
+/* Take the next generated text off <rest>, as next_string(). */
+static bool next_text(struct str *rest, enum endpoint_end kind,
+                      struct str *text_out)
+{
+    struct str name;
+
+    while (next_string(rest, &name)) {
+        *rest = json_skip_space(*rest);
+        if (rest->len == 0 || rest->p[0] != ':')
+            continue; /* a value */
+        *rest = json_skip_space(str_skip(*rest, 1));
+        if (rest->len == 0 || rest->p[0] != '"' || !carries_text(name, kind))
+            continue;
+        if (next_string(rest, text_out))
+            return true;
+    }
+    return false;
+}
+
 size_t rewrite_text_bytes(struct str data, enum endpoint_end kind)
 {
-    struct str name, value;
+    struct str text;
     size_t sum = 0;
 
-    while (next_string(&data, &name)) {
-        data = json_skip_space(data);
-        if (data.len == 0 || data.p[0] != ':')
-            continue; /* a value */
-        data = json_skip_space(str_skip(data, 1));
-        if (data.len == 0 || data.p[0] != '"' || !carries_text(name, kind))
+    while (next_text(&data, kind, &text))
+        sum += text.len;
+    return sum;
+}
+
+static bool is_letter(char c)
+{
+    return ((unsigned char)c | 32) >= 'a' && ((unsigned char)c | 32) <= 'z';
+}
+
+/* The tokens of <text>, escapes as they stand. */
+static size_t dense_tokens(struct str text)
+{
+    size_t n = 0, run = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        if (is_letter(text.p[i])) {
+            n += run % LETTERS_TOK == 0;
+            run++;
             continue;
-        if (next_string(&data, &value))
-            sum += value.len;
+        }
+        run = 0;
+        n += text.p[i] != ' ';
+    }
+    return n;
+}
+
+size_t rewrite_text_tokens(struct str data, enum endpoint_end kind)
+{
+    struct str text;
+    size_t sum = 0;
+
+    while (next_text(&data, kind, &text)) {
+        const size_t dense = text.len > LONG_TEXT ? dense_tokens(text) : 1;
+
+        if (text.len > 0)
+            sum += dense > 0 ? dense : 1;
     }
     return sum;
 }

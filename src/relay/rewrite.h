@@ -31,4 +31,9 @@ enum err rewrite_json(const struct rewrite *how, const struct jscan *scan,
  * usage. */
 size_t rewrite_text_bytes(struct str data, enum endpoint_end kind);
 
+/* Tokens of that text: 0 where there is none, 1 where it is as short as one
+ * may be, else about the most it can have: a run of letters a third of its
+ * bytes, any other byte but blanks one each. */
+size_t rewrite_text_tokens(struct str data, enum endpoint_end kind);
+
 #endif

@@ -58,9 +58,9 @@ static void note_event(struct stream *s, const struct sse_event *ev,
         s->noop.len == 0 && x->in->ep.row->kind == ENDPOINT_CHAT)
         s->noop = ping_shape(x, s->judge.scan.text);
     text = rewrite_text_bytes(ev->data, s->judge.kind);
-    x->out->text_bytes += text;
     if (text == 0)
         return;
+    x->out->text_bytes += text;
     x->out->usage_passed = x->out->usage.present && !said;
     x->out->events++;
     if (s->content_us != 0)
@@ -152,14 +152,13 @@ static void send_event(struct stream *s, const struct sse_event *ev,
     buf_fini(&changed);
 }
 
-/* <more>: whether the budget affords content. ERR_BUDGET_CUT: it has some. */
-static enum err pass_event(struct stream *s, const struct sse_event *ev,
-                           bool more)
+/* ERR_BUDGET_CUT: the budget does not afford what is in it. */
+static enum err pass_event(struct stream *s, const struct sse_event *ev)
 {
     struct sse_verdict v;
 
-    if (!more && ev->has_data &&
-        rewrite_text_bytes(ev->data, s->judge.kind) > 0)
+    if (ev->has_data && pace_is_on(s->x) &&
+        !pace_take(s->x, rewrite_text_tokens(ev->data, s->judge.kind)))
         return ERR_BUDGET_CUT;
     sse_judge_event(&s->judge, ev, &v);
     note_event(s, ev, &v);
@@ -180,16 +179,15 @@ static enum err take_events(struct stream *s, struct str bytes)
     struct sse_event ev;
 
     while (s->tail_us == 0) {
-        const enum pace pace = pace_next(s->x);
         enum err e;
 
-        if (pace == PACE_WAIT)
+        if (pace_is_on(s->x) && pace_next(s->x) == PACE_WAIT)
             return park(s, bytes);
         e = sse_in_next(&s->in, &bytes, &ev);
         if (e == ERR_AGAIN)
             return ERR_OK;
         if (e == ERR_OK)
-            e = pass_event(s, &ev, pace == PACE_GO);
+            e = pass_event(s, &ev);
         if (e != ERR_OK)
             return e;
     }
@@ -251,7 +249,7 @@ static void take_rest(struct stream *s)
         log_info(LOG_RELAY, "stream ends within an event: id=%s", x->name);
         return;
     }
-    (void)pass_event(s, &ev, true); /* the last one: nothing comes of a cut */
+    (void)pass_event(s, &ev); /* the last one: nothing comes of a cut */
 }
 
 static void stream_complete(struct stream *s)

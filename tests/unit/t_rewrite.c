@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -130,11 +131,46 @@ static void torn_data_is_no_harm(void **state)
     }
 }
 
+/* Tokens of long texts are reckoned by what they may be at most; a short one
+ * is one token. */
+static void tokens_are_reckoned(void **state)
+{
+    static const struct {
+        size_t want;
+        const char *text;
+    } texts[] = {
+        {0, ""},
+        {1, "Hi"},
+        {1, " internationalization"},
+        {1, "                          "},
+        {10, "word word word word word"
+             " "},
+        {30, "123456789012345678901234567890"},
+        {27, "\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5"
+             "\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5"},
+        {16, "if (a[0] == b) { return c; }"},
+    };
+    char data[512];
+
+    (void)state; /* cmocka's */
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        size_t got;
+
+        snprintf(data, sizeof(data),
+                 "{\"choices\":[{\"delta\":{\"content\":\"%s\"}}]}",
+                 texts[i].text);
+        got = rewrite_text_tokens(str_from(data), ENDPOINT_END_CHAT);
+        if (got != texts[i].want)
+            fail_msg("%s: %zu, not %zu", texts[i].text, got, texts[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_counted_however_spaced),
         cmocka_unit_test(torn_data_is_no_harm),
+        cmocka_unit_test(tokens_are_reckoned),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
