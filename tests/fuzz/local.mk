@@ -9,6 +9,7 @@ EXTRA_DIST += \
     tests/fuzz/bound.dict \
     tests/fuzz/budget_spec.dict \
     tests/fuzz/conf.dict \
+    tests/fuzz/delay.dict \
     tests/fuzz/gguf.dict \
     tests/fuzz/http.dict \
     tests/fuzz/jscan.dict \
@@ -33,6 +34,7 @@ include tests/fuzz/template.mk
 include tests/fuzz/grammar.mk
 include tests/fuzz/engine.mk
 include tests/fuzz/files.mk
+include tests/fuzz/serve.mk
 endif
 
 # Every target for FUZZ_TIME, one after the other.
