@@ -1,5 +1,17 @@
 # Unit tests of area 'serve'. One program a module.
 
+check_PROGRAMS += tests/unit/t_breaker
+tests_unit_t_breaker_SOURCES = tests/unit/t_breaker.c
+tests_unit_t_breaker_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_breaker_CFLAGS = $(unit_cflags)
+tests_unit_t_breaker_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_breaker_run
+tests_unit_t_breaker_run_SOURCES = tests/unit/t_breaker_run.c
+tests_unit_t_breaker_run_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_breaker_run_CFLAGS = $(unit_cflags)
+tests_unit_t_breaker_run_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/t_delay
 tests_unit_t_delay_SOURCES = tests/unit/t_delay.c
 tests_unit_t_delay_CPPFLAGS = $(unit_cppflags)
