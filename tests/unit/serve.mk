@@ -17,3 +17,9 @@ tests_unit_t_delay_SOURCES = tests/unit/t_delay.c
 tests_unit_t_delay_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_delay_CFLAGS = $(unit_cflags)
 tests_unit_t_delay_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_retry_budget
+tests_unit_t_retry_budget_SOURCES = tests/unit/t_retry_budget.c
+tests_unit_t_retry_budget_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_retry_budget_CFLAGS = $(unit_cflags)
+tests_unit_t_retry_budget_LDADD = $(unit_libs)
