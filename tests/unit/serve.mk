@@ -18,8 +18,20 @@ tests_unit_t_delay_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_delay_CFLAGS = $(unit_cflags)
 tests_unit_t_delay_LDADD = $(unit_libs)
 
+check_PROGRAMS += tests/unit/t_retry
+tests_unit_t_retry_SOURCES = tests/unit/t_retry.c
+tests_unit_t_retry_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_retry_CFLAGS = $(unit_cflags)
+tests_unit_t_retry_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/t_retry_budget
 tests_unit_t_retry_budget_SOURCES = tests/unit/t_retry_budget.c
 tests_unit_t_retry_budget_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_retry_budget_CFLAGS = $(unit_cflags)
 tests_unit_t_retry_budget_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_retry_plan
+tests_unit_t_retry_plan_SOURCES = tests/unit/t_retry_plan.c
+tests_unit_t_retry_plan_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_retry_plan_CFLAGS = $(unit_cflags)
+tests_unit_t_retry_plan_LDADD = $(unit_libs)
