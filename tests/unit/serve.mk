@@ -18,6 +18,18 @@ tests_unit_t_delay_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_delay_CFLAGS = $(unit_cflags)
 tests_unit_t_delay_LDADD = $(unit_libs)
 
+check_PROGRAMS += tests/unit/t_pick
+tests_unit_t_pick_SOURCES = tests/unit/t_pick.c
+tests_unit_t_pick_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_pick_CFLAGS = $(unit_cflags)
+tests_unit_t_pick_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_pick_prefix
+tests_unit_t_pick_prefix_SOURCES = tests/unit/t_pick_prefix.c
+tests_unit_t_pick_prefix_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_pick_prefix_CFLAGS = $(unit_cflags)
+tests_unit_t_pick_prefix_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/t_retry
 tests_unit_t_retry_SOURCES = tests/unit/t_retry.c
 tests_unit_t_retry_CPPFLAGS = $(unit_cppflags)
