@@ -14,6 +14,7 @@ src_serve_libserve_a_SOURCES = \
     src/serve/breaker.c src/serve/breaker.h \
     src/serve/delay.c src/serve/delay.h \
     src/serve/pick.c src/serve/pick.h \
+    src/serve/queue.c src/serve/queue.h \
     src/serve/retry.c src/serve/retry.h \
     src/serve/retry_budget.c src/serve/retry_budget.h \
     src/serve/route.c src/serve/route.h \

@@ -30,6 +30,12 @@ tests_unit_t_pick_prefix_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_pick_prefix_CFLAGS = $(unit_cflags)
 tests_unit_t_pick_prefix_LDADD = $(unit_libs)
 
+check_PROGRAMS += tests/unit/t_queue
+tests_unit_t_queue_SOURCES = tests/unit/t_queue.c
+tests_unit_t_queue_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_queue_CFLAGS = $(unit_cflags)
+tests_unit_t_queue_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/t_retry
 tests_unit_t_retry_SOURCES = tests/unit/t_retry.c
 tests_unit_t_retry_CPPFLAGS = $(unit_cppflags)
