@@ -2,7 +2,7 @@
 // @ai-sdk/openai-compatible and with @ai-sdk/anthropic.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, beforeEach, describe, test } from 'node:test';
 
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAI } from '@ai-sdk/openai';
@@ -28,6 +28,7 @@ before(async () => {
     }),
   });
 });
+beforeEach(() => rig.clear());
 after(() => rig?.close());
 
 const isStep = isStepCount ?? stepCountIs;

@@ -18,7 +18,7 @@ before(async () => {
     entry: { dialect: 'anthropic', models: ['claude-e2e', 'claude-two'] },
   });
 });
-beforeEach(() => rig.up.clear());
+beforeEach(() => rig.clear());
 after(() => rig?.close());
 
 const clientFor = (options = {}) =>

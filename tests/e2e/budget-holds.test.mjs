@@ -94,7 +94,7 @@ describe('holds', GATE_ONLY, () => {
         { ...upstreamEntry(up), name: 'claude', dialect: 'anthropic',
           models: ['claude-*'] }] }) });
   });
-  beforeEach(() => rig.up.clear());
+  beforeEach(() => rig.clear());
   after(() => rig?.close());
 
   for (const [name, member, call, n = 1, must] of FAMILIES)
@@ -261,6 +261,7 @@ describe('holds', GATE_ONLY, () => {
         assert.equal(await statusOf(chat(key, hundred)), status);
         const [b] = await standOf(rig, 'key', key.id);
         assert.deepEqual([b.held, b.spent], [0, charged]);
+        await rig.clear();
         assert.equal(await statusOf(chat(key, hundred)), 200);
         assert.equal((await standOf(rig, 'key', key.id))[0].spent, charged + 1);
         const rows = (await rowsOf(rig)).filter((r) => r.key === key.id);

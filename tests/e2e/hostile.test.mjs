@@ -23,7 +23,7 @@ before(async () => {
   rig = await startRig();
   direct = { baseUrl: rig.up.baseUrl, key: UPSTREAM_KEY };
 });
-beforeEach(() => rig.up.clear());
+beforeEach(() => rig.clear());
 after(() => rig?.close());
 
 const QUESTION = 'count to 9';

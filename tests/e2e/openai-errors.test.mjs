@@ -17,7 +17,7 @@ before(async () => {
   rig = await startRig();
   client = openaiFor(rig);
 });
-beforeEach(() => rig.up.clear());
+beforeEach(() => rig.clear());
 after(() => rig?.close());
 
 const create = (c = client, more = {}) =>

@@ -77,7 +77,7 @@ for (const workers of [1, 4])
     before(async () => {
       rig = await startRig({ config: { workers } });
     });
-    beforeEach(() => rig.up.clear());
+    beforeEach(() => rig.clear());
     after(() => rig?.close());
 
     test('1000 clients at once against 37 requests a minute', async () => {
@@ -243,7 +243,7 @@ describe('what a limited client is told', GATE_ONLY, () => {
   before(async () => {
     rig = await startRig();
   });
-  beforeEach(() => rig.up.clear());
+  beforeEach(() => rig.clear());
   after(() => rig?.close());
 
   test('what is left, on every reply', async () => {

@@ -171,9 +171,12 @@ describe('routing: keys of an upstream', GATE_ONLY, () => {
       up.clear();
       up.script({ fault: 'rate_limit', after: '60', after_ms: '60000',
         match: (r) => r.header('authorization') === `Bearer ${keys[0]}` });
-      for (let i = 0; i < 12; i++) await chat(rig, 'demo');
+      let good = 0;
+      for (let i = 0; i < 12; i++)
+        good += (await chat(rig, 'demo')).status === 200;
       assert.equal(used(keys[0]), 1, 'the limited key rests');
-      assert.equal(used(keys[1]), 11);
+      assert.equal(used(keys[1]), good);
+      assert.ok(good >= 11, `${good} of 12`);
     } finally {
       await rig.close();
       await up.close();

@@ -17,6 +17,11 @@ after(async () => {
 /** For tests of what only tollgate does. */
 export const GATE_ONLY = { skip: DIRECT && 'needs tollgate' };
 
+/** What keeps each failure of a provider to the request that meets it: no
+ * second attempt, and no breaker that opens for what others met before. */
+export const ALONE = {
+  retries: { attempts: 1 }, breaker: { failures: 1000000 } };
+
 /** The config entry for a scripted provider. */
 export const upstreamEntry = (up, extra = {}) => ({
   name: 'up',
@@ -24,6 +29,7 @@ export const upstreamEntry = (up, extra = {}) => ({
   api_key: 'env:E2E_UPSTREAM_KEY',
   dialect: 'openai',
   models: ['*'],
+  ...ALONE,
   ...extra,
 });
 
@@ -58,6 +64,14 @@ export class Rig {
       headers: { authorization: `Bearer ${this.key}`, ...type, ...headers },
       body,
     });
+  }
+
+  /** Forgets what was asked, and what it made the gateway think of its
+   * providers: limits and rests that they told. */
+  async clear() {
+    this.up.clear();
+    for (const { name } of this.gate?.config.upstreams ?? [])
+      await this.gate.must(['target', 'resume', name]);
   }
 
   async close() {
