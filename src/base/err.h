@@ -54,6 +54,9 @@ enum err {
     ERR_RATE_TOKENS,       /* 429 rate_limit_exceeded, type tokens */
     ERR_RATE_PARALLEL,     /* 429 rate_limit_exceeded, requests at once */
     ERR_RATE_SIZE,         /* 429 rate_limit_exceeded, can never fit */
+    ERR_UP_LIMIT,          /* 429 rate_limit_exceeded: the upstream limits us */
+    ERR_UP_SPENT,          /* 429 insufficient_quota: our account there is
+                            * used up */
     ERR_QUOTA,             /* 429 insufficient_quota, never retried */
     ERR_BUDGET_CUT,        /* the same in the middle of a stream */
     ERR_CLIENT_GONE,       /* 499, only in logs and rows */

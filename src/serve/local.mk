@@ -2,6 +2,7 @@
 noinst_LIBRARIES += src/serve/libserve.a
 TG_LIBS += src/serve/libserve.a
 src_serve_libserve_a_SOURCES = \
+    src/serve/affinity.c src/serve/affinity.h \
     src/serve/afford.c src/serve/afford.h \
     src/serve/attempt.c src/serve/attempt.h \
     src/serve/bound.c src/serve/bound.h \
@@ -12,12 +13,15 @@ src_serve_libserve_a_SOURCES = \
     src/serve/bound_think.c \
     src/serve/bound_tools.c \
     src/serve/breaker.c src/serve/breaker.h \
+    src/serve/candidates.c src/serve/candidates.h \
     src/serve/delay.c src/serve/delay.h \
     src/serve/pick.c src/serve/pick.h \
     src/serve/queue.c src/serve/queue.h \
     src/serve/retry.c src/serve/retry.h \
     src/serve/retry_budget.c src/serve/retry_budget.h \
     src/serve/route.c src/serve/route.h \
+    src/serve/route_list.c \
+    src/serve/route_none.c src/serve/route_none.h \
     src/serve/serve.c src/serve/serve.h \
     src/serve/splice.c src/serve/splice.h \
     src/serve/target.c src/serve/target.h

@@ -10,60 +10,6 @@
 #include "serve/attempt.h"
 #include "serve/route.h"
 
-/* A model is there, but it does not do what the URL asks. */
-static enum verdict refuse_url(struct exchange *x, int len, const char *model)
-{
-    int path_len =
-        (int)(x->in->head.path.len > 256 ? 256 : x->in->head.path.len);
-
-    if (route_engine(x->conf, x->ask->model))
-        return exchange_fail_param(x, ERR_BAD_PARAM, "model",
-                                   "The model '%.*s' runs in the built-in "
-                                   "engine, which does not serve %.*s. It "
-                                   "serves /v1/chat/completions, "
-                                   "/v1/completions, /v1/embeddings, /tokenize "
-                                   "and /detokenize.",
-                                   len, model, path_len, x->in->head.path.p);
-    if ((x->in->ep.row->flags & ENDPOINT_ENGINE) != 0)
-        return exchange_fail_param(x, ERR_BAD_PARAM, "model",
-                                   "The model '%.*s' is an upstream's; %.*s is "
-                                   "for models of the built-in engine.",
-                                   len, model, path_len, x->in->head.path.p);
-    return exchange_fail_param(x, ERR_BAD_PARAM, "model",
-                               "The model '%.*s' is not served in the dialect "
-                               "of this URL.",
-                               len, model);
-}
-
-static enum verdict refuse_model(struct exchange *x, enum err e)
-{
-    int len = (int)(x->ask->model.len > 256 ? 256 : x->ask->model.len);
-    const char *model = x->ask->model.p;
-
-    switch (e) {
-    case ERR_MODEL_NOT_FOUND:
-        return exchange_fail_param(x, e, "model",
-                                   "The model '%.*s' does not exist or you do "
-                                   "not have access to it.",
-                                   len, model);
-    case ERR_UNKNOWN_URL:
-        return exchange_fail(
-            x, e,
-            "Unknown request URL: %.*s %.*s. No passthrough "
-            "upstream is configured for it.",
-            STR_ARG(x->in->head.method_text),
-            (int)(x->in->head.path.len > 256 ? 256 : x->in->head.path.len),
-            x->in->head.path.p);
-    case ERR_BAD_PARAM:
-        if (x->ask->model.len == 0)
-            return exchange_fail_param(x, e, "model",
-                                       "You must provide a model parameter.");
-        return refuse_url(x, len, model);
-    default:
-        return exchange_fail(x, e, NULL);
-    }
-}
-
 /* Send <x> where <c> says, once its cost is held. */
 static enum verdict begin(struct exchange *x, const struct choice *c)
 {
@@ -82,17 +28,19 @@ static enum verdict begin(struct exchange *x, const struct choice *c)
 
 enum verdict serve_run(struct exchange *x)
 {
+    const struct route_ask ask = {.model = x->ask->model};
+    struct route_none none;
     struct choice *c;
-    enum err e;
 
     if ((x->in->ep.row->flags & ENDPOINT_LOCAL) != 0) {
         x->w->svc->local(x);
         return VERDICT_GO;
     }
     c = arena_alloc(x->arena, sizeof(*c));
-    e = c ? route_choose(x, c) : ERR_NOMEM;
-    if (e != ERR_OK)
-        return refuse_model(x, e);
+    if (!c)
+        return exchange_fail(x, ERR_NOMEM, NULL);
+    if (route_choose(x, &ask, c, &none) != ERR_OK)
+        return route_fail(x, &none);
     x->stage_data = c;
     return begin(x, c);
 }

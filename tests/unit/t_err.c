@@ -49,7 +49,7 @@ static void advice_to_retry_fits_the_status(void **state)
         const struct err_row *r = err_row((enum err)i);
 
         if (r->status == 429 && i != ERR_QUOTA && i != ERR_BUDGET_CUT &&
-            i != ERR_RATE_SIZE)
+            i != ERR_RATE_SIZE && i != ERR_UP_SPENT)
             assert_int_equal(r->retry, RETRY_YES);
         if (r->status < 429 && r->status != 408)
             assert_int_not_equal(r->retry, RETRY_YES);
@@ -58,6 +58,7 @@ static void advice_to_retry_fits_the_status(void **state)
     }
     assert_int_equal(err_row(ERR_QUOTA)->retry, RETRY_NO);
     assert_int_equal(err_row(ERR_RATE_SIZE)->retry, RETRY_NO);
+    assert_int_equal(err_row(ERR_UP_SPENT)->retry, RETRY_NO);
     assert_int_equal(err_row(ERR_MODEL_DOWN)->retry, RETRY_NO);
 }
 
