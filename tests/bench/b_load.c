@@ -6,11 +6,22 @@
  *        b_load open PORT KEY CONNS SECONDS RATE     at a fixed rate, in 1/s
  *        b_load stream PORT KEY CONNS SECONDS GAP    an event each GAP ms
  *        b_load hold PORT KEY CONNS                  streams that stay open
+ *        b_load trace PORT KEY CONNS SECONDS RATE BODY
+ *                                                    one line a request
  *
  * An open loop measures from the moment a request was to be sent, so that a
  * server that stalls is charged for those that had to wait. A stream measures
  * each event from the moment that the provider wrote into it. hold says
  * "ready" when every stream has its first event, and ends with its input.
+ *
+ * trace is an open loop for servers that fail: it connects when it must, and
+ * goes on whatever it is answered. At the end it writes of each request: when
+ * it was to be sent (monotonic us), microseconds from then to the first byte
+ * of use (of a stream: its first event, no comment) and to the end, -1 where
+ * there was none, the status, and 1 if the answer was whole: a stream with its
+ * [DONE] and no error. The status is 0 where the connection was lost, -1 where
+ * no answer came, -2 where there was no connection to send it on; what must
+ * wait for one is charged for it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,15 +42,27 @@
 #define SECOND_NS INT64_C(1000000000)
 
 enum { MAX_CONNS = 20000, MAX_SAMPLES = 1 << 22, BIG_BODY = 1 << 20 };
-enum { WARM_NS = 300000000, GRACE_S = 5 };
+enum { WARM_NS = 300000000, GRACE_S = 5, TRACE_GRACE_S = 60 };
+enum { LOST = 0, UNANSWERED = -1, UNSENT = -2 };
 
-enum mode { CLOSED, BIG, OPEN, STREAM, HOLD };
+enum mode { CLOSED, BIG, OPEN, STREAM, HOLD, TRACE, MODES };
 
 enum part { HEAD, BODY, SIZE, DATA, DATA_END, TRAILER };
 
+/* What became of one request of a trace. */
+struct record {
+    int64_t from_ns;
+    int32_t first_us, total_us; // -1: never
+    int16_t status;
+    bool whole;
+};
+
 struct conn {
-    int fd;
+    int fd;          // -1: not connected
     bool busy, seen; // an answer is due; the first event of it was seen
+    bool waits;      // for room to send more
+    bool done_seen, error_seen, closing;
+    struct record *record; // of a trace
     enum part part;
     size_t sent;
     int64_t from_ns; // when the request was to be sent
@@ -65,6 +88,7 @@ struct load {
     long completed, counted, errors;
     double *samples; // us
     size_t n_samples;
+    struct record *records; // of a trace
 };
 
 static int64_t now_ns(void)
@@ -87,18 +111,23 @@ static void sample(struct load *l, int64_t ns)
         l->samples[l->n_samples++] = (double)ns / 1e3;
 }
 
+/** Connects; a trace waits for nothing, its reader finds what failed. */
 static void conn_open(struct load *l, int i)
 {
     struct conn *c = &l->conns[i];
     struct sockaddr_in sa = {.sin_family = AF_INET};
     struct epoll_event ev = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
+    int type = SOCK_STREAM | SOCK_CLOEXEC;
     int one = 1;
 
     memset(c, 0, sizeof(*c));
     sa.sin_port = htons((uint16_t)l->port);
     sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&sa, sizeof(sa)) != 0)
+    c->fd = socket(AF_INET, l->mode == TRACE ? type | SOCK_NONBLOCK : type, 0);
+    if (c->fd < 0)
+        die("socket");
+    if (connect(c->fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 &&
+        l->mode != TRACE)
         die("connect");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -106,10 +135,43 @@ static void conn_open(struct load *l, int i)
         die("epoll_ctl");
 }
 
+static void conn_close(struct conn *c)
+{
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+}
+
+static int32_t since_us(const struct record *r)
+{
+    return (int32_t)((now_ns() - r->from_ns) / 1000);
+}
+
+/** Notes that what a reader waits for has come. */
+static void note_first(struct conn *c)
+{
+    if (c->record && c->record->first_us < 0)
+        c->record->first_us = since_us(c->record);
+}
+
+static void note_done(struct conn *c)
+{
+    struct record *r = c->record;
+
+    if (!r)
+        return;
+    note_first(c);
+    r->total_us = since_us(r);
+    r->whole = !c->error_seen && (c->done_seen || !c->chunked);
+    if (c->closing)
+        conn_close(c);
+}
+
 static void conn_done(struct load *l, struct conn *c)
 {
     int64_t now = now_ns();
 
+    note_done(c);
     c->busy = false;
     l->n_busy--;
     l->completed++;
@@ -128,9 +190,13 @@ static void conn_lost(struct load *l, struct conn *c)
     int i = (int)(c - l->conns);
     bool was_busy = c->busy;
 
-    close(c->fd);
-    conn_open(l, i);
+    conn_close(c);
+    if (l->mode != TRACE)
+        conn_open(l, i);
+    c->busy = false;
     if (was_busy) {
+        if (c->record)
+            c->record->total_us = since_us(c->record);
         l->errors++;
         l->n_busy--;
         l->idle[l->n_idle++] = i;
@@ -141,7 +207,7 @@ static void conn_lost(struct load *l, struct conn *c)
 static void conn_send(struct load *l, struct conn *c)
 {
     struct epoll_event ev = {.events = EPOLLIN};
-    bool waited = c->sent > 0;
+    bool waited = c->waits;
     ssize_t n = write(c->fd, l->request + c->sent, l->request_len - c->sent);
 
     if (n < 0 && errno != EAGAIN)
@@ -149,9 +215,10 @@ static void conn_send(struct load *l, struct conn *c)
     if (n > 0)
         c->sent += (size_t)n;
     ev.data.u32 = (uint32_t)(c - l->conns);
-    if (c->sent < l->request_len)
+    c->waits = c->sent < l->request_len;
+    if (c->waits)
         ev.events |= EPOLLOUT;
-    if (waited || c->sent < l->request_len)
+    if (waited != c->waits)
         epoll_ctl(l->ep, EPOLL_CTL_MOD, c->fd, &ev);
 }
 
@@ -159,14 +226,34 @@ static void issue(struct load *l, int64_t from_ns)
 {
     struct conn *c = &l->conns[l->idle[--l->n_idle]];
 
+    if (c->fd < 0)
+        conn_open(l, (int)(c - l->conns));
+    if (l->records) {
+        c->record = &l->records[l->issued];
+        *c->record = (struct record){from_ns, -1, -1, LOST, false};
+    }
     c->busy = true;
-    c->seen = c->failed = false;
+    c->seen = c->failed = c->done_seen = c->error_seen = c->closing = false;
     c->part = HEAD;
     c->sent = c->line_len = c->text_len = 0;
     c->from_ns = from_ns;
     l->n_busy++;
     l->issued++;
     conn_send(l, c);
+}
+
+/** A line of a stream that is traced. */
+static void note_text(struct conn *c)
+{
+    static const char data[] = "data:";
+    static const char done[] = "data: [DONE]";
+    static const char error[] = "data: {\"error\"";
+
+    if (strncmp(c->text, data, sizeof(data) - 1) != 0)
+        return;
+    note_first(c);
+    c->done_seen |= strncmp(c->text, done, sizeof(done) - 1) == 0;
+    c->error_seen |= strncmp(c->text, error, sizeof(error) - 1) == 0;
 }
 
 /** An event's line is whole. */
@@ -178,8 +265,10 @@ static void take_text(struct load *l, struct conn *c)
 
     c->text[c->text_len] = '\0';
     c->text_len = 0;
+    if (c->record)
+        note_text(c);
     at = strstr(c->text, mark);
-    if (!at)
+    if (!at || c->record)
         return;
     if (!c->seen)
         l->n_seen++;
@@ -206,6 +295,11 @@ static void take_head(struct load *l, struct conn *c)
 
     c->chunked = strcasestr(c->line, "\ntransfer-encoding: chunked") != NULL;
     c->failed = strncmp(c->line, "HTTP/1.1 200", 12) != 0;
+    c->closing = strcasestr(c->line, "\nconnection: close") != NULL;
+    if (c->record)
+        c->record->status = (int16_t)atoi(c->line + 9);
+    if (!c->chunked)
+        note_first(c);
     c->line_len = 0;
     c->left = length ? strtoul(length + 16, NULL, 10) : 0;
     c->part = c->chunked ? SIZE : BODY;
@@ -305,10 +399,12 @@ static int64_t issue_due(struct load *l)
 
 static bool finished(const struct load *l, int64_t now)
 {
+    int64_t grace_s = l->mode == TRACE ? TRACE_GRACE_S : GRACE_S;
+
     if (l->mode == HOLD)
         return l->n_seen == l->n_conns || now > l->end_ns;
     if (l->n_busy > 0)
-        return now > l->end_ns + GRACE_S * SECOND_NS;
+        return now > l->end_ns + grace_s * SECOND_NS;
     return l->issued >= l->max_issued || now >= l->end_ns;
 }
 
@@ -334,8 +430,8 @@ static void drive(struct load *l)
     l->errors += l->mode == HOLD ? 0 : l->n_busy;
 }
 
-static void build_request(struct load *l, const char *key, long chunks,
-                          long gap_ms)
+/** The body of all requests, to be freed. */
+static char *build_body(const struct load *l, long chunks, long gap_ms)
 {
     static const char text[] = "Tell me about the fox and the dog. ";
     size_t pad = l->mode == BIG ? BIG_BODY - 200 : sizeof(text) - 1;
@@ -343,8 +439,7 @@ static void build_request(struct load *l, const char *key, long chunks,
     char *body = malloc(cap);
     size_t n;
 
-    l->request = malloc(cap + 1024);
-    if (!body || !l->request)
+    if (!body)
         die("malloc");
     n = (size_t)snprintf(body, cap, "{\"model\":\"bench\",");
     if (l->mode == STREAM || l->mode == HOLD)
@@ -357,7 +452,17 @@ static void build_request(struct load *l, const char *key, long chunks,
                           "\"content\":\"");
     for (size_t i = 0; i < pad; i++)
         body[n++] = text[i % (sizeof(text) - 1)];
-    n += (size_t)snprintf(body + n, cap - n, "\"}]}");
+    snprintf(body + n, cap - n, "\"}]}");
+    return body;
+}
+
+static void build_request(struct load *l, const char *key, const char *body)
+{
+    size_t n = strlen(body);
+
+    l->request = malloc(n + 1024);
+    if (!l->request)
+        die("malloc");
     l->request_len = (size_t)snprintf(
         l->request, 1024,
         "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -366,7 +471,6 @@ static void build_request(struct load *l, const char *key, long chunks,
         key, n);
     memcpy(l->request + l->request_len, body, n);
     l->request_len += n;
-    free(body);
 }
 
 static int by_value(const void *a, const void *b)
@@ -396,21 +500,41 @@ static void report(struct load *l)
            quantile(l, 0.5), quantile(l, 0.99), quantile(l, 1));
 }
 
+/** Writes what became of each request of a trace. */
+static void report_trace(struct load *l)
+{
+    for (int i = 0; i < l->n_conns; i++) {
+        if (l->conns[i].busy && l->conns[i].record)
+            l->conns[i].record->status = UNANSWERED;
+    }
+    for (; l->next_ns < l->end_ns; l->next_ns += l->step_ns)
+        l->records[l->issued++] =
+            (struct record){l->next_ns, -1, -1, UNSENT, false};
+    for (long i = 0; i < l->issued; i++) {
+        const struct record *r = &l->records[i];
+
+        printf("%lld %d %d %d %d\n", (long long)(r->from_ns / 1000),
+               r->first_us, r->total_us, r->status, r->whole);
+    }
+}
+
 /** Reads the words of the command into what the run is to be. */
 static void parse(struct load *l, int argc, char **argv)
 {
-    static const char *const modes[] = {"closed", "big", "open", "stream",
-                                        "hold"};
+    static const char *const modes[] = {"closed", "big",  "open",
+                                        "stream", "hold", "trace"};
     double seconds = argc > 5 ? strtod(argv[5], NULL) : 60;
     long extra = argc > 6 ? strtol(argv[6], NULL, 10) : 0;
     long chunks = 2;
+    char *body;
     int m = 0;
 
-    while (m < 5 && (argc < 5 || strcmp(argv[1], modes[m]) != 0))
+    while (m < MODES && (argc < 5 || strcmp(argv[1], modes[m]) != 0))
         m++;
     l->n_conns = argc > 4 ? atoi(argv[4]) : 0;
-    if (m == 5 || l->n_conns < 1 || l->n_conns > MAX_CONNS ||
-        ((m == OPEN || m == STREAM) && extra < 1)) {
+    if (m == MODES || l->n_conns < 1 || l->n_conns > MAX_CONNS ||
+        ((m == OPEN || m == STREAM || m == TRACE) && extra < 1) ||
+        (m == TRACE && argc < 8)) {
         fprintf(stderr, "usage: b_load MODE PORT KEY CONNS [SECONDS [N]]\n");
         exit(2);
     }
@@ -418,13 +542,23 @@ static void parse(struct load *l, int argc, char **argv)
     l->port = atoi(argv[2]);
     l->end_ns = (int64_t)(seconds * SECOND_NS);
     l->max_issued = m == STREAM || m == HOLD ? l->n_conns : INT64_MAX;
-    if (m == OPEN)
+    if (m == OPEN || m == TRACE)
         l->step_ns = SECOND_NS / extra;
     if (m == STREAM) {
         l->step_ns = extra * 1000000 / l->n_conns;
         chunks = (long)(seconds * 1000) / extra;
     }
-    build_request(l, argv[3], chunks, m == HOLD ? 600000 : extra);
+    if (m == TRACE) {
+        build_request(l, argv[3], argv[7]);
+        l->records =
+            calloc((size_t)(l->end_ns / l->step_ns) + 2, sizeof(*l->records));
+        if (!l->records)
+            die("calloc");
+        return;
+    }
+    body = build_body(l, chunks, m == HOLD ? 600000 : extra);
+    build_request(l, argv[3], body);
+    free(body);
 }
 
 int main(int argc, char **argv)
@@ -441,7 +575,10 @@ int main(int argc, char **argv)
     if (l.ep < 0 || !l.conns || !l.idle || !l.samples)
         die("start");
     for (int i = l.n_conns - 1; i >= 0; i--) {
-        conn_open(&l, i);
+        if (l.mode == TRACE)
+            l.conns[i].fd = -1;
+        else
+            conn_open(&l, i);
         l.idle[l.n_idle++] = i;
     }
     drive(&l);
@@ -452,8 +589,10 @@ int main(int argc, char **argv)
         fflush(stdout);
         while (read(0, &c, 1) > 0)
             continue;
-        return 0;
+    } else if (l.mode == TRACE) {
+        report_trace(&l);
+    } else {
+        report(&l);
     }
-    report(&l);
     return 0;
 }
