@@ -29,6 +29,7 @@ EXTRA_DIST += \
     tests/e2e/engine-text.test.mjs \
     tests/e2e/engine-types.test.mjs \
     tests/e2e/fidelity.test.mjs \
+    tests/e2e/gone-points.test.mjs \
     tests/e2e/gone.test.mjs \
     tests/e2e/hostile.test.mjs \
     tests/e2e/http1.test.mjs \
