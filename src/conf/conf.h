@@ -183,9 +183,9 @@ struct conf_retries {
     bool retry_ambiguous;   /* also when it may have been served, false */
 };
 
-/* Leaving a failing upstream alone. No effect yet. */
+/* Leaving a failing upstream alone, and each of its keys. */
 struct conf_breaker {
-    uint64_t failures; /* that open it, 5 */
+    uint64_t failures; /* that open it, 5; 0: it is asked whatever it says */
     int64_t window_ms; /* within which they count, 30 s */
     int64_t open_ms;   /* before one probe is let through, 15 s */
 };
@@ -212,10 +212,10 @@ struct conf_upstream {
     size_t n_models;
     struct conf_timeouts timeouts;
     struct conf_retries retries; /* no effect yet */
-    struct conf_breaker breaker; /* no effect yet */
-    uint64_t max_in_flight;      /* requests at once, 0 = no limit */
-    bool http2;                  /* offer HTTP/2 by ALPN, false */
-    struct secret proxy;         /* URL, may hold a password; empty = none */
+    struct conf_breaker breaker;
+    uint64_t max_in_flight; /* requests at once, 0 = no limit */
+    bool http2;             /* offer HTTP/2 by ALPN, false */
+    struct secret proxy;    /* URL, may hold a password; empty = none */
     struct conf_up_tls tls;
 };
 

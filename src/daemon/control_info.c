@@ -61,7 +61,7 @@ json_t *control_target_list(struct daemon *d, const json_t *args,
 
     (void)args;
     (void)why;
-    for (unsigned i = 0; target_view(d->targets, i, &v); i++)
+    for (unsigned i = 0; target_view(d->targets, i, clock_mono_ms(), &v); i++)
         json_array_append_new(list, target_json(d, &v));
     return json_pack("{s:o}", "data", list);
 }

@@ -36,7 +36,8 @@ static enum err put_family(struct daemon *d, struct buf *out, const char *name,
     struct target_view v;
     enum err e = buf_printf(out, "# TYPE tollgate_%s %s\n", name, type);
 
-    for (unsigned i = 0; e == ERR_OK && target_view(d->targets, i, &v); i++) {
+    for (unsigned i = 0;
+         e == ERR_OK && target_view(d->targets, i, clock_mono_ms(), &v); i++) {
         uint64_t value;
 
         memcpy(&value, (const char *)&v + offset, sizeof(value));

@@ -22,24 +22,24 @@
 #include "conf/conf.h"
 #include "engine/engine.h"
 #include "exchange/exchange.h"
+#include "serve/delay.h"
+#include "serve/retry.h"
 #include "serve/splice.h"
 #include "serve/target.h"
 #include "upstream/upstream.h"
 #include "wire/jscan.h"
 
 #define REPLY_COLLECT_MAX (64u * 1024 * 1024) /* bytes of a collected reply */
-#define KEY_REST_MS       60000 /* a key that was refused rests this long */
-#define KEY_REST_MAX_MS   (24 * 3600 * 1000ull)
+#define ERROR_TEXT_MAX    1024 /* bytes of an error's words that matter */
 
 /* An attempt; in the exchange's arena. */
 struct attempt {
     struct sink sink;              /* first: what the producer knows of us */
     struct exchange *x;            /* borrowed */
     struct choice choice;          /* by value */
-    unsigned key;                  /* index of the upstream key used */
+    struct target_pass pass;       /* by value: what it was let in with */
     const struct reply_head *head; /* arena; NULL before it came */
     bool collect;                  /* bytes go to x->work->body */
-    bool counted;                  /* in flight at the target */
     enum err outcome;              /* what target_leave() is told */
     const char *outcome_text;      /* static or arena, or NULL */
 };
@@ -60,46 +60,69 @@ static bool is_json(const struct reply_head *head)
            (v.len > 5 && str_ieq(str_skip(v, v.len - 5), STR("+json")));
 }
 
-/* Retry-After of a reply in ms, or -1: `retry-after-ms`, else whole seconds;
- * dates are left to the client, who gets the header as it came. */
-static int64_t retry_after_ms(const struct reply_head *head)
-{
-    uint64_t v;
-
-    if (str_to_u64(headers_value(&head->headers, STR("retry-after-ms")), &v))
-        return v > KEY_REST_MAX_MS ? (int64_t)KEY_REST_MAX_MS : (int64_t)v;
-    if (str_to_u64(headers_value(&head->headers, STR("Retry-After")), &v))
-        return v > KEY_REST_MAX_MS / 1000 ? (int64_t)KEY_REST_MAX_MS
-                                          : (int64_t)v * 1000;
-    return -1;
-}
-
 /* Keys that requests to the target carry one of; 0 = none, as the engine. */
 static size_t key_count(const struct attempt *a)
 {
     return a->choice.up ? a->choice.up->n_keys : 0;
 }
 
-static void rest_key(struct attempt *a, int status)
+/* A word of the error object of the reply, empty where it has none. */
+static struct str error_word(const struct exchange *x, const char *name)
 {
-    int64_t ms = KEY_REST_MS;
+    const struct jmember *error;
+    struct jmember m;
+    struct str word = STR("");
 
-    if (key_count(a) < 2)
-        return;
-    if (status == 429) {
-        ms = retry_after_ms(a->head);
-        ms = ms < 0 ? 1000 : ms;
+    if (!x->work->scan)
+        return word;
+    error = &x->work->scan->m[JREP_ERROR];
+    m = jval_member(error, str_from(name));
+    if (jval_str(&m, ERROR_TEXT_MAX, x->arena, &word) != ERR_OK)
+        return STR("");
+    return word;
+}
+
+static enum retry_hint hint_of(const struct reply_head *head)
+{
+    struct str v = headers_value(&head->headers, STR("x-should-retry"));
+
+    return str_ieq(v, STR("true"))    ? RETRY_YES
+           : str_ieq(v, STR("false")) ? RETRY_NO
+                                      : RETRY_UNSAID;
+}
+
+/* When to come again, as the reply says. */
+static struct delay delay_of(const struct attempt *a)
+{
+    return delay_of_reply(&a->head->headers, a->head->status, clock_wall_ms());
+}
+
+/* Tell the target how <a> ended: with <e>, or with its reply. */
+static void attempt_tell(struct attempt *a, enum err e)
+{
+    struct exchange *x = a->x;
+    struct retry_end end = {
+        .err = e, .sent = x->work->sent, .own_key = key_count(a) > 0};
+    struct retry_verdict v;
+
+    if (a->head) {
+        end.status = a->head->status;
+        end.hint = hint_of(a->head);
+        end.delay = delay_of(a);
     }
-    target_key_rest(a->choice.target, a->key, clock_mono_ms() + (uint64_t)ms);
+    if (end.status >= 400) {
+        end.type = error_word(x, "type");
+        end.code = error_word(x, "code");
+        end.message = error_word(x, "message");
+    }
+    v = retry_judge(&end);
+    target_tell(&a->pass, a->choice.up, &v, clock_mono_ms());
 }
 
 /* The attempt is over for the target. */
 static void attempt_leave(struct attempt *a, enum err e, const char *text)
 {
-    if (!a->counted)
-        return;
-    a->counted = false;
-    target_leave(a->choice.target, e, text);
+    target_leave(&a->pass, a->choice.up, e, text, clock_mono_ms());
 }
 
 /* Whether a target is not to blame for <e>: only the engine judges requests
@@ -131,6 +154,7 @@ static void attempt_fail(struct attempt *a, enum err e, const char *text)
 
     a->outcome = e;
     a->outcome_text = text;
+    attempt_tell(a, e);
     if (a->choice.up)
         stats_inc(x->w->stats, STAT_UP_FAILED);
     log_at(is_clients_fault(e) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOG_ROUTE,
@@ -226,7 +250,7 @@ static void fail_key(struct attempt *a)
 
     log_warn(LOG_ROUTE,
              "upstream refuses our key: upstream=%.*s key=%u status=%d",
-             STR_ARG(a->choice.up->name), a->key, status);
+             STR_ARG(a->choice.up->name), a->pass.key, status);
     attempt_fail(a, ERR_UP_AUTH,
                  arena_printf(a->x->arena, "it answered %d", status));
 }
@@ -238,17 +262,17 @@ static void on_head(struct sink *s, const struct reply_head *head)
 
     a->head = head;
     x->work->head_us = (int64_t)clock_mono_us();
-    if (head->status == 429 || refuses_key(a))
-        rest_key(a, head->status);
     a->collect = wants_collect(a);
     if (a->collect) {
         buf_init(&x->work->body, REPLY_COLLECT_MAX);
         return;
     }
-    if (refuses_key(a))
+    if (refuses_key(a)) {
         fail_key(a);
-    else
-        attempt_commit(a);
+        return;
+    }
+    attempt_tell(a, ERR_OK);
+    attempt_commit(a);
 }
 
 static enum flow on_data(struct sink *s, struct str bytes)
@@ -295,9 +319,9 @@ static void mask_key(struct attempt *a)
     const struct conf_upstream *up = a->choice.up;
     struct str key, rest = buf_str(&a->x->work->body);
 
-    if (a->key >= key_count(a))
+    if (a->pass.key >= key_count(a))
         return;
-    key = secret_reveal(&up->keys[a->key]);
+    key = secret_reveal(&up->keys[a->pass.key]);
     while (key.len > 0 && rest.len >= key.len) {
         size_t at = str_find(rest, key);
 
@@ -313,16 +337,22 @@ static void judge_error_reply(struct attempt *a)
 {
     struct exchange *x = a->x;
     int status = a->head->status;
+    struct delay delay;
     const char *text;
+    bool is_text;
 
     mask_key(a);
+    is_text = !reply_scan(x);
+    attempt_tell(a, ERR_OK);
     if (refuses_key(a)) {
         fail_key(a);
         return;
     }
-    if (!reply_scan(x) && status >= 500) {
+    if (is_text && status >= 500) {
         text = arena_printf(x->arena, "it answered %d without JSON", status);
-        x->fail.retry_after_ms = retry_after_ms(a->head);
+        delay = delay_of(a);
+        if (delay.from != DELAY_UNSAID)
+            x->fail.retry_after_ms = (int64_t)delay.ms;
         attempt_fail(a, map_status(status), text);
         return;
     }
@@ -362,6 +392,7 @@ static void on_end(struct sink *s, const struct produce_end *how)
         attempt_fail(a, ERR_UP_BAD, "its body is not valid JSON");
         return;
     }
+    attempt_tell(a, ERR_OK);
     x->work->collected = true;
     attempt_commit(a);
 }
@@ -421,14 +452,19 @@ static void attempt_spec(struct exchange *x, const struct choice *c,
 }
 
 /* Count <a> in at its target. */
-static enum err attempt_enter(struct attempt *a, uint64_t max_in_flight)
+static enum err attempt_enter(struct attempt *a)
 {
     struct exchange *x = a->x;
-    enum err e = target_enter(a->choice.target, max_in_flight);
 
-    if (e != ERR_OK)
-        return e;
-    a->counted = true;
+    switch (target_enter(a->choice.target, a->choice.up, 0, clock_mono_ms(),
+                         &a->pass)) {
+    case TARGET_FULL:
+        return ERR_OVERLOADED;
+    case TARGET_SHUT:
+        return ERR_UP_UNAVAILABLE;
+    default:
+        break;
+    }
     x->work->attempt = a;
     x->work->release = attempt_release;
     return ERR_OK;
@@ -440,7 +476,7 @@ static enum err attempt_engine(struct attempt *a)
     struct exchange *x = a->x;
     enum err e;
 
-    e = attempt_enter(a, 0);
+    e = attempt_enter(a);
     if (e != ERR_OK)
         return e;
     x->work->producer =
@@ -466,13 +502,10 @@ enum err attempt_start(struct exchange *x, const struct choice *c)
     attempt_spec(x, c, &spec);
     e = attempt_body(a, &spec);
     if (e == ERR_OK)
-        e = attempt_enter(a, c->up->max_in_flight);
+        e = attempt_enter(a);
     if (e != ERR_OK)
         return e;
-    if (c->up->n_keys > 0)
-        a->key = target_key_next(c->target, (unsigned)c->up->n_keys,
-                                 clock_mono_ms());
-    spec.key_index = a->key;
+    spec.key_index = a->pass.key == TARGET_NO_KEY ? 0 : a->pass.key;
     stats_inc(x->w->stats, STAT_UP_STARTED);
     x->work->producer = x->in->head.websocket
                             ? tunnel_start(x->w->upstreams, x, &spec, &a->sink)

@@ -24,4 +24,6 @@ src_serve_libserve_a_SOURCES = \
     src/serve/route_none.c src/serve/route_none.h \
     src/serve/serve.c src/serve/serve.h \
     src/serve/splice.c src/serve/splice.h \
-    src/serve/target.c src/serve/target.h
+    src/serve/target.c src/serve/target.h \
+    src/serve/target_gate.c src/serve/target_priv.h \
+    src/serve/target_keys.c

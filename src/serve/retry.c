@@ -189,6 +189,7 @@ static void set_rest(const struct retry_end *e, struct retry_verdict *v)
 {
     const bool said = e->delay.from != DELAY_UNSAID;
 
+    v->said = said;
     v->rest = e->own_key ? RETRY_REST_KEY : RETRY_REST_TARGET;
     switch (v->kind) {
     case RETRY_KIND_KEY:

@@ -86,6 +86,7 @@ struct retry_verdict {
     enum breaker_word word; /* what the target's breaker is told */
     enum retry_rest rest;   /* who is left alone, */
     uint64_t rest_ms;       /* at least so long */
+    bool said;              /* as the reply says */
     uint64_t after_ms;      /* the same target may be asked again after it */
 };
 

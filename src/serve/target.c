@@ -1,32 +1,18 @@
-/* target.c - See target.h. Counters are atomics since every worker touches
- * them on each request; the rest stands behind one mutex per target.
+/* target.c - The table of targets. Counters are atomics since every worker
+ * touches them on each request; the rest stands behind one mutex per target.
  *
  * Locks: table lock guards the list (rank above target locks); a target's lock
- * guards its last_error (leaf). */
+ * guards its last_error and the growth of its keys; locks of breakers are
+ * below it. */
 #include "serve/target.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/clock.h"
+#include "base/digest.h"
 #include "base/log.h"
-
-struct target {
-    struct target *next; /* owned by the table; never unlinked */
-    char *name;          /* owned, NUL-terminated */
-    _Atomic uint64_t in_flight;
-    _Atomic uint64_t requests;
-    _Atomic uint64_t failures;
-    _Atomic uint64_t last_ok_wall_ms;
-    _Atomic unsigned turn; /* of keys */
-    _Atomic bool draining;
-    _Atomic uint64_t rest_until_ms[TARGET_KEYS_MAX]; /* per key */
-    pthread_mutex_t lock;                            /* guards what follows */
-    char last_error[160];
-    uint64_t last_error_wall_ms;
-};
+#include "conf/conf.h"
+#include "serve/target_priv.h"
 
 struct target_table {
     pthread_mutex_t lock; /* guards the list's growth */
@@ -52,6 +38,8 @@ void target_table_free(struct target_table *t)
     while (g) {
         struct target *next = g->next;
 
+        target_keys_free(g);
+        breaker_fini(&g->gate.breaker);
         pthread_mutex_destroy(&g->lock);
         free(g->name);
         free(g);
@@ -73,6 +61,8 @@ static struct target *target_new(struct str name)
         return NULL;
     }
     pthread_mutex_init(&g->lock, NULL);
+    breaker_init(&g->gate.breaker);
+    digest_random(&g->seed, sizeof(g->seed));
     return g;
 }
 
@@ -109,7 +99,8 @@ struct target *target_find(struct target_table *t, struct str name)
     return g;
 }
 
-bool target_view(struct target_table *t, unsigned i, struct target_view *out)
+/* The <i>th target, or NULL. */
+static struct target *target_at(struct target_table *t, unsigned i)
 {
     struct target *g;
 
@@ -118,6 +109,21 @@ bool target_view(struct target_table *t, unsigned i, struct target_view *out)
     while (g && i-- > 0)
         g = g->next;
     pthread_mutex_unlock(&t->lock);
+    return g;
+}
+
+static uint64_t rest_of(const struct target_gate *g, uint64_t now_ms)
+{
+    const uint64_t until_ms = atomic_load(&g->rest_until_ms);
+
+    return until_ms > now_ms ? until_ms - now_ms : 0;
+}
+
+bool target_view(struct target_table *t, unsigned i, uint64_t now_ms,
+                 struct target_view *out)
+{
+    struct target *g = target_at(t, i);
+
     if (!g)
         return false;
     *out = (struct target_view){
@@ -127,7 +133,9 @@ bool target_view(struct target_table *t, unsigned i, struct target_view *out)
         .failures = atomic_load(&g->failures),
         .draining = atomic_load(&g->draining),
         .last_ok_wall_ms = atomic_load(&g->last_ok_wall_ms),
+        .rest_ms = rest_of(&g->gate, now_ms),
     };
+    breaker_see(&g->gate.breaker, now_ms, &out->breaker);
     pthread_mutex_lock(&g->lock);
     memcpy(out->last_error, g->last_error, sizeof(out->last_error));
     out->last_error_wall_ms = g->last_error_wall_ms;
@@ -147,62 +155,31 @@ bool target_is_open(const struct target *t)
     return !atomic_load_explicit(&t->draining, memory_order_relaxed);
 }
 
-enum err target_enter(struct target *t, uint64_t max_in_flight)
+static void gate_reset(struct target_gate *g, uint64_t now_ms)
 {
-    uint64_t before = atomic_fetch_add(&t->in_flight, 1);
-
-    if (max_in_flight > 0 && before >= max_in_flight) {
-        atomic_fetch_sub(&t->in_flight, 1);
-        return ERR_OVERLOADED;
-    }
-    atomic_fetch_add_explicit(&t->requests, 1, memory_order_relaxed);
-    return ERR_OK;
+    breaker_reset(&g->breaker, now_ms);
+    atomic_store(&g->rest_until_ms, 0);
 }
 
-static void note_error(struct target *t, enum err e, const char *text)
+void target_reset(struct target *t, uint64_t now_ms)
 {
-    atomic_fetch_add_explicit(&t->failures, 1, memory_order_relaxed);
-    pthread_mutex_lock(&t->lock);
-    snprintf(t->last_error, sizeof(t->last_error), "%s: %s", err_name(e),
-             text ? text : err_row(e)->message);
-    t->last_error_wall_ms = clock_wall_ms();
-    pthread_mutex_unlock(&t->lock);
+    gate_reset(&t->gate, now_ms);
+    for (unsigned i = 0; i < atomic_load(&t->n_keys); i++)
+        gate_reset(&atomic_load(&t->keys[i])->gate, now_ms);
 }
 
-void target_leave(struct target *t, enum err e, const char *text)
+void target_pace_note(const struct target_pass *p, uint64_t latency_us,
+                      uint64_t now_ms)
 {
-    atomic_fetch_sub(&t->in_flight, 1);
-    if (e == ERR_OK)
-        atomic_store_explicit(&t->last_ok_wall_ms, clock_wall_ms(),
-                              memory_order_relaxed);
-    else if (e != ERR_CLIENT_GONE && e != ERR_DRAINING)
-        note_error(t, e, text);
+    if (p->in)
+        pick_pace_note(&p->t->pace, latency_us, atomic_load(&p->t->in_flight),
+                       now_ms);
 }
 
-unsigned target_key_next(struct target *t, unsigned n_keys, uint64_t now_ms)
+void target_see(const struct target *t, const struct conf_upstream *up,
+                uint64_t now_ms, struct pick_view *out)
 {
-    unsigned first =
-        atomic_fetch_add_explicit(&t->turn, 1, memory_order_relaxed) % n_keys;
-
-    for (unsigned i = 0; i < n_keys; i++) {
-        unsigned key = (first + i) % n_keys;
-
-        if (key >= TARGET_KEYS_MAX ||
-            atomic_load_explicit(&t->rest_until_ms[key],
-                                 memory_order_relaxed) <= now_ms)
-            return key;
-    }
-    return first;
-}
-
-void target_key_rest(struct target *t, unsigned key, uint64_t until_ms)
-{
-    uint64_t was;
-
-    if (key >= TARGET_KEYS_MAX)
-        return;
-    was = atomic_load(&t->rest_until_ms[key]);
-    while (was < until_ms && !atomic_compare_exchange_weak(
-                                 &t->rest_until_ms[key], &was, until_ms))
-        ;
+    out->in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed);
+    out->limit = up ? up->max_in_flight : 0;
+    pick_pace_see(&t->pace, now_ms, out);
 }

@@ -1,20 +1,44 @@
 /* target.h - What is known of an upstream beyond one config: health, requests
  * in flight, keys that must rest. One entry per upstream name for the life of
- * the process, so that a reload forgets nothing. */
+ * the process, so that a reload forgets nothing.
+ *
+ * An attempt is let in by target_enter(), says by target_tell() what it met,
+ * and is counted out by target_leave(). Two things keep others out meanwhile:
+ *
+ *   shut    the breaker of the target, or those of all its keys, let nothing
+ *           through: too many failures, or the upstream said when to come
+ *           again. Nobody is let in.
+ *   rests   it asks for some peace without saying how long, or refuses our
+ *           key: others go first, but where there are none it is asked all the
+ *           same.
+ *
+ * A target whose breaker never opens (`failures: 0`) is never shut: what would
+ * shut it makes it rest. An upstream's keys are known by what they are, not by
+ * their place in the configuration. Any thread. */
 #ifndef TG_SERVE_TARGET_H
 #define TG_SERVE_TARGET_H
 
 #include "base/err.h"
 #include "base/str.h"
+#include "serve/breaker.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+struct conf_upstream;
+struct pick_view;
+struct retry_verdict;
 struct target;
 struct target_table;
 
-/* Most upstream keys whose rest is remembered; more take turns unwatched. */
+/* Most keys of one upstream that are watched; more take turns unwatched. */
 #define TARGET_KEYS_MAX 64
+
+/* No key goes with an attempt. */
+#define TARGET_NO_KEY UINT_MAX
+
+/* --- the table ----------------------------------------------------------- */
 
 /* A copy of a target's state, for tables and metrics. */
 struct target_view {
@@ -25,7 +49,9 @@ struct target_view {
     bool draining;        /* takes no new requests */
     char last_error[160]; /* "" when there was none */
     uint64_t last_error_wall_ms;
-    uint64_t last_ok_wall_ms; /* 0 = never */
+    uint64_t last_ok_wall_ms;    /* 0 = never */
+    struct breaker_view breaker; /* of all its keys together */
+    uint64_t rest_ms;            /* it rests so long, 0: it does not */
 };
 
 /* A new, empty table; NULL without memory. */
@@ -40,28 +66,114 @@ struct target *target_get(struct target_table *t, struct str name);
 /* The target called <name>, or NULL. Any thread. */
 struct target *target_find(struct target_table *t, struct str name);
 
-/* Copy the state of the <i>th target; false past the last. Any thread. */
-bool target_view(struct target_table *t, unsigned i, struct target_view *out);
+/* Copy the state of the <i>th target at <now_ms>; false past the last. */
+bool target_view(struct target_table *t, unsigned i, uint64_t now_ms,
+                 struct target_view *out);
 
-/* Let <t> take no new requests, or take them again. Any thread. */
+/* Let <t> take no new requests, or take them again. */
 void target_drain(struct target *t, bool draining);
 
-/* Whether new requests may go to <t>. */
+/* Whether nobody drains <t>. */
 bool target_is_open(const struct target *t);
 
-/* Count an attempt in unless <max_in_flight> (0 = none) are under way;
- * ERR_OVERLOADED then. Pair with target_leave(). */
-enum err target_enter(struct target *t, uint64_t max_in_flight) MUST_CHECK;
+/* Forget failures and rests of <t> and all its keys. */
+void target_reset(struct target *t, uint64_t now_ms);
 
-/* Count an attempt out. <e> is ERR_OK when the upstream answered as it
- * should; <text> (may be NULL) tells what failed, for people. */
-void target_leave(struct target *t, enum err e, const char *text);
+/* --- attempts ------------------------------------------------------------ */
 
-/* Pick the next of <n_keys> keys in turn, passing over those that rest at
- * <now_ms> (monotonic) as long as one does not. <n_keys> >= 1. */
-unsigned target_key_next(struct target *t, unsigned n_keys, uint64_t now_ms);
+/* What an attempt was let in with; by value. Zeroed: it is not in. */
+struct target_pass {
+    struct target *t;
+    unsigned key;            /* which of the upstream's, or TARGET_NO_KEY */
+    struct breaker_pass all; /* of the target */
+    struct breaker_pass own; /* of the key */
+    bool in;                 /* it is counted in */
+    bool watched;            /* <all> holds */
+    bool key_watched;        /* <own> holds */
+    bool told;               /* it was told what the attempt met */
+    bool good;               /* and that was good */
+};
 
-/* Let a key rest until <until_ms>; a rest is only ever extended. */
-void target_key_rest(struct target *t, unsigned key, uint64_t until_ms);
+/* What comes of wanting in. */
+enum target_answer {
+    TARGET_IN = 0,
+    TARGET_SHUT, /* drained, or no way through its breakers */
+    TARGET_FULL, /* as many requests there as there may be */
+};
+
+/* Let an attempt in at <t>, which is the upstream <up>, or an engine model if
+ * that is NULL. Keys whose index is a bit of <tried_keys> are not used; those
+ * that rest only when all others are out. Pair with target_leave(). <out> is
+ * untouched but for TARGET_IN. */
+enum target_answer target_enter(struct target *t,
+                                const struct conf_upstream *up,
+                                uint64_t tried_keys, uint64_t now_ms,
+                                struct target_pass *out);
+
+/* Whether <t> is neither drained, nor shut, nor at rest, and has a key that may
+ * be used; whether there is room is not asked. */
+bool target_is_ready(const struct target *t, const struct conf_upstream *up,
+                     uint64_t tried_keys, uint64_t now_ms);
+
+/* The same, but it or its keys may be at rest: for when nobody is ready. */
+bool target_is_last_resort(const struct target *t,
+                           const struct conf_upstream *up, uint64_t tried_keys,
+                           uint64_t now_ms);
+
+/* Why a target lets nobody in. */
+enum target_shut {
+    TARGET_OPEN = 0,    /* it does */
+    TARGET_DRAINED,     /* by an operator */
+    TARGET_BROKEN,      /* it failed too often */
+    TARGET_LIMITED,     /* it, or its keys, are asked too often */
+    TARGET_SPENT,       /* our account there is used up */
+    TARGET_REFUSED_KEY, /* it refuses our keys */
+    TARGET_SHUT_COUNT
+};
+
+/* Why target_is_ready() is false, and after which time it may be true, 0: not
+ * known. Of several keys the one that is back first tells. */
+enum target_shut target_why(struct target *t, const struct conf_upstream *up,
+                            uint64_t tried_keys, uint64_t now_ms,
+                            uint64_t *wait_ms_out);
+
+/* "open", "drained", "broken", "limited", "spent", "refused_key". */
+const char *target_shut_name(enum target_shut s);
+
+/* Tell what the attempt with <p> met: breakers, rests, the log. Once; later
+ * calls do nothing, nor does one without a pass. */
+void target_tell(struct target_pass *p, const struct conf_upstream *up,
+                 const struct retry_verdict *v, uint64_t now_ms);
+
+/* Count an attempt out; twice is harmless. <e> is ERR_OK when the upstream
+ * answered as it should; <text> (may be NULL) tells what failed, for people.
+ * Where nothing was told nothing is known; what broke off after it was told
+ * good counts as a failure, besides. */
+void target_leave(struct target_pass *p, const struct conf_upstream *up,
+                  enum err e, const char *text, uint64_t now_ms);
+
+/* --- what strategies go by ----------------------------------------------- */
+
+/* A good reply to the attempt with <p> began <latency_us> after it was sent. */
+void target_pace_note(const struct target_pass *p, uint64_t latency_us,
+                      uint64_t now_ms);
+
+/* Fill in_flight, limit, latency_us and load of <out>; <up> may be NULL. */
+void target_see(const struct target *t, const struct conf_upstream *up,
+                uint64_t now_ms, struct pick_view *out);
+
+/* --- keys ---------------------------------------------------------------- */
+
+/* A copy of what is known of one key. */
+struct target_key_view {
+    struct breaker_view breaker;
+    enum target_shut why; /* TARGET_OPEN: it may be used */
+    uint64_t wait_ms;     /* shut or at rest so long */
+};
+
+/* Copy what is known of key number <key> of <up> at <now_ms>. */
+void target_key_view(struct target *t, const struct conf_upstream *up,
+                     unsigned key, uint64_t now_ms,
+                     struct target_key_view *out);
 
 #endif

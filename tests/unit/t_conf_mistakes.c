@@ -348,7 +348,7 @@ static const struct mistake warnings[] = {
                                    "secret stands in this file"},
     {U("retries: {attempts: 3}"), "1:49: warning: upstreams[].retries has no "
                                   "effect yet"},
-    {U("breaker: {failures: 3}"), "1:49: warning: upstreams[].breaker has no"},
+    {U("breaker: {failures: 0}"), NULL},
     {U("api_version: '1'"), "1:62: warning: upstreams[].api_version is for"},
     {U("tls: {verify: false}"), "1:63: warning: upstreams[].tls.verify is off"},
     {U("timeouts: {total: 1s}"), "1:67: warning: upstreams[].timeouts.total "

@@ -1,0 +1,445 @@
+/* target_gate.c - Who is let in at a target, and what is made of what they
+ * met. Two breakers stand in the way of an attempt, that of the target and
+ * that of the key that it uses:
+ *
+ *   what it met                      the target is told    its key is told
+ *   a good reply                     GOOD                  GOOD
+ *   nobody there, broken off         BAD                   nothing
+ *   the upstream says that it failed BAD                   BAD if there are
+ *                                                          others, else ALIVE
+ *   it refuses the key               ALIVE                 BAD
+ *   limits, the caller's mistakes    ALIVE                 ALIVE
+ */
+#include "serve/target.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "conf/conf.h"
+#include "serve/retry.h"
+#include "serve/target_priv.h"
+
+/* Whether anything may shut <up>. */
+static bool is_watched(const struct conf_upstream *up)
+{
+    return up && up->breaker.failures > 0;
+}
+
+static struct breaker_rules rules_of(const struct conf_upstream *up)
+{
+    return (struct breaker_rules){.failures = up->breaker.failures,
+                                  .window_ms = (uint64_t)up->breaker.window_ms,
+                                  .open_ms = (uint64_t)up->breaker.open_ms};
+}
+
+/* --- whether one may come in --------------------------------------------- */
+
+/* Whether attempts may pass <g>; rests do not bar any where they <may_rest>.
+ */
+static bool gate_lets(const struct target_gate *g,
+                      const struct conf_upstream *up, bool may_rest,
+                      uint64_t now_ms)
+{
+    if (!may_rest &&
+        atomic_load_explicit(&g->rest_until_ms, memory_order_relaxed) > now_ms)
+        return false;
+    return !is_watched(up) || breaker_is_ready(&g->breaker, now_ms);
+}
+
+static bool is_tried(uint64_t tried_keys, unsigned key)
+{
+    return key < 64 && (tried_keys >> key & 1) != 0;
+}
+
+/* The first of the keys from number <first> on that may be used. */
+static unsigned key_from(const struct target *t, const struct conf_upstream *up,
+                         unsigned first, uint64_t tried_keys, bool may_rest,
+                         uint64_t now_ms)
+{
+    const unsigned n = (unsigned)up->n_keys;
+
+    for (unsigned i = 0; i < n; i++) {
+        const unsigned key = (first + i) % n;
+        const struct target_key *k;
+
+        if (is_tried(tried_keys, key))
+            continue;
+        k = target_key_find(t, up, key);
+        if (!k || gate_lets(&k->gate, up, may_rest, now_ms))
+            return key;
+    }
+    return TARGET_NO_KEY;
+}
+
+static bool is_passable(const struct target *t, const struct conf_upstream *up,
+                        uint64_t tried_keys, bool may_rest, uint64_t now_ms)
+{
+    if (!target_is_open(t) || !gate_lets(&t->gate, up, may_rest, now_ms))
+        return false;
+    return !up || up->n_keys == 0 ||
+           key_from(t, up, 0, tried_keys, may_rest, now_ms) != TARGET_NO_KEY;
+}
+
+bool target_is_ready(const struct target *t, const struct conf_upstream *up,
+                     uint64_t tried_keys, uint64_t now_ms)
+{
+    return is_passable(t, up, tried_keys, false, now_ms);
+}
+
+bool target_is_last_resort(const struct target *t,
+                           const struct conf_upstream *up, uint64_t tried_keys,
+                           uint64_t now_ms)
+{
+    return is_passable(t, up, tried_keys, true, now_ms);
+}
+
+/* --- in ------------------------------------------------------------------ */
+
+/* Choose the key of <p>, one that does not rest if there is such; false when
+ * none may be used. */
+static bool key_choose(struct target_pass *p, const struct conf_upstream *up,
+                       uint64_t tried_keys, uint64_t now_ms)
+{
+    unsigned first;
+
+    p->key = TARGET_NO_KEY;
+    if (!up || up->n_keys == 0)
+        return true;
+    first = atomic_fetch_add_explicit(&p->t->turn, 1, memory_order_relaxed) %
+            (unsigned)up->n_keys;
+    p->key = key_from(p->t, up, first, tried_keys, false, now_ms);
+    if (p->key == TARGET_NO_KEY)
+        p->key = key_from(p->t, up, first, tried_keys, true, now_ms);
+    return p->key != TARGET_NO_KEY;
+}
+
+/* Take the passes of <p>; none when one of its breakers is shut meanwhile. */
+static bool passes_take(struct target_pass *p, const struct conf_upstream *up,
+                        uint64_t now_ms)
+{
+    const struct breaker_rules rules = rules_of(up);
+    struct target_key *k = NULL;
+
+    if (p->key != TARGET_NO_KEY)
+        k = target_key_get(p->t, up, p->key, now_ms);
+    if (!breaker_enter(&p->t->gate.breaker, &rules, now_ms, &p->all))
+        return false;
+    if (k && !breaker_enter(&k->gate.breaker, &rules, now_ms, &p->own)) {
+        (void)breaker_leave(&p->t->gate.breaker, &rules, &p->all,
+                            BREAKER_SILENT, now_ms);
+        return false;
+    }
+    p->watched = true;
+    p->key_watched = k != NULL;
+    return true;
+}
+
+static void log_probe(const struct target_pass *p)
+{
+    if (p->all.probe)
+        log_note(LOG_ROUTE, "target is probed: name=%s", p->t->name);
+    if (p->own.probe)
+        log_note(LOG_ROUTE, "upstream key is probed: upstream=%s key=%u",
+                 p->t->name, p->key);
+}
+
+enum target_answer target_enter(struct target *t,
+                                const struct conf_upstream *up,
+                                uint64_t tried_keys, uint64_t now_ms,
+                                struct target_pass *out)
+{
+    const uint64_t most = up ? up->max_in_flight : 0;
+    struct target_pass p = {.t = t, .in = true};
+
+    if (!target_is_open(t) || !gate_lets(&t->gate, up, true, now_ms) ||
+        !key_choose(&p, up, tried_keys, now_ms))
+        return TARGET_SHUT;
+    if (atomic_fetch_add(&t->in_flight, 1) >= most && most > 0) {
+        atomic_fetch_sub(&t->in_flight, 1);
+        return TARGET_FULL;
+    }
+    if (is_watched(up) && !passes_take(&p, up, now_ms)) {
+        atomic_fetch_sub(&t->in_flight, 1);
+        return TARGET_SHUT;
+    }
+    atomic_fetch_add_explicit(&t->requests, 1, memory_order_relaxed);
+    log_probe(&p);
+    *out = p;
+    return TARGET_IN;
+}
+
+/* --- what was met -------------------------------------------------------- */
+
+static void gate_rest(struct target_gate *g, uint64_t until_ms)
+{
+    uint64_t was = atomic_load(&g->rest_until_ms);
+
+    while (was < until_ms &&
+           !atomic_compare_exchange_weak(&g->rest_until_ms, &was, until_ms))
+        ;
+}
+
+/* Why somebody rests after an end of kind <k>. */
+static enum target_shut why_of(enum retry_kind k)
+{
+    switch (k) {
+    case RETRY_KIND_KEY:
+        return TARGET_REFUSED_KEY;
+    case RETRY_KIND_LIMIT:
+        return TARGET_LIMITED;
+    case RETRY_KIND_SPENT:
+        return TARGET_SPENT;
+    default:
+        return TARGET_BROKEN;
+    }
+}
+
+/* What the key is told that <v> is the end of. */
+static enum breaker_word key_word(const struct conf_upstream *up,
+                                  const struct retry_verdict *v)
+{
+    switch (v->kind) {
+    case RETRY_KIND_KEY:
+        return BREAKER_BAD;
+    case RETRY_KIND_BUSY:
+    case RETRY_KIND_FAILED:
+        return up->n_keys > 1 ? BREAKER_BAD : BREAKER_ALIVE;
+    case RETRY_KIND_UNREACHED:
+    case RETRY_KIND_CERT:
+    case RETRY_KIND_BROKEN:
+        return BREAKER_SILENT;
+    default:
+        return v->word;
+    }
+}
+
+/* Log what <event> did to the target of <p>, or to its key. */
+static void log_event(const struct target_pass *p, bool key,
+                      const struct conf_upstream *up, enum breaker_event event,
+                      const struct retry_verdict *v)
+{
+    static const char *const did[] = {[BREAKER_OPENED] = "opened",
+                                      [BREAKER_REOPENED] = "opened again",
+                                      [BREAKER_RECOVERED] = "closed"};
+    char which[32] = "";
+
+    if (event == BREAKER_SAME)
+        return;
+    if (key)
+        snprintf(which, sizeof(which), " key=%u", p->key);
+    log_at(event == BREAKER_RECOVERED ? LOG_LEVEL_NOTE : LOG_LEVEL_WARN,
+           LOG_ROUTE, "breaker %s: upstream=%s%s reason=%s open_ms=%" PRId64,
+           did[event], p->t->name, which,
+           v ? retry_kind_name(v->kind) : "unheard",
+           event == BREAKER_RECOVERED ? 0 : up->breaker.open_ms);
+}
+
+static struct target_key *key_of(const struct target_pass *p,
+                                 const struct conf_upstream *up)
+{
+    return p->key == TARGET_NO_KEY ? NULL : target_key_find(p->t, up, p->key);
+}
+
+/* Say a word to both breakers; <v> NULL: it was not heard what became of the
+ * attempt. */
+static void words_say(const struct target_pass *p,
+                      const struct conf_upstream *up,
+                      const struct retry_verdict *v, uint64_t now_ms)
+{
+    const enum breaker_word word = v ? v->word : BREAKER_SILENT;
+    struct target_key *k = p->key_watched ? key_of(p, up) : NULL;
+    struct breaker_rules rules;
+    enum breaker_word own;
+
+    if (!p->watched)
+        return;
+    rules = rules_of(up);
+    log_event(p, false, up,
+              breaker_leave(&p->t->gate.breaker, &rules, &p->all, word, now_ms),
+              v);
+    if (!k)
+        return;
+    own = v ? key_word(up, v) : BREAKER_SILENT;
+    if (own == BREAKER_BAD)
+        atomic_store(&k->gate.why, why_of(v->kind));
+    log_event(p, true, up,
+              breaker_leave(&k->gate.breaker, &rules, &p->own, own, now_ms), v);
+}
+
+/* Leave alone whom <v> says. An end that was told when it is over shuts, and so
+ * does an account that is used up; others just come last. */
+static void rest(const struct target_pass *p, const struct conf_upstream *up,
+                 const struct retry_verdict *v, uint64_t now_ms)
+{
+    const uint64_t until_ms = now_ms + v->rest_ms;
+    const bool shuts =
+        is_watched(up) && (v->kind == RETRY_KIND_SPENT ||
+                           (v->kind == RETRY_KIND_LIMIT && v->said));
+    struct target_gate *g = &p->t->gate;
+    struct target_key *k;
+
+    if (v->rest == RETRY_REST_KEY && p->key != TARGET_NO_KEY) {
+        k = target_key_get(p->t, up, p->key, now_ms);
+        if (!k)
+            return;
+        g = &k->gate;
+    }
+    atomic_store(&g->why, why_of(v->kind));
+    gate_rest(g, until_ms);
+    if (shuts)
+        breaker_rest(&g->breaker, until_ms);
+    log_at(v->kind == RETRY_KIND_SPENT ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+           LOG_ROUTE, "%s rests: upstream=%s key=%d reason=%s rest_ms=%" PRIu64,
+           g == &p->t->gate ? "target" : "upstream key", p->t->name,
+           p->key == TARGET_NO_KEY ? -1 : (int)p->key, retry_kind_name(v->kind),
+           v->rest_ms);
+}
+
+void target_tell(struct target_pass *p, const struct conf_upstream *up,
+                 const struct retry_verdict *v, uint64_t now_ms)
+{
+    struct breaker_rules rules;
+
+    if (!p->in || p->told)
+        return;
+    p->told = true;
+    p->good = v->word == BREAKER_GOOD;
+    words_say(p, up, v, now_ms);
+    if (v->trip && p->watched) {
+        rules = rules_of(up);
+        log_event(p, false, up,
+                  breaker_trip(&p->t->gate.breaker, &rules, now_ms), v);
+    }
+    if (up && v->rest != RETRY_REST_NONE)
+        rest(p, up, v, now_ms);
+}
+
+/* --- out ----------------------------------------------------------------- */
+
+/* Whether <e> is the upstream's fault though it began well. */
+static bool is_break(enum err e)
+{
+    return e == ERR_UP_INCOMPLETE || e == ERR_UP_TIMEOUT || e == ERR_UP_RESET ||
+           e == ERR_UP_BAD;
+}
+
+static void note_error(struct target *t, enum err e, const char *text)
+{
+    atomic_fetch_add_explicit(&t->failures, 1, memory_order_relaxed);
+    pthread_mutex_lock(&t->lock);
+    snprintf(t->last_error, sizeof(t->last_error), "%s: %s", err_name(e),
+             text ? text : err_row(e)->message);
+    t->last_error_wall_ms = clock_wall_ms();
+    pthread_mutex_unlock(&t->lock);
+}
+
+void target_leave(struct target_pass *p, const struct conf_upstream *up,
+                  enum err e, const char *text, uint64_t now_ms)
+{
+    const struct retry_verdict broken = {.kind = RETRY_KIND_BROKEN,
+                                         .word = BREAKER_BAD};
+
+    if (!p->in)
+        return;
+    if (!p->told)
+        words_say(p, up, NULL, now_ms);
+    else if (p->good && is_break(e))
+        words_say(p, up, &broken, now_ms);
+    p->told = true;
+    p->in = false;
+    atomic_fetch_sub(&p->t->in_flight, 1);
+    if (e == ERR_OK)
+        atomic_store_explicit(&p->t->last_ok_wall_ms, clock_wall_ms(),
+                              memory_order_relaxed);
+    else if (e != ERR_CLIENT_GONE && e != ERR_DRAINING)
+        note_error(p->t, e, text);
+}
+
+/* --- why ----------------------------------------------------------------- */
+
+/* Why nobody passes <g>, and for how long. */
+static enum target_shut gate_why(struct target_gate *g,
+                                 const struct conf_upstream *up, bool is_target,
+                                 uint64_t now_ms, uint64_t *wait_ms_out)
+{
+    const uint64_t until_ms = atomic_load(&g->rest_until_ms);
+    const uint64_t rest_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+    struct breaker_view v = {.wait_ms = 0};
+
+    if (is_watched(up))
+        breaker_see(&g->breaker, now_ms, &v);
+    *wait_ms_out = v.wait_ms > rest_ms ? v.wait_ms : rest_ms;
+    if (*wait_ms_out == 0)
+        return TARGET_OPEN;
+    if (is_target && v.wait_ms > 0 && v.state != BREAKER_CLOSED)
+        return TARGET_BROKEN;
+    return (enum target_shut)atomic_load(&g->why);
+}
+
+/* The key of <up> that is back first tells why none may be used. */
+static enum target_shut keys_why(struct target *t,
+                                 const struct conf_upstream *up,
+                                 uint64_t tried_keys, uint64_t now_ms,
+                                 uint64_t *wait_ms_out)
+{
+    enum target_shut why = TARGET_OPEN;
+
+    *wait_ms_out = UINT64_MAX;
+    for (unsigned i = 0; i < up->n_keys; i++) {
+        struct target_key *k = target_key_find(t, up, i);
+        uint64_t wait_ms = 0;
+        enum target_shut w =
+            k ? gate_why(&k->gate, up, false, now_ms, &wait_ms) : TARGET_OPEN;
+
+        if ((is_tried(tried_keys, i) && w == TARGET_OPEN) ||
+            wait_ms >= *wait_ms_out)
+            continue;
+        *wait_ms_out = wait_ms;
+        why = w;
+    }
+    if (*wait_ms_out == UINT64_MAX)
+        *wait_ms_out = 0;
+    return why;
+}
+
+enum target_shut target_why(struct target *t, const struct conf_upstream *up,
+                            uint64_t tried_keys, uint64_t now_ms,
+                            uint64_t *wait_ms_out)
+{
+    enum target_shut why;
+
+    *wait_ms_out = 0;
+    if (!target_is_open(t))
+        return TARGET_DRAINED;
+    why = gate_why(&t->gate, up, true, now_ms, wait_ms_out);
+    if (why == TARGET_OPEN && up && up->n_keys > 0)
+        why = keys_why(t, up, tried_keys, now_ms, wait_ms_out);
+    return why;
+}
+
+const char *target_shut_name(enum target_shut s)
+{
+    static const char *const names[TARGET_SHUT_COUNT] = {
+        [TARGET_OPEN] = "open",     [TARGET_DRAINED] = "drained",
+        [TARGET_BROKEN] = "broken", [TARGET_LIMITED] = "limited",
+        [TARGET_SPENT] = "spent",   [TARGET_REFUSED_KEY] = "refused_key",
+    };
+
+    BUG_ON((unsigned)s >= TARGET_SHUT_COUNT);
+    return names[s];
+}
+
+void target_key_view(struct target *t, const struct conf_upstream *up,
+                     unsigned key, uint64_t now_ms, struct target_key_view *out)
+{
+    struct target_key *k = target_key_find(t, up, key);
+
+    *out = (struct target_key_view){.why = TARGET_OPEN};
+    if (!k)
+        return;
+    breaker_see(&k->gate.breaker, now_ms, &out->breaker);
+    out->why = gate_why(&k->gate, up, false, now_ms, &out->wait_ms);
+}
