@@ -132,6 +132,13 @@ enum conf_strategy {
     CONF_STRATEGY_PREFIX,
 };
 
+/* What makes a request go to a fallback, as bits. */
+enum conf_fall {
+    CONF_FALL_ERROR = 1,   /* all targets fail, or cannot be asked */
+    CONF_FALL_CONTEXT = 2, /* the prompt is too long for the model */
+    CONF_FALL_FILTER = 4,  /* its content is refused */
+};
+
 /* Who shares stored replies and stored prefixes. */
 enum conf_scope {
     CONF_SCOPE_KEY = 0,
@@ -274,6 +281,7 @@ struct conf_route {
     enum conf_strategy strategy; /* weighted; others: no effect yet */
     const struct str *fallbacks; /* names of routes. No effect yet */
     size_t n_fallbacks;
+    unsigned fallback_on;   /* bits of enum conf_fall, CONF_FALL_ERROR */
     int64_t hedge_after_ms; /* 0 = never. No effect yet */
 };
 

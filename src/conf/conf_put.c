@@ -160,6 +160,22 @@ static void put_enum(struct out *o, const struct opt *row, const void *base)
     conf_put(o, str_from(row->names[v]));
 }
 
+static void put_set(struct out *o, const struct opt *row, const void *base)
+{
+    const char *comma = "";
+    unsigned v;
+
+    memcpy(&v, at(row, base), sizeof(v));
+    conf_put(o, STR("["));
+    for (unsigned i = 0; row->names[i]; i++) {
+        if ((v & 1U << i) == 0)
+            continue;
+        putf(o, "%s%s", comma, row->names[i]);
+        comma = ", ";
+    }
+    conf_put(o, STR("]"));
+}
+
 static void put_net(struct out *o, const struct opt *row, const void *base)
 {
     struct conf_addr addr;
@@ -273,7 +289,7 @@ static void (*const writers[OPT_TYPE_COUNT])(struct out *, const struct opt *,
     [OPT_PROXY] = put_secret_url,  [OPT_REDIS] = put_secret_url,
     [OPT_GLOBS] = put_strs,        [OPT_STRS] = put_strs,
     [OPT_ORIGINS] = put_strs,      [OPT_HOSTS] = put_strs,
-    [OPT_HEADERS] = put_headers,
+    [OPT_SET] = put_set,           [OPT_HEADERS] = put_headers,
 };
 
 /* Whether the key would be left out of a file: it holds nothing. */

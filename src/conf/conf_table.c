@@ -19,6 +19,8 @@ static const char *const dialect_names[] = {"openai", "azure", "anthropic",
                                             NULL};
 static const char *const strategy_names[] = {"weighted", "least_in_flight",
                                              "latency", "prefix", NULL};
+static const char *const fall_names[] = {"error", "context_length",
+                                         "content_filter", NULL};
 static const char *const scope_names[] = {"key", "team", "shared", NULL};
 static const char *const admission_names[] = {"first", "second", "auto", NULL};
 static const char *const kv_names[] = {"auto", "f32", "f16",
@@ -285,6 +287,9 @@ const struct opt conf_opts[] = {
 {"routes[].fallbacks", OPT_STRS, OPT_LATER, R(fallbacks),
  N(conf_route, n_fallbacks), IN(0, 16), .def = "[]", .example = "[smart]",
  .help = "routes tried when all targets fail"},
+{"routes[].fallback_on", OPT_SET, OPT_LATER, R(fallback_on),
+ .names = fall_names, .def = "[error]",
+ .help = "what makes a request go to a fallback"},
 {"routes[].hedge_after", OPT_DURATION, OPT_LATER, R(hedge_after_ms),
  IN(0, HOUR), .def = "0s",
  .help = "second try beside a silent first one; 0 = never"},
@@ -338,6 +343,7 @@ static const char *const type_names[OPT_TYPE_COUNT] = {
     [OPT_RATE] = "rate",
     [OPT_MODE] = "mode",
     [OPT_ENUM] = "choice",
+    [OPT_SET] = "list of choices",
     [OPT_NAME] = "name",
     [OPT_MODEL] = "model name",
     [OPT_TEXT] = "string",

@@ -21,6 +21,7 @@ enum opt_type {
     OPT_RATE,     /* uint64_t, bytes a second: SIZE/s */
     OPT_MODE,     /* uint32_t, octal */
     OPT_ENUM,     /* an enum of int size; <names> */
+    OPT_SET,      /* unsigned: bit i is there for <names>[i]; a list of names */
     OPT_NAME,     /* struct str: letters, digits, . _ - */
     OPT_MODEL,    /* struct str: a model's name: those and / : @ + */
     OPT_TEXT,     /* struct str: any text a file may hold */
@@ -67,7 +68,7 @@ struct opt {
     const char *def;          /* as written in YAML; NULL = absent */
     const char *example;      /* shown where there is no default */
     int64_t min, max;         /* range of numbers, or of array counts */
-    const char *const *names; /* of an enum, NULL at the end */
+    const char *const *names; /* of an enum or set, NULL at the end */
     unsigned later_names;     /* bit set of names without effect yet */
     const char *help;         /* one line, no full stop */
 };

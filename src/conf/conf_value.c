@@ -147,6 +147,47 @@ static void bind_enum(struct bind *b, const struct opt *o,
     bad(b, o, n, how);
 }
 
+/* The bit of <s> among the row's names, 0: it is none of them. */
+static unsigned bit_of(const struct opt *o, struct str s)
+{
+    for (unsigned i = 0; o->names[i]; i++)
+        if (str_eq(s, str_from(o->names[i])))
+            return 1U << i;
+    return 0;
+}
+
+/* A list of names. The default comes as it is written, in brackets: of one
+ * name at most. */
+static void bind_set(struct bind *b, const struct opt *o, const struct ynode *n,
+                     void *base)
+{
+    unsigned v = 0;
+    char how[128] = "a list of any of";
+
+    for (int i = 0; o->names[i]; i++) {
+        size_t used = strlen(how);
+
+        snprintf(how + used, sizeof(how) - used, "%s %s", i > 0 ? "," : "",
+                 o->names[i]);
+    }
+    if (n->kind == YNODE_SCALAR && n->line == 0) {
+        v = bit_of(o, str_of(n->text.p + 1, n->text.len - 2));
+    } else if (n->kind != YNODE_LIST) {
+        bad(b, o, n, how);
+        return;
+    }
+    for (const struct ypair *p = n->pairs; p; p = p->next) {
+        unsigned bit = bit_of(o, p->node->text);
+
+        if (!bind_visit(b, p->node))
+            return;
+        if (p->node->kind != YNODE_SCALAR || bit == 0)
+            bad(b, o, p->node, how);
+        v |= bit;
+    }
+    memcpy((char *)base + o->off, &v, sizeof(v));
+}
+
 static bool is_name(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -452,6 +493,7 @@ static const struct {
     [OPT_RATE] = {bind_size, true},
     [OPT_MODE] = {bind_mode, true},
     [OPT_ENUM] = {bind_enum, true},
+    [OPT_SET] = {bind_set, false},
     [OPT_NAME] = {bind_text, true},
     [OPT_MODEL] = {bind_text, true},
     [OPT_TEXT] = {bind_text, true},

@@ -185,6 +185,7 @@ static const char full[] =
     "  - model: \"*\"\n"
     "    targets: [{upstream: a}]\n"
     "    fallbacks: [fast*]\n"
+    "    fallback_on: [content_filter, error]\n"
     "    hedge_after: 2s\n"
     "  - model: fast-1\n"
     "    targets: [{upstream: a}]\n"
@@ -265,6 +266,9 @@ static void upstreams_and_routes_are_resolved(void **state)
     assert_int_equal(c->routes[0].strategy, CONF_STRATEGY_LATENCY);
     assert_int_equal(c->routes[1].targets[0].weight, 1);
     is_str(c->routes[1].fallbacks[0], "fast*");
+    assert_int_equal(c->routes[0].fallback_on, CONF_FALL_ERROR);
+    assert_int_equal(c->routes[1].fallback_on,
+                     CONF_FALL_ERROR | CONF_FALL_FILTER);
     assert_int_equal(c->routes[1].hedge_after_ms, 2000);
     conf_unref(c);
 }

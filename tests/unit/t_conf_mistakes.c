@@ -201,6 +201,17 @@ static const struct mistake mistakes[] = {
      "2:59: routes[].fallbacks: there is no route \"n\""},
     {UP "}]\nroutes: [{model: m, targets: [{upstream: a}], fallbacks: [m]}]",
      "2:59: routes[].fallbacks: \"m\" falls back to itself"},
+    {UP
+     "}]\nroutes: [{model: m, targets: [{upstream: a}], fallback_on: error}]",
+     "2:60: routes[].fallback_on: \"error\" will not do; write a list of any "
+     "of error, context_length, content_filter"},
+    {UP
+     "}]\nroutes: [{model: m, targets: [{upstream: a}], fallback_on: [error, "
+     "eror]}]",
+     "2:68: routes[].fallback_on: \"eror\" will not do; write a list of"},
+    {UP
+     "}]\nroutes: [{model: m, targets: [{upstream: a}], fallback_on: [[a]]}]",
+     "2:61: routes[].fallback_on: a list where a list of choices belongs"},
     {UP "}]\n" EM "}]}", "2:26: engine.models[].name: \"a\" is also an "
                          "upstream; write another name"},
     {EM "}, {name: a, path: /n}]}", "1:47: engine.models[].name: \"a\" is "

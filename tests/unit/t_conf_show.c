@@ -42,7 +42,9 @@ static const char rich[] =
     "     models: [], headers: {X-Env: env:B}}\n"
     "routes: [{model: m, targets: [{upstream: a, weight: 2,\n"
     "  model: \"m\xc3\xb6\xe6\xa8\xa1 4 o\"}],\n"
-    "          fallbacks: [n]}, {model: n, targets: [{upstream: b}]}]\n"
+    "          fallbacks: [n],\n"
+    "          fallback_on: [context_length, content_filter]},\n"
+    "         {model: n, targets: [{upstream: b}], fallback_on: []}]\n"
     "cluster: {redis: 'redis://:hunter2@h'}\n";
 
 static void what_is_printed_loads_again(void **state)
