@@ -16,6 +16,7 @@
 #include "daemon/control_prefix.h"
 #include "daemon/control_reconcile.h"
 #include "daemon/control_rows.h"
+#include "daemon/control_target.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
 #include "daemon/status_engine.h"

@@ -1,4 +1,4 @@
-/* control_info.c - See control_info.h. Reads only, but for target drain. */
+/* control_info.c - See control_info.h. Reads only. */
 #include "daemon/control_info.h"
 
 #include <stdlib.h>
@@ -10,89 +10,12 @@
 #include "daemon/control_budget.h"
 #include "daemon/control_keys.h"
 #include "daemon/control_price.h"
+#include "daemon/control_target.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
 #include "daemon/status_engine.h"
 #include "engine/engine.h"
 #include "serve/route.h"
-#include "serve/target.h"
-
-/* ---- targets ----------------------------------------------------------- */
-
-static const char *target_state(const struct target_view *v, bool configured,
-                                const struct engine_view *own)
-{
-    if (!configured)
-        return "removed";
-    if (v->draining)
-        return "draining";
-    if (own && own->failed)
-        return "failed";
-    if (own && !own->ready)
-        return "loading";
-    return v->last_error_wall_ms > v->last_ok_wall_ms ? "failing" : "up";
-}
-
-static json_t *target_json(const struct daemon *d, const struct target_view *v)
-{
-    bool upstream = conf_upstream_find(d->conf, v->name) >= 0;
-    struct engine_view own;
-    bool engine = !upstream && engine_find(d->engine, v->name, &own);
-    const char *state =
-        target_state(v, upstream || engine, engine ? &own : NULL);
-    const char *error = engine && own.failed ? own.why : v->last_error;
-
-    return json_pack(
-        "{s:o, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "name",
-        json_text(v->name), "kind", engine ? "engine" : "upstream", "engine",
-        engine ? status_engine_json(&own) : json_null(), "state", state,
-        "breaker", "closed", "in_flight", (json_int_t)v->in_flight, "requests",
-        (json_int_t)v->requests, "failures", (json_int_t)v->failures,
-        "last_error", error[0] ? json_text(str_from(error)) : json_null(),
-        "last_error_time", json_time((int64_t)v->last_error_wall_ms),
-        "last_ok_time", json_time((int64_t)v->last_ok_wall_ms));
-}
-
-json_t *control_target_list(struct daemon *d, const json_t *args,
-                            struct buf *why)
-{
-    json_t *list = json_array();
-    struct target_view v;
-
-    (void)args;
-    (void)why;
-    for (unsigned i = 0; target_view(d->targets, i, clock_mono_ms(), &v); i++)
-        json_array_append_new(list, target_json(d, &v));
-    return json_pack("{s:o}", "data", list);
-}
-
-static json_t *target_set(struct daemon *d, const json_t *args, bool drain,
-                          struct buf *why)
-{
-    struct target *t;
-    struct str name;
-
-    if (!args_need(args, "name", &name, why))
-        return NULL;
-    t = target_find(d->targets, name);
-    if (!t)
-        return control_fail(why, "no such target; see: tollctl target list");
-    target_drain(t, drain);
-    return json_pack("{s:o, s:s}", "name", json_text(name), "state",
-                     drain ? "draining" : "up");
-}
-
-json_t *control_target_drain(struct daemon *d, const json_t *args,
-                             struct buf *why)
-{
-    return target_set(d, args, true, why);
-}
-
-json_t *control_target_resume(struct daemon *d, const json_t *args,
-                              struct buf *why)
-{
-    return target_set(d, args, false, why);
-}
 
 /* ---- models ------------------------------------------------------------ */
 

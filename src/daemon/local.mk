@@ -13,6 +13,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/control_prefix.c src/daemon/control_prefix.h \
     src/daemon/control_reconcile.c src/daemon/control_reconcile.h \
     src/daemon/control_rows.c src/daemon/control_rows.h \
+    src/daemon/control_target.c src/daemon/control_target.h \
     src/daemon/local.c src/daemon/local.h \
     src/daemon/no_price.c src/daemon/no_price.h \
     src/daemon/reload.c src/daemon/reload.h \
@@ -21,6 +22,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/status.c src/daemon/status.h \
     src/daemon/status_engine.c src/daemon/status_engine.h \
     src/daemon/status_prefix.c src/daemon/status_prefix.h \
+    src/daemon/status_target.c src/daemon/status_target.h \
     src/daemon/worker.c src/daemon/worker.h
 
 bin_PROGRAMS += tollgate

@@ -2,7 +2,6 @@
 #include "daemon/status.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,7 +12,7 @@
 #include "conf/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/status_engine.h"
-#include "serve/target.h"
+#include "daemon/status_target.h"
 #include "settle/metrics.h"
 
 uint64_t status_resident_bytes(void)
@@ -27,38 +26,6 @@ uint64_t status_resident_bytes(void)
     n = fscanf(f, "%lu %lu", &size, &resident);
     fclose(f);
     return n == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
-}
-
-/* One family: a line for each target. */
-static enum err put_family(struct daemon *d, struct buf *out, const char *name,
-                           const char *type, size_t offset)
-{
-    struct target_view v;
-    enum err e = buf_printf(out, "# TYPE tollgate_%s %s\n", name, type);
-
-    for (unsigned i = 0;
-         e == ERR_OK && target_view(d->targets, i, clock_mono_ms(), &v); i++) {
-        uint64_t value;
-
-        memcpy(&value, (const char *)&v + offset, sizeof(value));
-        e = buf_printf(out, "tollgate_%s{target=\"%.*s\"} %" PRIu64 "\n", name,
-                       STR_ARG(v.name), value);
-    }
-    return e;
-}
-
-static enum err put_targets(struct daemon *d, struct buf *out)
-{
-    enum err e = put_family(d, out, "target_in_flight", "gauge",
-                            offsetof(struct target_view, in_flight));
-
-    if (e == ERR_OK)
-        e = put_family(d, out, "target_attempts_total", "counter",
-                       offsetof(struct target_view, requests));
-    if (e == ERR_OK)
-        e = put_family(d, out, "target_failures_total", "counter",
-                       offsetof(struct target_view, failures));
-    return e;
 }
 
 static enum err put_ledger(struct daemon *d, struct buf *out)
@@ -168,7 +135,7 @@ enum err status_metrics(struct daemon *d, const struct conf *c, struct buf *out)
         all[i] = d->workers[i]->w.stats;
     e = metrics_put(all, d->n_workers, out);
     if (e == ERR_OK)
-        e = put_targets(d, out);
+        e = status_target_metrics(d, c, out);
     if (e == ERR_OK)
         e = put_ledger(d, out);
     if (e == ERR_OK)

@@ -198,8 +198,9 @@ static void set_rest(const struct retry_end *e, struct retry_verdict *v)
     case RETRY_KIND_LIMIT:
         v->rest_ms = said ? e->delay.ms : RETRY_LIMIT_REST_MS;
         break;
-    case RETRY_KIND_SPENT:
-        v->rest_ms = said ? e->delay.ms : RETRY_SPENT_REST_MS;
+    case RETRY_KIND_SPENT: /* the reset of a rate limit is not about it */
+        v->rest_ms = e->delay.from == DELAY_RETRY_AFTER ? e->delay.ms
+                                                        : RETRY_SPENT_REST_MS;
         break;
     case RETRY_KIND_BUSY:
         v->rest_ms = e->delay.ms;

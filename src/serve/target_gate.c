@@ -173,13 +173,15 @@ enum target_answer target_enter(struct target *t,
 
 /* --- what was met -------------------------------------------------------- */
 
-static void gate_rest(struct target_gate *g, uint64_t until_ms)
+/* Let <g> rest until <until_ms>; until when it did so far. */
+static uint64_t gate_rest(struct target_gate *g, uint64_t until_ms)
 {
     uint64_t was = atomic_load(&g->rest_until_ms);
 
     while (was < until_ms &&
            !atomic_compare_exchange_weak(&g->rest_until_ms, &was, until_ms))
         ;
+    return was;
 }
 
 /* Why somebody rests after an end of kind <k>. */
@@ -280,6 +282,7 @@ static void rest(const struct target_pass *p, const struct conf_upstream *up,
                            (v->kind == RETRY_KIND_LIMIT && v->said));
     struct target_gate *g = &p->t->gate;
     struct target_key *k;
+    uint64_t was_ms;
 
     if (v->rest == RETRY_REST_KEY && p->key != TARGET_NO_KEY) {
         k = target_key_get(p->t, up, p->key, now_ms);
@@ -288,9 +291,11 @@ static void rest(const struct target_pass *p, const struct conf_upstream *up,
         g = &k->gate;
     }
     atomic_store(&g->why, why_of(v->kind));
-    gate_rest(g, until_ms);
+    was_ms = gate_rest(g, until_ms);
     if (shuts)
         breaker_rest(&g->breaker, until_ms);
+    if (was_ms > now_ms) /* who rests already is no news */
+        return;
     log_at(v->kind == RETRY_KIND_SPENT ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
            LOG_ROUTE, "%s rests: upstream=%s key=%d reason=%s rest_ms=%" PRIu64,
            g == &p->t->gate ? "target" : "upstream key", p->t->name,

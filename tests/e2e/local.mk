@@ -7,6 +7,7 @@ EXTRA_DIST += \
     tests/e2e/accounting.test.mjs \
     tests/e2e/aisdk.test.mjs \
     tests/e2e/anthropic.test.mjs \
+    tests/e2e/breakers.test.mjs \
     tests/e2e/budget-clients.test.mjs \
     tests/e2e/budget-ctl.test.mjs \
     tests/e2e/budget-engine.test.mjs \

@@ -53,3 +53,9 @@ tests_unit_t_retry_plan_SOURCES = tests/unit/t_retry_plan.c
 tests_unit_t_retry_plan_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_retry_plan_CFLAGS = $(unit_cflags)
 tests_unit_t_retry_plan_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_target
+tests_unit_t_target_SOURCES = tests/unit/t_target.c
+tests_unit_t_target_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_target_CFLAGS = $(unit_cflags)
+tests_unit_t_target_LDADD = $(unit_libs)

@@ -1,0 +1,114 @@
+/* status_target.c - See status_target.h. */
+#include "daemon/status_target.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "serve/target.h"
+
+/* One family of numbers, a line for each target. */
+struct family {
+    const char *name, *type, *help;
+    uint64_t (*of)(const struct target_view *v);
+};
+
+static uint64_t in_flight(const struct target_view *v)
+{
+    return v->in_flight;
+}
+
+static uint64_t attempts(const struct target_view *v)
+{
+    return v->requests;
+}
+
+static uint64_t failures(const struct target_view *v)
+{
+    return v->failures;
+}
+
+static uint64_t state(const struct target_view *v)
+{
+    return v->breaker.state;
+}
+
+static uint64_t opened(const struct target_view *v)
+{
+    return v->breaker.opened;
+}
+
+static uint64_t probes(const struct target_view *v)
+{
+    return v->breaker.probes;
+}
+
+static const struct family families[] = {
+    {"target_in_flight", "gauge", "Attempts under way", in_flight},
+    {"target_attempts_total", "counter", "Attempts made", attempts},
+    {"target_failures_total", "counter", "Attempts that failed", failures},
+    {"breaker_state", "gauge",
+     "Whether requests go there: 0 closed, they do; 1 open; 2 half open",
+     state},
+    {"breaker_opened_total", "counter",
+     "Times the breaker opened, but for failed probes", opened},
+    {"breaker_probes_total", "counter", "Probes let through", probes},
+};
+
+static enum err put_family(struct daemon *d, const struct family *f,
+                           struct buf *out)
+{
+    const uint64_t now_ms = clock_mono_ms();
+    struct target_view v;
+    enum err e =
+        buf_printf(out, "# HELP tollgate_%s %s.\n# TYPE tollgate_%s %s\n",
+                   f->name, f->help, f->name, f->type);
+
+    for (unsigned i = 0; e == ERR_OK && target_view(d->targets, i, now_ms, &v);
+         i++)
+        e = buf_printf(out, "tollgate_%s{target=\"%.*s\"} %" PRIu64 "\n",
+                       f->name, STR_ARG(v.name), f->of(&v));
+    return e;
+}
+
+/* How many of the keys of <up> may not be used now. */
+static unsigned keys_out(struct daemon *d, const struct conf_upstream *up,
+                         uint64_t now_ms)
+{
+    struct target *t = target_find(d->targets, up->name);
+    struct target_key_view v;
+    unsigned n = 0;
+
+    for (unsigned i = 0; t && i < up->n_keys; i++) {
+        target_key_view(t, up, i, now_ms, &v);
+        n += v.why != TARGET_OPEN;
+    }
+    return n;
+}
+
+static enum err put_keys(struct daemon *d, const struct conf *c,
+                         struct buf *out)
+{
+    const uint64_t now_ms = clock_mono_ms();
+    enum err e = buf_printf(
+        out, "# HELP tollgate_target_keys_out Keys that are limited, refused, "
+             "used up or failing.\n# TYPE tollgate_target_keys_out gauge\n");
+
+    for (size_t i = 0; i < c->n_upstreams && e == ERR_OK; i++)
+        e = buf_printf(out, "tollgate_target_keys_out{target=\"%.*s\"} %u\n",
+                       STR_ARG(c->upstreams[i].name),
+                       keys_out(d, &c->upstreams[i], now_ms));
+    return e;
+}
+
+enum err status_target_metrics(struct daemon *d, const struct conf *c,
+                               struct buf *out)
+{
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+        if (e == ERR_OK)
+            e = put_family(d, &families[i], out);
+    return e == ERR_OK ? put_keys(d, c, out) : e;
+}
