@@ -278,7 +278,7 @@ struct conf_route {
     struct str model;                        /* name or glob */
     const struct conf_route_target *targets; /* at least one */
     size_t n_targets;
-    enum conf_strategy strategy; /* weighted; others: no effect yet */
+    enum conf_strategy strategy; /* weighted */
     const struct str *fallbacks; /* names of routes. No effect yet */
     size_t n_fallbacks;
     unsigned fallback_on;   /* bits of enum conf_fall, CONF_FALL_ERROR */

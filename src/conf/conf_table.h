@@ -69,7 +69,6 @@ struct opt {
     const char *example;      /* shown where there is no default */
     int64_t min, max;         /* range of numbers, or of array counts */
     const char *const *names; /* of an enum or set, NULL at the end */
-    unsigned later_names;     /* bit set of names without effect yet */
     const char *help;         /* one line, no full stop */
 };
 

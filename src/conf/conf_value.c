@@ -138,10 +138,6 @@ static void bind_enum(struct bind *b, const struct opt *o,
         if (!str_eq(n->text, str_from(o->names[i])))
             continue;
         memcpy((char *)base + o->off, &i, sizeof(i));
-        if (o->later_names & (1U << i))
-            say_warning(b->say, n,
-                        "%s: %s has no effect yet; %s is used until then",
-                        o->path, o->names[i], o->names[0]);
         return;
     }
     bad(b, o, n, how);

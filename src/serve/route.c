@@ -38,16 +38,24 @@ static uint64_t id_of(const struct candidate *c)
     return pick_hash(pick_hash(0, name), c->model);
 }
 
+/* See all of <cs>. Those at rest are left out as long as one is not. */
 static void view_fill(const struct candidates *cs, const struct route_ask *ask,
                       uint64_t now_ms, struct pick_view *v)
 {
-    (void)now_ms;
+    bool ready[CANDIDATES_MAX], any = false;
+
     for (unsigned i = 0; i < cs->n; i++) {
         const struct candidate *c = &cs->c[i];
 
         v[i] = (struct pick_view){.weight = c->weight, .id = id_of(c)};
-        v[i].out = route_was_tried(ask, c->target, c->model);
+        target_see(c->target, c->up, now_ms, &v[i]);
+        v[i].out = route_was_tried(ask, c->target, c->model) ||
+                   !target_is_last_resort(c->target, c->up, 0, now_ms);
+        ready[i] = !v[i].out && target_is_ready(c->target, c->up, 0, now_ms);
+        any |= ready[i];
     }
+    for (unsigned i = 0; any && i < cs->n; i++)
+        v[i].out = !ready[i];
 }
 
 /* The strategy that <r> has for <x>, and for the prefix strategy the key: what

@@ -4,8 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "conf/conf.h"
 #include "exchange/exchange.h"
 #include "serve/candidates.h"
+#include "serve/target.h"
 
 #define RETRY_LOADING_MS 2000
 #define RETRY_DRAINED_MS 10000
@@ -136,15 +138,63 @@ bool route_was_tried(const struct route_ask *ask, const struct target *t,
     return false;
 }
 
+/* Why those that were not tried let nobody in. */
+struct tally {
+    unsigned n;                     /* of them */
+    unsigned by[TARGET_SHUT_COUNT]; /* by reason */
+    uint64_t wait_ms;               /* until the first is back; 0: not known */
+    struct str name;                /* of the first */
+};
+
+static void tally_take(struct tally *y, const struct route_ask *ask,
+                       const struct candidates *cs, uint64_t now_ms)
+{
+    *y = (struct tally){.n = 0};
+    for (unsigned i = 0; i < cs->n; i++) {
+        const struct candidate *c = &cs->c[i];
+        uint64_t wait_ms = 0;
+
+        if (route_was_tried(ask, c->target, c->model))
+            continue;
+        y->by[target_why(c->target, c->up, 0, now_ms, &wait_ms)]++;
+        if (y->n++ == 0)
+            y->name = c->up ? c->up->name : c->engine->name;
+        if (wait_ms > 0 && (y->wait_ms == 0 || wait_ms < y->wait_ms))
+            y->wait_ms = wait_ms;
+    }
+}
+
+/* One that has become ready meanwhile may be asked at once. */
 enum err route_none_ready(struct exchange *x, const struct route_ask *ask,
                           const struct candidates *cs, uint64_t now_ms,
                           struct route_none *out)
 {
-    (void)ask;
-    (void)cs;
-    (void)now_ms;
-    return tell(x, ERR_UP_UNAVAILABLE, NULL, out,
-                "No other upstream is left for this model.");
+    struct tally y;
+    char who[128];
+    enum err e = ERR_UP_UNAVAILABLE;
+
+    tally_take(&y, ask, cs, now_ms);
+    if (y.n == 0)
+        return tell(x, e, NULL, out,
+                    "There is no other upstream for this model.");
+    if (y.n == 1)
+        snprintf(who, sizeof(who), "The upstream '%.*s'", STR_ARG(y.name));
+    else
+        snprintf(who, sizeof(who), "Each of %u upstreams", y.n);
+    if (y.by[TARGET_SPENT] == y.n)
+        return tell(x, ERR_UP_SPENT, NULL, out,
+                    "%s has an account of the gateway that is used up.", who);
+    if (y.by[TARGET_LIMITED] + y.by[TARGET_SPENT] == y.n)
+        e = ERR_UP_LIMIT;
+    (void)tell(x, e, NULL, out,
+               e == ERR_UP_LIMIT
+                   ? "%s limits how much the gateway may ask. Please try again "
+                     "later."
+                   : "%s has failed too often and is left alone for a while. "
+                     "Please try again later.",
+               who);
+    out->retry_after_ms = y.wait_ms > 0 ? y.wait_ms : 1;
+    return e;
 }
 
 enum verdict route_fail(struct exchange *x, const struct route_none *none)

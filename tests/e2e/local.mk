@@ -82,6 +82,7 @@ EXTRA_DIST += \
     tests/e2e/rates.test.mjs \
     tests/e2e/routing.test.mjs \
     tests/e2e/run.sh \
+    tests/e2e/strategies.test.mjs \
     tests/e2e/tls.test.mjs \
     tests/e2e/valgrind.supp
 

@@ -1,5 +1,11 @@
 # Unit tests of area 'serve'. One program a module.
 
+check_PROGRAMS += tests/unit/t_affinity
+tests_unit_t_affinity_SOURCES = tests/unit/t_affinity.c
+tests_unit_t_affinity_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_affinity_CFLAGS = $(unit_cflags)
+tests_unit_t_affinity_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/t_breaker
 tests_unit_t_breaker_SOURCES = tests/unit/t_breaker.c
 tests_unit_t_breaker_CPPFLAGS = $(unit_cppflags)
