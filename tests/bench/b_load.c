@@ -20,8 +20,8 @@
  * of use (of a stream: its first event, no comment) and to the end, -1 where
  * there was none, the status, and 1 if the answer was whole: a stream with its
  * [DONE] and no error. The status is 0 where the connection was lost, -1 where
- * no answer came, -2 where there was no connection to send it on; what must
- * wait for one is charged for it.
+ * no answer came, -2 where no connection was free to send it on until the end;
+ * what waits for one is charged for it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -389,6 +389,8 @@ static int64_t issue_due(struct load *l)
             issue(l, now_ns());
         return l->end_ns;
     }
+    if (l->mode == TRACE && now >= l->end_ns)
+        return l->end_ns;
     while (l->n_idle > 0 && l->next_ns <= now && l->next_ns < l->end_ns &&
            l->issued < l->max_issued) {
         issue(l, l->next_ns);

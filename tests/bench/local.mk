@@ -60,6 +60,16 @@ bench-budget: tollgate$(EXEEXT) tollctl$(EXEEXT) \
 	    $(top_srcdir)/doc/perf/budgets-`date -u +%Y-%m-%d`.md
 bench: bench-budget
 
+# What providers that fail do to clients; short, or as long as its targets say
+# with FAULTS_FULL=1.
+EXTRA_DIST += tests/bench/faults.py tests/bench/faultrig.py
+PHONY_TARGETS += bench-faults
+bench-faults: tollgate$(EXEEXT) tollctl$(EXEEXT) \
+    tests/bench/b_provider$(EXEEXT) tests/bench/b_load$(EXEEXT)
+	$(PYTHON) $(top_srcdir)/tests/bench/faults.py . \
+	    $(top_srcdir)/doc/perf/faults-`date -u +%Y-%m-%d`.md
+bench: bench-faults
+
 # Where the instructions of a request go; needs valgrind.
 PHONY_TARGETS += bench-profile
 bench-profile: tollgate$(EXEEXT) tollctl$(EXEEXT) \
