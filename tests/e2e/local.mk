@@ -64,6 +64,7 @@ EXTRA_DIST += \
     tests/e2e/lib/upstream.mjs \
     tests/e2e/lib/yaml.mjs \
     tests/e2e/lifecycle.test.mjs \
+    tests/e2e/nobody.test.mjs \
     tests/e2e/openai-chat.test.mjs \
     tests/e2e/openai-errors.test.mjs \
     tests/e2e/openai-surface.test.mjs \
