@@ -79,6 +79,7 @@ static bool start_services(struct daemon *d)
     d->resolver = resolver_new();
     d->unpriced = unpriced_new();
     d->soft = soft_new();
+    retry_budget_init(&d->retries, RETRY_BUDGET_PERCENT, RETRY_BUDGET_FLOOR);
     if (!d->throttle || !d->targets || !d->resolver || !d->unpriced || !d->soft)
         return false;
     resolver_refresh_trust(d->resolver);
@@ -98,6 +99,7 @@ static bool start_services(struct daemon *d)
                                .throttle = d->throttle,
                                .targets = d->targets,
                                .discover = d->discover,
+                               .retries = &d->retries,
                                .engine = d->engine,
                                .unpriced = d->unpriced,
                                .local = local_answer};
@@ -203,6 +205,7 @@ void daemon_stop(struct daemon *d)
     discover_free(d->discover);
     resolver_free(d->resolver);
     target_table_free(d->targets);
+    retry_budget_fini(&d->retries);
     throttle_free(d->throttle);
     unpriced_free(d->unpriced);
     soft_free(d->soft);

@@ -5,6 +5,7 @@
 
 #include "conf/conf.h"
 #include "daemon/worker.h"
+#include "serve/retry_budget.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -57,6 +58,7 @@ struct daemon {
     struct target_table *targets; /* owned */
     struct engine *engine;        /* owned; NULL without engine models */
     struct unpriced *unpriced;    /* owned */
+    struct retry_budget retries;  /* of all requests */
     struct services svc;          /* the same, as workers see it */
     struct control *control;      /* owned: the admin socket */
     struct daemon_worker *workers[DAEMON_WORKERS_MAX]; /* owned */

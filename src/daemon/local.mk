@@ -22,6 +22,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/status.c src/daemon/status.h \
     src/daemon/status_engine.c src/daemon/status_engine.h \
     src/daemon/status_prefix.c src/daemon/status_prefix.h \
+    src/daemon/status_retry.c src/daemon/status_retry.h \
     src/daemon/status_target.c src/daemon/status_target.h \
     src/daemon/worker.c src/daemon/worker.h
 

@@ -12,6 +12,7 @@
 #include "conf/conf.h"
 #include "daemon/daemon.h"
 #include "daemon/status_engine.h"
+#include "daemon/status_retry.h"
 #include "daemon/status_target.h"
 #include "settle/metrics.h"
 
@@ -136,6 +137,8 @@ enum err status_metrics(struct daemon *d, const struct conf *c, struct buf *out)
     e = metrics_put(all, d->n_workers, out);
     if (e == ERR_OK)
         e = status_target_metrics(d, c, out);
+    if (e == ERR_OK)
+        e = status_retry_metrics(d, out);
     if (e == ERR_OK)
         e = put_ledger(d, out);
     if (e == ERR_OK)

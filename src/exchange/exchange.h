@@ -133,7 +133,10 @@ struct work {
     const struct jscan *scan;       /* arena: of the collected body, if JSON */
     int64_t head_us;                /* monotonic: reply head arrived, or 0 */
     struct buf request;             /* owned: spliced body, while needed */
-    struct attempt *attempt;        /* arena: the current one; serve's */
+    struct loop *loop;              /* arena: the attempts; serve's */
+    int64_t retry_after_ms; /* what an error that is passed on says instead of
+                             * its own; 0: its own */
+    bool no_retry;          /* it says that trying again does not help */
     uint64_t cap_tok; /* of a choice: what the body must say that it may output
                        * at most; 0: whatever it says */
     struct quota *quota; /* arena: what is held of budgets; NULL:

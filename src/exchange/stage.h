@@ -35,6 +35,7 @@ enum wake {
     WAKE_DRAINED,  /* front: the output queue fell below its low mark */
     WAKE_END,      /* relay: the producer ended and all is queued */
     WAKE_QUOTA,    /* quota: what it waits for may be there; see quota.h */
+    WAKE_RETRY,    /* serve: the pause before the next attempt is over */
     WAKE_FAIL,     /* exchange_fail() was called outside a stage function */
     WAKE_GONE,     /* front: the client is gone, x->client is NULL */
     WAKE_DRAIN,    /* daemon: drain time is over, end with an error */

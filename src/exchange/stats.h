@@ -36,7 +36,8 @@
     X(UP_CONNECTS, "upstream_connects_total", "New upstream connections")      \
     X(UP_PAUSED, "upstream_pauses_total",                                      \
       "Times an upstream was paused for a slow reader")                        \
-    X(RETRIES, "retries_total", "Attempts after the first")                    \
+    X(RETRIES_REFUSED, "retries_refused_total",                                \
+      "Attempts after the first not made, as too many were")                   \
     X(TUNNELS, "tunnels_total", "WebSocket tunnels opened")                    \
     X(PINGS, "keepalive_pings_total", "Pings sent on silent streams")          \
     X(ROWS, "usage_rows_total", "Usage rows written")                          \
@@ -117,10 +118,15 @@ struct budget_tally {
     _Atomic uint64_t of[2][BUDGET_UNIT_COUNT][BUDGET_WINDOW_COUNT];
 };
 
+/* Room for the kinds of ends that an attempt may follow. */
+#define STATS_RETRY_KINDS 16
+
 /* One worker's numbers. */
 struct stats {
     _Atomic uint64_t counter[STAT_COUNT];
     _Atomic uint64_t rate_refused[RATE_KIND_COUNT]; /* requests, by limit */
+    _Atomic uint64_t retries[STATS_RETRY_KINDS]; /* attempts after the first, by
+                                                  * enum retry_kind before */
     struct budget_tally budget_refused; /* requests, by a hard budget */
     struct budget_tally budget_warned;  /* replies, by a soft one */
     _Atomic int64_t conns;              /* open client connections */

@@ -22,6 +22,7 @@ struct exchange;
 struct keytab;
 struct ledger;
 struct ledger_worker;
+struct retry_budget;
 struct soft;
 struct target_table;
 struct throttle;
@@ -49,6 +50,7 @@ struct services {
     struct throttle *throttle;    /* borrowed; failed-auth counters */
     struct target_table *targets; /* borrowed; health of upstreams */
     struct discover *discover;    /* borrowed; models that upstreams list */
+    struct retry_budget *retries; /* borrowed; NULL: unbounded */
     struct engine *engine;        /* borrowed; NULL: no model of our own */
     struct unpriced *unpriced;    /* borrowed; models told of, or NULL */
     /* Answer an endpoint that tollgate itself serves: fills x->local or

@@ -119,6 +119,15 @@ static bool is_rate_field(struct str name)
            begins(name, STR("anthropic-ratelimit-"));
 }
 
+/* Whether we say something else than the upstream there. */
+static bool is_replaced(const struct work *w, struct str name)
+{
+    if (w->no_retry && str_ieq(name, STR("x-should-retry")))
+        return true;
+    return w->retry_after_ms > 0 && (str_ieq(name, STR("retry-after")) ||
+                                     str_ieq(name, STR("retry-after-ms")));
+}
+
 /* The upstream's fields; of its limits none where the caller has its own. */
 static enum err copy_fields(struct exchange *x, bool limited,
                             struct reply_head *out)
@@ -130,6 +139,8 @@ static enum err copy_fields(struct exchange *x, bool limited,
         enum err e;
 
         if (limited && is_rate_field(name))
+            continue;
+        if (is_replaced(x->work, name))
             continue;
         if (str_ieq(name, STR("x-request-id")))
             name = STR("x-upstream-request-id");
@@ -167,6 +178,26 @@ static enum err add_tollgate(struct exchange *x, struct reply_head *out)
     return e == ERR_SYNTAX ? ERR_OK : e;
 }
 
+/* When to come again. */
+static enum err add_wait(struct exchange *x, int64_t ms, struct reply_head *out)
+{
+    enum err e = add_number(out, x, STR("retry-after"), (ms + 999) / 1000);
+
+    return e == ERR_OK ? add_number(out, x, STR("retry-after-ms"), ms) : e;
+}
+
+/* What serve/ has an error say in place of what its upstream did. */
+static enum err add_instead(struct exchange *x, struct reply_head *out)
+{
+    enum err e = ERR_OK;
+
+    if (x->work->retry_after_ms > 0)
+        e = add_wait(x, x->work->retry_after_ms, out);
+    if (e == ERR_OK && x->work->no_retry)
+        e = ADD(out, x, "x-should-retry", STR("false"));
+    return e;
+}
+
 enum err heads_relayed(struct exchange *x, int64_t length,
                        struct reply_head *out)
 {
@@ -178,6 +209,8 @@ enum err heads_relayed(struct exchange *x, int64_t length,
     e = copy_fields(x, rates.is_limited, out);
     if (e == ERR_OK)
         e = ADD(out, x, "x-request-id", str_from(x->name));
+    if (e == ERR_OK)
+        e = add_instead(x, out);
     if (e == ERR_OK)
         e = add_cost(x, out);
     if (e == ERR_OK)
@@ -195,11 +228,8 @@ static enum err add_retry(struct exchange *x, struct reply_head *out)
 
     if (ms < 0 && err_row(x->fail.err)->status == 503 && hint != RETRY_NO)
         ms = RETRY_AFTER_MS;
-    if (ms >= 0) {
-        e = add_number(out, x, STR("retry-after"), (ms + 999) / 1000);
-        if (e == ERR_OK)
-            e = add_number(out, x, STR("retry-after-ms"), ms);
-    }
+    if (ms >= 0)
+        e = add_wait(x, ms, out);
     if (e == ERR_OK && hint != RETRY_UNSAID)
         e = ADD(out, x, "x-should-retry",
                 hint == RETRY_YES ? STR("true") : STR("false"));

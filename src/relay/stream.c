@@ -354,11 +354,32 @@ static void give_up(struct exchange *x, enum err e)
     exchange_wake(x, WAKE_FAIL);
 }
 
+/* Let <bytes> pass. After a failure <s> is gone, unless the stage runs. */
+static void push_bytes(struct stream *s, struct str bytes)
+{
+    enum err e = ERR_OK;
+
+    if (s->unsure)
+        decide_kind(s, bytes);
+    if (s->events)
+        e = take_events(s, bytes);
+    else
+        take_bytes(s, bytes);
+    if (e != ERR_OK) {
+        give_up(s->x, e);
+        return;
+    }
+    if (s->tail_us != 0 && s->timer_on) {
+        struct timeval tv = {0, STREAM_TAIL_MS * 1000};
+
+        event_add(&s->timer, &tv);
+    }
+}
+
 static enum flow on_data(struct sink *k, struct str bytes)
 {
     struct stream *s = (struct stream *)(void *)k;
     struct exchange *x = s->x;
-    enum err e = ERR_OK;
 
     if (s->ended || (!x->client && !s->lonely))
         return FLOW_MORE; /* thrown away: the end is near */
@@ -372,21 +393,7 @@ static enum flow on_data(struct sink *k, struct str bytes)
         stats_inc(x->w->stats, STAT_UP_PAUSED);
         return FLOW_PAUSE;
     }
-    if (s->unsure)
-        decide_kind(s, bytes);
-    if (s->events)
-        e = take_events(s, bytes);
-    else
-        take_bytes(s, bytes);
-    if (e != ERR_OK) {
-        give_up(x, e);
-        return FLOW_MORE; /* <s> is gone */
-    }
-    if (s->tail_us != 0 && s->timer_on) {
-        struct timeval tv = {0, STREAM_TAIL_MS * 1000};
-
-        event_add(&s->timer, &tv);
-    }
+    push_bytes(s, bytes);
     return FLOW_MORE;
 }
 
@@ -509,7 +516,17 @@ static void pass_collected(struct stream *s)
 {
     struct exchange *x = s->x;
 
-    if (x->work->body.len == 0 || !x->client)
+    if (x->work->body.len == 0)
+        return;
+    if (s->events) {
+        struct buf bytes = x->work->body;
+
+        buf_init(&x->work->body, 0);
+        push_bytes(s, buf_str(&bytes));
+        buf_fini(&bytes);
+        return;
+    }
+    if (!x->client)
         return;
     x->out->bytes += x->work->body.len;
     x->out->first_us = (int64_t)clock_mono_us();

@@ -15,13 +15,16 @@ src_serve_libserve_a_SOURCES = \
     src/serve/breaker.c src/serve/breaker.h \
     src/serve/candidates.c src/serve/candidates.h \
     src/serve/delay.c src/serve/delay.h \
+    src/serve/loop.c src/serve/loop.h \
     src/serve/pick.c src/serve/pick.h \
     src/serve/queue.c src/serve/queue.h \
+    src/serve/reply.c src/serve/reply.h \
     src/serve/retry.c src/serve/retry.h \
     src/serve/retry_budget.c src/serve/retry_budget.h \
     src/serve/route.c src/serve/route.h \
     src/serve/route_list.c \
     src/serve/route_none.c src/serve/route_none.h \
+    src/serve/seek.c src/serve/seek.h \
     src/serve/serve.c src/serve/serve.h \
     src/serve/splice.c src/serve/splice.h \
     src/serve/target.c src/serve/target.h \

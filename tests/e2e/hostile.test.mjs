@@ -210,7 +210,11 @@ describe('hostile streams, on the wire', GATE_ONLY, () => {
 
   test('torn within a line: the error event stands on its own', async () => {
     const sizes = [];
-    for (let body = 150; body < 900; body += 50) {
+    rig.up.script({ fault: 'reset', body: 20 });
+    const r = await stream(); // before the first event is whole: no stream yet
+    assert.equal(r.status, 502, r.text);
+    assert.equal(r.json.error.code, 'upstream_bad_response');
+    for (let body = 350; body < 900; body += 50) {
       rig.up.script({ fault: 'reset', body });
       const r = await stream();
       assert.match(r.text, /(^|\n)data: \{"error":/, `cut at ${body}`);
