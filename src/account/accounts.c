@@ -402,7 +402,8 @@ enum err account_write_hold(struct ledger_worker *lw,
         .input_tok = (uint64_t)hold->most.of[BUDGET_INPUT_TOKENS],
         .output_tok = (uint64_t)hold->most.of[BUDGET_OUTPUT_TOKENS],
         .cost_nusd = hold->most.of[BUDGET_NUSD],
-        .change = change};
+        .change = change,
+        .parent = ask->parent};
 
     return ledger_hold_put(lw, &h);
 }
@@ -440,12 +441,28 @@ enum accounts_answer accounts_ask(struct accounts *a, struct ledger_worker *lw,
     if (answer != ACCOUNTS_HELD)
         return answer;
     if ((hold.key || hold.team) &&
-        account_write_hold(lw, ask, &hold.hold, 0) != ERR_OK) {
+        account_write_hold(lw, ask, &hold.hold, ask->change) != ERR_OK) {
         give_back(a, &hold);
         return ACCOUNTS_DOWN;
     }
+    hold.changes = ask->change;
     *hold_out = hold;
     return ACCOUNTS_HELD;
+}
+
+enum err accounts_give(struct accounts *a, struct ledger_worker *lw,
+                       const struct accounts_ask *ask,
+                       struct accounts_hold *hold)
+{
+    const struct budget_hold none = {.at_ms = hold->hold.at_ms};
+    const uint32_t change = hold->changes + 1;
+
+    if (hold->key || hold->team) {
+        ERR_TRY(account_write_hold(lw, ask, &none, change));
+        give_back(a, hold);
+    }
+    *hold = (struct accounts_hold){.changes = change + 1};
+    return ERR_OK;
 }
 
 /* --- settling ------------------------------------------------------------- */

@@ -55,7 +55,9 @@ struct accounts_owner {
 
 /* A request. All is borrowed for the call. */
 struct accounts_ask {
-    struct str id; /* of the request: ROW_ID_LEN bytes */
+    struct str id;     /* of the hold: ROW_ID_LEN bytes */
+    struct str parent; /* where that is not the request's: the request's */
+    uint32_t change;   /* of accounts_ask(): holds of this id there were */
     struct accounts_owner key, team;
     struct budget_amounts most; /* it takes no more */
     int64_t at_ms;              /* accounts_now_ms() when it asks */
@@ -66,7 +68,7 @@ struct accounts_ask {
 struct accounts_hold {
     struct account *key, *team; /* the accounts'; NULL: not held */
     struct budget_hold hold;
-    uint32_t changes; /* accounts_grow() that held */
+    uint32_t changes; /* ask->change, and accounts_grow() that held */
 };
 
 /* Which budget a request does not fit. */
@@ -113,6 +115,13 @@ enum accounts_answer accounts_grow(struct accounts *a, struct ledger_worker *lw,
                                    struct accounts_waiter *w,
                                    struct accounts_hold *hold,
                                    struct accounts_no *no_out);
+
+/* Nothing was taken of <hold>, be it zeroed: give it back, and have the journal
+ * say so, that a start after a crash charges nothing. hold->changes is then
+ * the ask->change for the same id. ERR_LEDGER: all is as it was. */
+enum err accounts_give(struct accounts *a, struct ledger_worker *lw,
+                       const struct accounts_ask *ask,
+                       struct accounts_hold *hold) MUST_CHECK;
 
 /* <w> does not wait any more; it is not woken from then on. Fine for one that
  * never waited. */

@@ -17,6 +17,7 @@ size_t hold_encode(const struct hold *h, void *out)
     rec_put_text(&o, h->key_id, ROW_NAME_MAX);
     rec_put_text(&o, h->team, ROW_NAME_MAX);
     rec_put_int(&o, h->change, 4);
+    rec_put_text(&o, h->parent, ROW_ID_LEN);
     BUG_ON(o.full);
     return o.len;
 }
@@ -33,7 +34,10 @@ enum err hold_decode(struct str bytes, struct hold *out)
     h.key_id = rec_get_text(&in);
     h.team = rec_get_text(&in);
     h.change = (uint32_t)rec_get_int(&in, 4);
-    if (in.bad || h.cost_nusd < 0)
+    if (in.left > 0) /* else of a version that knew no legs */
+        h.parent = rec_get_text(&in);
+    if (in.bad || h.cost_nusd < 0 ||
+        (h.parent.len > 0 && h.parent.len != ROW_ID_LEN))
         return ERR_CORRUPT;
     *out = h;
     return ERR_OK;
@@ -41,17 +45,21 @@ enum err hold_decode(struct str bytes, struct hold *out)
 
 void hold_row(const struct hold *h, struct usage_row *out)
 {
+    const unsigned leg = h->parent.len > 0 ? ROW_LEG : 0;
+
     *out = (struct usage_row){
         .id = h->id,
         .time_wall_ms = h->at_ms,
         .key_id = h->key_id,
         .team = h->team,
         .reason = STR("the daemon died before it was over"),
-        .flags = ROW_ESTIMATED | ROW_INCOMPLETE | ROW_IN_DOUBT,
+        .flags =
+            (uint16_t)(ROW_ESTIMATED | ROW_INCOMPLETE | ROW_IN_DOUBT | leg),
         .usage_source = ROW_SOURCE_ESTIMATED,
         .tok =
             {[ROW_TOK_INPUT] = h->input_tok, [ROW_TOK_OUTPUT] = h->output_tok},
         .cost_nusd = h->cost_nusd,
         .budget_ms = h->at_ms,
+        .parent = h->parent,
     };
 }

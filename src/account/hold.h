@@ -14,17 +14,20 @@
 /* A hold. Slices are borrowed: from the caller when writing, from the record's
  * bytes when reading. */
 struct hold {
-    struct str id;     /* of the request: ROW_ID_LEN bytes */
+    struct str id;     /* of the request or of its own: ROW_ID_LEN bytes */
     int64_t at_ms;     /* when: the row's time */
     struct str key_id; /* 1..ROW_NAME_MAX bytes */
     struct str team;   /* may be empty */
     uint64_t input_tok, output_tok;
     int64_t cost_nusd;
-    uint32_t change; /* of those of one id the largest counts */
+    uint32_t change;   /* of those of one id the largest counts */
+    struct str parent; /* of a leg or what may become one: the request, whose
+                        * row ends it, too; else empty */
 };
 
 /* Encode into <out> of HOLD_BYTES_MAX bytes; gives the length. Over-long texts
- * are cut. The id must be ROW_ID_LEN bytes (else a bug). */
+ * are cut. The id must be ROW_ID_LEN bytes (else a bug), the parent that or
+ * none. */
 size_t hold_encode(const struct hold *h, void *out);
 
 /* Decode; fields of newer versions are skipped. ERR_CORRUPT. */

@@ -123,6 +123,8 @@ struct usage_sum {
     uint64_t estimated;   /* requests whose usage is an estimate or a bound */
     uint64_t unpriced;    /* requests that had no price for all they used */
     uint64_t stale_price; /* requests charged by a stale price */
+    uint64_t legs;        /* attempts beside those that answered: no requests,
+                           * but in all counts and costs but <errors> */
 };
 
 /* Groups in order of name. */

@@ -82,7 +82,7 @@ static enum err fold_row(struct ledger *l, struct txn *t, struct str payload)
     } else if (err == ERR_OK)
         err = spend_map_add_row(&l->spends, &row);
     if (err == ERR_OK)
-        err = ledger_hold_drop(t, row.id);
+        err = ledger_hold_end(t, &row);
     if (err == ERR_OK)
         l->n_rows_now++;
     return err;

@@ -189,6 +189,7 @@ static enum err make_report(const struct tally_map *groups,
         s->estimated = it->sum.estimated;
         s->unpriced = it->sum.unpriced;
         s->stale_price = it->sum.stale_price;
+        s->legs = it->sum.legs;
     }
     qsort(r->sums, r->n_sums, sizeof(*r->sums), by_name);
     return ERR_OK;

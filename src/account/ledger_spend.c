@@ -93,17 +93,29 @@ static enum err is_outdated(struct txn *t, const struct hold *h, bool *out)
     return ERR_OK;
 }
 
+/* ERR_EXISTS: the row of <id> is there. */
+static enum err has_no_row(struct txn *t, struct str id)
+{
+    struct str at;
+    const enum err err = id.len > 0 ? ldb_get(t, LDB_IDS, id, &at) : ERR_OK;
+
+    if (id.len == 0 || err == ERR_NOT_FOUND)
+        return ERR_OK;
+    return err == ERR_OK ? ERR_EXISTS : err;
+}
+
 enum err ledger_hold_fold(struct txn *t, struct str payload)
 {
     bool outdated;
     struct hold h;
-    struct str at;
 
     if (hold_decode(payload, &h) != ERR_OK)
         return ERR_SYNTAX;
-    const enum err err = ldb_get(t, LDB_IDS, h.id, &at);
-    if (err != ERR_NOT_FOUND)
-        return err;
+    enum err err = has_no_row(t, h.id);
+    if (err == ERR_OK)
+        err = has_no_row(t, h.parent);
+    if (err != ERR_OK)
+        return err == ERR_EXISTS ? ERR_OK : err;
     ERR_TRY(is_outdated(t, &h, &outdated));
     if (outdated)
         return ERR_OK;
@@ -115,6 +127,36 @@ enum err ledger_hold_drop(struct txn *t, struct str id)
     const enum err err = ldb_del(t, LDB_HOLDS, id);
 
     return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+/* Put a hold of nothing in the place of the first one of the request of <leg>,
+ * which no older one replaces. */
+static enum err hold_nothing(struct txn *t, const struct usage_row *leg)
+{
+    const struct hold h = {.id = leg->hold,
+                           .at_ms = leg->budget_ms,
+                           .key_id = leg->key_id,
+                           .team = leg->team,
+                           .change = UINT32_MAX};
+    uint8_t bytes[HOLD_BYTES_MAX];
+
+    return ldb_put(t, LDB_HOLDS, h.id,
+                   str_of((char *)bytes, hold_encode(&h, bytes)));
+}
+
+enum err ledger_hold_end(struct txn *t, const struct usage_row *row)
+{
+    enum err err;
+
+    ERR_TRY(ledger_hold_drop(t, row->id));
+    if (row->hold.len == 0)
+        return ERR_OK;
+    if ((row->flags & ROW_LEG) == 0 || !str_eq(row->hold, row->parent))
+        return ledger_hold_drop(t, row->hold);
+    err = has_no_row(t, row->parent);
+    if (err == ERR_EXISTS)
+        return ledger_hold_drop(t, row->hold);
+    return err == ERR_OK ? hold_nothing(t, row) : err;
 }
 
 /* --- the end -------------------------------------------------------------- */

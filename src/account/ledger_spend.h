@@ -55,12 +55,18 @@ enum err ledger_spend_put(struct txn *t, enum ldb_table table, struct str name,
 enum err ledger_spend_fold(struct txn *t,
                            const struct spend_map *more) MUST_CHECK;
 
-/* Note the hold of <payload>, unless its row is there. ERR_SYNTAX when it is
- * none. In a write transaction. */
+/* Note the hold of <payload>, unless its row or its request's is there.
+ * ERR_SYNTAX when it is none. In a write transaction. */
 enum err ledger_hold_fold(struct txn *t, struct str payload) MUST_CHECK;
 
 /* The row of <id> is there: its hold is over. In a write transaction. */
 enum err ledger_hold_drop(struct txn *t, struct str id) MUST_CHECK;
+
+/* <row> is there: what it ends is over. The first hold of a request has the
+ * request's id, and where a leg ends it, one of nothing stands in its place
+ * until the request's own row comes, whatever is read meanwhile. In a write
+ * transaction. */
+enum err ledger_hold_end(struct txn *t, const struct usage_row *row) MUST_CHECK;
 
 /* End all leases and note that boot <now> has the ledger open, or that nobody
  * has. In a write transaction. */

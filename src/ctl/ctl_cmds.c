@@ -202,7 +202,7 @@ static void show_usage(const json_t *data)
         {"INPUT", "input_tokens", true},   {"CACHED", "cached_tokens", true},
         {"OUTPUT", "output_tokens", true}, {"COST USD", "cost_usd", true},
         {"ESTIMATED", "estimated", true},  {"UNPRICED", "unpriced", true},
-        {"STALE", "stale_price", true},
+        {"STALE", "stale_price", true},    {"LEGS", "legs", true},
     };
     const json_t *data_rows = json_object_get(data, "data");
     json_t *rows = json_copy((json_t *)(uintptr_t)data_rows);

@@ -50,14 +50,15 @@ static json_t *sum_json(struct daemon *d, const struct usage_sum *s,
                         enum usage_by by)
 {
     json_t *o = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I}", "requests",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}", "requests",
         (json_int_t)s->requests, "errors", (json_int_t)s->errors,
         "input_tokens", (json_int_t)row_input_tokens(s->tok), "cached_tokens",
         (json_int_t)s->tok[ROW_TOK_CACHE_READ], "output_tokens",
         (json_int_t)row_output_tokens(s->tok), "ms_total",
         (json_int_t)s->ms_total, "cost_usd", usd_json(s->cost_nusd),
         "estimated", (json_int_t)s->estimated, "unpriced",
-        (json_int_t)s->unpriced, "stale_price", (json_int_t)s->stale_price);
+        (json_int_t)s->unpriced, "stale_price", (json_int_t)s->stale_price,
+        "legs", (json_int_t)s->legs);
 
     if (by != USAGE_BY_NONE)
         json_object_set_new(o, usage_by_names[by],
@@ -224,6 +225,7 @@ static json_t *row_json(const struct usage_row *r)
     json_object_update(o, more);
     json_decref(more);
     put_classes(o, r);
+    json_object_set_new(o, "parent", js_or_null(r->parent));
     return o;
 }
 
@@ -299,6 +301,34 @@ json_t *control_ledger_export(struct daemon *d, const json_t *args,
     return json_pack("{s:o, s:o}", "data", x.list, "next", next);
 }
 
+/* Legs of a request in the making. */
+struct legs {
+    json_t *list;
+    struct str parent;
+};
+
+static enum err add_leg(void *arg, const struct usage_row *row)
+{
+    struct legs *l = arg;
+
+    if (str_eq(row->parent, l->parent))
+        json_array_append_new(l->list, row_json(row));
+    return ERR_OK;
+}
+
+/* The row of a request with those of its legs, which stand at its time. */
+static json_t *request_json(struct daemon *d, const struct usage_row *row)
+{
+    struct legs l = {.list = json_array(), .parent = row->id};
+    json_t *o = row_json(row);
+
+    if (ledger_export(d->ledger, row->time_wall_ms, row->time_wall_ms + 1,
+                      add_leg, &l) == ERR_OK)
+        json_object_set(o, "legs", l.list);
+    json_decref(l.list);
+    return o;
+}
+
 json_t *control_request_show(struct daemon *d, const json_t *args,
                              struct buf *why)
 {
@@ -312,7 +342,7 @@ json_t *control_request_show(struct daemon *d, const json_t *args,
     buf_init(&room, 64 * 1024);
     if (ledger_flush(d->ledger) == ERR_OK &&
         ledger_row_find(d->ledger, id, &room, &row) == ERR_OK)
-        data = row_json(&row);
+        data = request_json(d, &row);
     buf_fini(&room);
     return data ? data
                 : control_fail(why, "no row of that id; a request has one "

@@ -102,8 +102,8 @@ enum err flight_hold(struct flight *f)
     case QUOTA_WAIT:
         f->asking = true;
         return ERR_AGAIN;
-    default:
-        return f->x->fail.err;
+    default: /* what a second attempt does not afford fails nothing yet */
+        return exchange_has_failed(f->x) ? f->x->fail.err : ERR_QUOTA;
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "conf/conf.h"
 #include "exchange/exchange.h"
+#include "exchange/leg.h"
 
 #define BYTES_PER_TOK 4 /* of plain English */
 
@@ -15,11 +16,9 @@ uint64_t cost_guess_output(const struct reply *out)
     return out->events > by_bytes ? out->events : by_bytes;
 }
 
-enum row_source cost_use_of(const struct exchange *x, struct cost_use *out)
+static enum row_source use_of(const struct made *made, const struct usage *u,
+                              struct cost_use *out)
 {
-    const struct usage *u = &x->out->usage;
-    const struct made *made = x->made;
-
     *out = (struct cost_use){.audio_ms = 0};
     if (made->counted) {
         out->tok[ROW_TOK_INPUT] = made->input_tok;
@@ -27,7 +26,7 @@ enum row_source cost_use_of(const struct exchange *x, struct cost_use *out)
         out->tok[ROW_TOK_OUTPUT] = made->output_tok;
         return ROW_SOURCE_ENGINE;
     }
-    if (!u->present || x->in->ep.row->usage == ENDPOINT_USAGE_COUNT)
+    if (!u->present)
         return ROW_SOURCE_NONE;
     out->tok[ROW_TOK_INPUT] = (uint64_t)u->input;
     out->tok[ROW_TOK_CACHE_READ] = (uint64_t)u->cache_read;
@@ -41,9 +40,32 @@ enum row_source cost_use_of(const struct exchange *x, struct cost_use *out)
     return ROW_SOURCE_UPSTREAM;
 }
 
-bool cost_is_told(const struct exchange *x)
+/* Counting tokens says what others would take. */
+static struct usage usage_due(const struct exchange *x, const struct usage *u)
 {
-    const struct reply *out = x->out;
+    return x->in->ep.row->usage == ENDPOINT_USAGE_COUNT
+               ? (struct usage){.present = false}
+               : *u;
+}
+
+enum row_source cost_use_of(const struct exchange *x, struct cost_use *out)
+{
+    const struct usage u = usage_due(x, &x->out->usage);
+
+    return use_of(x->made, &u, out);
+}
+
+enum row_source cost_use_of_leg(const struct exchange *x, const struct leg *leg,
+                                struct cost_use *out)
+{
+    const struct usage u = usage_due(x, &leg->usage);
+
+    return use_of(&leg->made, &u, out);
+}
+
+/* Whether <u> leaves nothing out that the operation of <x> costs. */
+static bool is_told(const struct exchange *x, const struct usage *u)
+{
     unsigned least = 0;
 
     switch (x->in->ep.row->usage) {
@@ -58,8 +80,17 @@ bool cost_is_told(const struct exchange *x)
     default:
         break;
     }
-    return out->usage.present && !out->usage_passed &&
-           (out->usage.said & least) == least;
+    return u->present && (u->said & least) == least;
+}
+
+bool cost_is_told(const struct exchange *x)
+{
+    return !x->out->usage_passed && is_told(x, &x->out->usage);
+}
+
+bool cost_is_told_of_leg(const struct exchange *x, const struct leg *leg)
+{
+    return leg->made.counted || is_told(x, &leg->usage);
 }
 
 bool cost_is_due(const struct exchange *x)
@@ -89,22 +120,40 @@ static bool is_blind(const struct exchange *x, bool estimated)
     }
 }
 
+static struct price_cost cost_at(const struct exchange *x,
+                                 const struct price_quote *q,
+                                 const struct cost_use *use, bool estimated)
+{
+    struct price_cost c = price_cost(q, use->tok, use->audio_ms);
+
+    if (q->price && is_blind(x, estimated) &&
+        (q->price->given & (1U << CONF_PRICE_REQUEST)) == 0)
+        c.marks |= PRICE_PART;
+    return c;
+}
+
 struct price_cost cost_of(const struct exchange *x, const struct cost_use *use,
                           bool estimated)
 {
-    struct price_cost none = {.nusd = 0};
     struct price_quote q;
-    struct price_cost c;
 
     if (x->work->attempts == 0 || !cost_is_due(x))
-        return none;
+        return (struct price_cost){.nusd = 0};
     q = price_find(&x->conf->price, x->work->target_name,
                    x->work->upstream_model, x->work->engine, x->start_wall_ms);
-    c = price_cost(&q, use->tok, use->audio_ms);
-    if (q.price && is_blind(x, estimated) &&
-        (q.price->given & (1U << CONF_PRICE_REQUEST)) == 0)
-        c.marks |= PRICE_PART;
-    return c;
+    return cost_at(x, &q, use, estimated);
+}
+
+struct price_cost cost_of_leg(const struct exchange *x, const struct leg *leg,
+                              const struct cost_use *use, bool estimated)
+{
+    struct price_quote q;
+
+    if (!cost_is_due(x))
+        return (struct price_cost){.nusd = 0};
+    q = price_find(&x->conf->price, leg->target_name, leg->upstream_model,
+                   leg->engine, x->start_wall_ms);
+    return cost_at(x, &q, use, estimated);
 }
 
 bool cost_before_body(const struct exchange *x, struct price_cost *out)

@@ -7,6 +7,7 @@
 #include "account/price.h"
 
 struct exchange;
+struct leg;
 struct reply;
 
 /* Counts of one request. */
@@ -24,6 +25,13 @@ enum row_source cost_use_of(const struct exchange *x, struct cost_use *out);
  * text came after, is no measure. */
 bool cost_is_told(const struct exchange *x);
 
+/* What <leg> is known to have used, as cost_use_of(). */
+enum row_source cost_use_of_leg(const struct exchange *x, const struct leg *leg,
+                                struct cost_use *out);
+
+/* Whether that is all that it used, as cost_is_told(). */
+bool cost_is_told_of_leg(const struct exchange *x, const struct leg *leg);
+
 /* Output tokens of a reply, guessed from what was seen of its text: about a
  * token an event, and more in long ones. */
 uint64_t cost_guess_output(const struct reply *out);
@@ -38,6 +46,10 @@ bool cost_is_due(const struct exchange *x);
  * target was asked. */
 struct price_cost cost_of(const struct exchange *x, const struct cost_use *use,
                           bool estimated);
+
+/* The same at the target of <leg>. */
+struct price_cost cost_of_leg(const struct exchange *x, const struct leg *leg,
+                              const struct cost_use *use, bool estimated);
 
 /* The cost of a whole reply whose body has not been sent yet; false when it is
  * not known by then: the reply is a stream, says no usage, or is an error. */

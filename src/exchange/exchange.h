@@ -34,6 +34,7 @@ struct conf;
 struct conf_route;
 struct jscan;
 struct key;
+struct leg;
 struct quota;
 struct rate_hold;
 struct target;
@@ -141,6 +142,8 @@ struct work {
                        * at most; 0: whatever it says */
     struct quota *quota; /* arena: what is held of budgets; NULL:
                           * there are none */
+    struct leg *legs;    /* arena: attempts that did not answer and may have
+                          * cost something; see exchange/leg.h */
     void (*release)(struct exchange *x); /* serve's last word, said by
                                           * exchange_release(); or NULL */
 };

@@ -5,10 +5,12 @@ src_exchange_libexchange_a_SOURCES = \
     src/exchange/client.h \
     src/exchange/cost.c src/exchange/cost.h \
     src/exchange/exchange.c src/exchange/exchange.h \
+    src/exchange/leg.c src/exchange/leg.h \
     src/exchange/producer.h \
     src/exchange/quota.c src/exchange/quota.h \
     src/exchange/quota_fit.c \
     src/exchange/quota_grow.c \
+    src/exchange/quota_part.c \
     src/exchange/quota_priv.h \
     src/exchange/quota_text.c \
     src/exchange/quota_wait.c \

@@ -48,7 +48,8 @@ static void owners_set(struct quota *q, const struct exchange *x)
 {
     const struct key *key = x->who->key;
 
-    q->ask.id = str_from(x->name);
+    memcpy(q->p.id, x->name, sizeof(q->p.id));
+    quota_part_name(q, x);
     q->ask.key = (struct accounts_owner){key->id, key->spec.budgets,
                                          key->spec.n_budgets};
     if (key->spec.team.len == 0)
@@ -124,7 +125,7 @@ enum err quota_open(struct exchange *x, const struct price_quote *price,
             return ERR_NOMEM;
     }
     if (q)
-        q->price = *price;
+        q->p.price = *price;
     *quota_out = q;
     return ERR_OK;
 }
@@ -138,6 +139,8 @@ unsigned quota_units(const struct exchange *x)
 
 static enum quota_answer refuse_down(struct exchange *x)
 {
+    if (x->work->quota->again)
+        return QUOTA_DOWN;
     (void)exchange_fail(x, ERR_LEDGER, NULL);
     x->fail.retry_after_ms = 1000;
     return QUOTA_DOWN;
@@ -151,12 +154,13 @@ static enum accounts_answer ask_for(struct exchange *x, uint64_t output_tok)
 
     q->ask.most = quota_amounts(q, output_tok);
     q->ask.at_ms = accounts_now_ms(q->a);
+    q->ask.change = q->p.hold.changes;
     answer = accounts_ask(q->a, x->w->ledger, &q->ask, &q->wait->waiter,
-                          &q->hold, &q->no);
+                          &q->p.hold, &q->no);
     if (answer != ACCOUNTS_HELD)
         return answer;
-    q->held = true;
-    q->output_tok = output_tok;
+    q->p.held = true;
+    q->p.output_tok = output_tok;
     return answer;
 }
 
@@ -166,14 +170,15 @@ static void set_cap(struct quota *q)
 {
     struct accounts_room room;
 
-    q->cap_tok = q->output_tok;
-    if (q->need.first_tok >= q->need.output_tok ||
-        q->output_tok < q->need.first_tok)
+    q->p.cap_tok = q->p.output_tok;
+    if (q->p.need.first_tok >= q->p.need.output_tok ||
+        q->p.output_tok < q->p.need.first_tok)
         return;
     accounts_left(q->a, &q->ask, &room);
-    q->cap_tok = q->need.output_tok;
-    if (!quota_fit(q, &room.ever, &q->cap_tok) || q->cap_tok < q->output_tok)
-        q->cap_tok = q->output_tok;
+    q->p.cap_tok = q->p.need.output_tok;
+    if (!quota_fit(q, &room.ever, &q->p.cap_tok) ||
+        q->p.cap_tok < q->p.output_tok)
+        q->p.cap_tok = q->p.output_tok;
 }
 
 /* The output, up to *<most> and not below <least>, that fits what is there now:
@@ -229,9 +234,9 @@ static uint64_t patience_of(const struct exchange *x)
 static enum accounts_answer ask_best(struct exchange *x)
 {
     struct quota *q = x->work->quota;
-    const uint64_t first = q->need.first_tok;
+    const uint64_t first = q->p.need.first_tok;
     const uint64_t least =
-        q->need.floor_tok < first ? q->need.floor_tok : first;
+        q->p.need.floor_tok < first ? q->p.need.floor_tok : first;
     enum accounts_answer answer = ask_down(x, first, least, true);
 
     if (answer != ACCOUNTS_BUSY || quota_may_wait(x, patience_of(x)))
@@ -253,8 +258,8 @@ static enum quota_answer refuse_over(struct exchange *x)
 {
     const struct quota *q = x->work->quota;
     const struct budget_amounts needs = quota_amounts(
-        q, q->need.floor_tok < q->need.output_tok ? q->need.floor_tok
-                                                  : q->need.output_tok);
+        q, q->p.need.floor_tok < q->p.need.output_tok ? q->p.need.floor_tok
+                                                      : q->p.need.output_tok);
 
     return quota_refuse(x, &needs);
 }
@@ -286,53 +291,69 @@ static enum quota_answer ask_now(struct exchange *x)
  * it need not grow. */
 static bool is_plenty(const struct quota *q)
 {
-    uint64_t most = q->need.output_tok;
+    uint64_t most = q->p.need.output_tok;
     struct accounts_room room;
 
-    if (q->need.first_tok >= most)
+    if (q->p.need.first_tok >= most)
         return true;
     accounts_left(q->a, &q->ask, &room);
     for (int u = 0; u < BUDGET_UNIT_COUNT; u++)
         if (room.now.of[u] != INT64_MAX)
             room.now.of[u] /= PLENTY_PARTS;
-    return quota_fit(q, &room.now, &most) && most == q->need.output_tok;
+    return quota_fit(q, &room.now, &most) && most == q->p.need.output_tok;
 }
 
-enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need)
+static enum quota_answer ask_anew(struct exchange *x,
+                                  const struct quota_need *need)
 {
     struct quota *q = x->work->quota;
     struct price_bound b;
     unsigned marks;
 
+    if (q->asked)
+        quota_renew(q, x);
+    q->asked = true;
+    q->p.need = *need;
+    q->p.wish = *need;
+    if (is_plenty(q))
+        q->p.need.first_tok = need->output_tok;
+    b = quota_bound(q, q->p.need.first_tok);
+    marks = price_worst_case(&q->p.price, &b).marks;
+    if ((q->units & QUOTA_UNIT(BUDGET_NUSD)) != 0 && marks != 0)
+        return quota_refuse_unpriced(x, marks);
+    return ask_now(x);
+}
+
+enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need)
+{
+    struct quota *q = x->work->quota;
+
     if (q->wait->on)
         return QUOTA_WAIT;
     if (q->late)
         return refuse_down(x);
-    if (q->asked)
-        quota_renew(q, x);
-    q->asked = true;
-    q->need = *need;
-    if (is_plenty(q))
-        q->need.first_tok = need->output_tok;
-    b = quota_bound(q, q->need.first_tok);
-    marks = price_worst_case(&q->price, &b).marks;
-    if ((q->units & QUOTA_UNIT(BUDGET_NUSD)) != 0 && marks != 0)
-        return quota_refuse_unpriced(x, marks);
-    return ask_now(x);
+    if (q->p.held && quota_keep(q, need)) {
+        set_cap(q);
+        return QUOTA_HELD;
+    }
+    quota_give(x);
+    if (q->p.held)
+        return refuse_down(x);
+    return ask_anew(x, need);
 }
 
 uint64_t quota_output(const struct exchange *x)
 {
     const struct quota *q = x->work->quota;
 
-    return q && q->held ? q->output_tok : UINT64_MAX;
+    return q && q->p.held ? q->p.output_tok : UINT64_MAX;
 }
 
 uint64_t quota_cap(const struct exchange *x)
 {
     const struct quota *q = x->work->quota;
 
-    return q && q->held ? q->cap_tok : UINT64_MAX;
+    return q && q->p.held ? q->p.cap_tok : UINT64_MAX;
 }
 
 bool quota_linger(struct exchange *x)
@@ -340,7 +361,7 @@ bool quota_linger(struct exchange *x)
     struct quota *q = x->work->quota;
     const int64_t drain_ms = x->conf->budgets.drain_ms;
 
-    if (!q || !q->held || q->lonely || drain_ms == 0 || x->work->engine ||
+    if (!q || !q->p.held || q->lonely || drain_ms == 0 || x->work->engine ||
         x->w->draining)
         return false;
     quota_wait_end(q);
@@ -366,33 +387,25 @@ bool quota_is_lonely(const struct exchange *x)
 
 bool quota_held(const struct exchange *x, struct quota_held *out)
 {
-    const struct quota *q = x->work->quota;
-
-    if (!q || !q->held)
-        return false;
-    *out = (struct quota_held){
-        .input_tok = (uint64_t)q->hold.hold.most.of[BUDGET_INPUT_TOKENS],
-        .output_tok = (uint64_t)q->hold.hold.most.of[BUDGET_OUTPUT_TOKENS],
-        .cost_nusd = q->hold.hold.most.of[BUDGET_NUSD]};
-    return true;
+    return x->work->quota && quota_part_held(&x->work->quota->p, out);
 }
 
 int64_t quota_time_ms(const struct exchange *x)
 {
-    const struct quota *q = x->work->quota;
-
-    return q && q->held ? q->hold.hold.at_ms : 0;
+    return x->work->quota ? quota_part_time_ms(&x->work->quota->p) : 0;
 }
 
 void quota_settle(struct exchange *x, const struct usage_row *row)
 {
     struct quota *q = x->work->quota;
 
-    if (!x->w->svc->accounts)
-        return;
-    accounts_settle(x->w->svc->accounts, q && q->held ? &q->hold : NULL, row);
-    if (q)
-        q->held = false;
+    quota_part_settle(x, q ? &q->p : NULL, row);
+}
+
+void quota_give(struct exchange *x)
+{
+    if (x->work->quota)
+        quota_part_give(x, &x->work->quota->p);
 }
 
 void quota_close(struct exchange *x)
@@ -401,7 +414,7 @@ void quota_close(struct exchange *x)
 
     if (!q || !q->wait)
         return;
-    BUG_ON(q->held); /* it was settled */
+    BUG_ON(q->p.held); /* it was settled */
     quota_wait_free(q->a, q->wait);
     q->wait = NULL;
     key_unref(q->key);

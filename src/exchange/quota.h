@@ -14,6 +14,7 @@
 
 struct exchange;
 struct quota;
+struct quota_part;
 struct usage_row;
 struct worker;
 
@@ -42,14 +43,16 @@ struct quota_need {
 enum quota_answer {
     QUOTA_HELD = 0, /* it may go on */
     QUOTA_WAIT,     /* WAKE_QUOTA will come; ask again then */
-    QUOTA_OVER,     /* asked: the exchange was failed and says why. Grown:
-                     * what it has is all it gets */
+    QUOTA_OVER,     /* asked: the exchange was failed and says why; but not
+                     * where an attempt of it had a hold before: that it does
+                     * not afford another is no refusal. Grown: what it has is
+                     * all it gets */
     QUOTA_DOWN,     /* asked: failed likewise, holds cannot be written. Grown:
                      * as QUOTA_OVER */
 };
 
 /* Look up the budgets that bound <x>, with <price> of the target it goes to;
- * again for another target while nothing is held. Gives what belongs in
+ * again for another target, before quota_ask() for that. Gives what belongs in
  * x->work->quota, NULL where neither key nor team has budgets. ERR_NOMEM. */
 enum err quota_open(struct exchange *x, const struct price_quote *price,
                     struct quota **quota_out) MUST_CHECK;
@@ -58,7 +61,8 @@ enum err quota_open(struct exchange *x, const struct price_quote *price,
 unsigned quota_units(const struct exchange *x);
 
 /* Hold what <need> says, or as much of its output as the budgets afford. Only
- * where quota_units() is not 0. */
+ * where quota_units() is not 0. What is held already, for an attempt that took
+ * nothing, stays if it is enough, and is given back else. */
 enum quota_answer quota_ask(struct exchange *x, const struct quota_need *need);
 
 /* Hold <output_tok> in all, or as much of it as there is room for. QUOTA_OVER:
@@ -106,6 +110,41 @@ int64_t quota_time_ms(const struct exchange *x);
 /* <x> took what <row> says; what it held is given back. Called for every row,
  * held or not, after it was put where something is held, before it else. */
 void quota_settle(struct exchange *x, const struct usage_row *row);
+
+/* Nothing was taken of what <x> holds: give it back; it may ask again. Where
+ * the journal cannot be written it stays, and quota_ask() will say so. */
+void quota_give(struct exchange *x);
+
+/* The id of what is held, where that is not the exchange's; else empty. */
+struct str quota_hold_id(const struct exchange *x);
+
+/* --- of other attempts ---------------------------------------------------- */
+
+/* Take what <x> holds from it, as the part of an attempt that is over or goes
+ * on beside another: <x> is as if it held nothing, and may ask for the next.
+ * Gives NULL where it has no budgets. ERR_NOMEM. */
+enum err quota_part_take(struct exchange *x,
+                         struct quota_part **part_out) MUST_CHECK;
+
+/* Have <x> hold what <part> has, and <part> what <x> held. NULL is fine. */
+void quota_part_swap(struct exchange *x, struct quota_part *part);
+
+/* What <part> holds, as quota_held(). It may be NULL here and below. */
+bool quota_part_held(const struct quota_part *part, struct quota_held *out);
+
+/* The time at which budgets count it, as quota_time_ms(). */
+int64_t quota_part_time_ms(const struct quota_part *part);
+
+/* The attempt of <part> took what <row> says, as quota_settle(). */
+void quota_part_settle(struct exchange *x, struct quota_part *part,
+                       const struct usage_row *row);
+
+/* It took nothing, as quota_give(): what it holds is given back, unless the
+ * journal cannot be written. */
+void quota_part_give(struct exchange *x, struct quota_part *part);
+
+/* The id of what <part> holds; empty where it holds nothing. */
+struct str quota_part_id(const struct quota_part *part);
 
 /* Forget <x>: nothing wakes it any more. What it still holds, none of which was
  * taken then, is given back. */

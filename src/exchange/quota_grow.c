@@ -24,7 +24,7 @@ static struct budget_amounts room_with_own(const struct quota *q)
 
     accounts_left(q->a, &q->ask, &room);
     for (int u = 0; u < BUDGET_UNIT_COUNT; u++) {
-        const int64_t own = q->hold.hold.most.of[u];
+        const int64_t own = q->p.hold.hold.most.of[u];
 
         if (room.now.of[u] != INT64_MAX &&
             __builtin_add_overflow(room.now.of[u], own, &room.now.of[u]))
@@ -36,11 +36,11 @@ static struct budget_amounts room_with_own(const struct quota *q)
 /* Whether <q> could have more if others gave back what they hold. */
 static bool has_hope(const struct quota *q)
 {
-    uint64_t most = q->cap_tok;
+    uint64_t most = q->p.cap_tok;
     struct accounts_room room;
 
     accounts_left(q->a, &q->ask, &room);
-    return quota_fit(q, &room.ever, &most) && most > q->output_tok;
+    return quota_fit(q, &room.ever, &most) && most > q->p.output_tok;
 }
 
 static enum accounts_answer grow_to(struct exchange *x, uint64_t output_tok)
@@ -51,10 +51,10 @@ static enum accounts_answer grow_to(struct exchange *x, uint64_t output_tok)
     q->ask.most = quota_amounts(q, output_tok);
     q->ask.at_ms = accounts_now_ms(q->a);
     answer = accounts_grow(q->a, x->w->ledger, &q->ask, &q->wait->waiter,
-                           &q->hold, &q->no);
+                           &q->p.hold, &q->no);
     if (answer != ACCOUNTS_HELD)
         return answer;
-    q->output_tok = output_tok;
+    q->p.output_tok = output_tok;
     q->began_ms = 0;
     return answer;
 }
@@ -83,21 +83,21 @@ enum quota_answer quota_grow(struct exchange *x, uint64_t output_tok)
     enum accounts_answer answer;
     struct budget_amounts room;
 
-    if (!q || !q->held || q->output_tok >= output_tok)
+    if (!q || !q->p.held || q->p.output_tok >= output_tok)
         return QUOTA_HELD;
     if (q->wait->on)
         return QUOTA_WAIT;
     if (q->late)
         return QUOTA_DOWN;
-    if (output_tok > q->cap_tok)
-        output_tok = q->cap_tok;
-    if (output_tok <= q->output_tok)
+    if (output_tok > q->p.cap_tok)
+        output_tok = q->p.cap_tok;
+    if (output_tok <= q->p.output_tok)
         return QUOTA_OVER;
     quota_renew(q, x);
     answer = grow_to(x, output_tok);
     if (answer == ACCOUNTS_OVER) {
         room = room_with_own(q);
-        if (!quota_fit(q, &room, &output_tok) || output_tok <= q->output_tok)
+        if (!quota_fit(q, &room, &output_tok) || output_tok <= q->p.output_tok)
             return grow_later(x);
         answer = grow_to(x, output_tok);
     }
@@ -119,7 +119,7 @@ enum quota_answer quota_grow(struct exchange *x, uint64_t output_tok)
 static bool is_over(struct exchange *x)
 {
     struct quota *q = x->work->quota;
-    const uint64_t held = q->output_tok;
+    const uint64_t held = q->p.output_tok;
     const enum accounts_answer answer = grow_to(x, held + 1);
 
     if (answer == ACCOUNTS_HELD && grow_to(x, held) != ACCOUNTS_HELD)

@@ -4,6 +4,7 @@
 #define TG_EXCHANGE_QUOTA_PRIV_H
 
 #include "account/accounts.h"
+#include "base/id.h"
 #include "exchange/quota.h"
 #include "exchange/worker.h"
 
@@ -34,6 +35,17 @@ struct quota_wait {
     bool posted; /* <mail> is under way: set under the accounts' lock */
 };
 
+/* What is held for one attempt. */
+struct quota_part {
+    char id[ID_SIZE]; /* of the hold: the request's, or one of its own */
+    struct price_quote price;
+    struct quota_need need, wish; /* in force; as it was asked */
+    struct accounts_hold hold;    /* what is held, where <held> */
+    bool held;
+    uint64_t output_tok; /* of it, without extra_tok */
+    uint64_t cap_tok;    /* never more */
+};
+
 /* What one exchange holds. */
 struct quota {
     struct accounts *a; /* borrowed */
@@ -42,12 +54,9 @@ struct quota {
     const struct team *team; /* counted, or NULL */
     unsigned units;          /* of hard budgets, when it began */
     bool asked;
-    struct price_quote price;
-    struct quota_need need;
-    struct accounts_hold hold; /* what is held, where <held> */
-    bool held;
-    uint64_t output_tok;     /* of it, without extra_tok */
-    uint64_t cap_tok;        /* never more */
+    bool again;              /* an attempt had a hold that fitted: what does
+                              * not fit now says nothing to the client */
+    struct quota_part p;     /* of the attempt under way */
     uint64_t began_ms;       /* monotonic: to wait for others; 0: it has not */
     bool late;               /* a lease did not come in time */
     bool lonely;             /* quota_linger() */
@@ -61,12 +70,21 @@ struct quota {
 /* Have <q> ask for the budgets as they are now, not as they were. */
 void quota_renew(struct quota *q, const struct exchange *x);
 
+/* --- quota_part.c --------------------------------------------------------- */
+
+/* Have <q> ask under the id of its part. */
+void quota_part_name(struct quota *q, const struct exchange *x);
+
 /* --- quota_fit.c ---------------------------------------------------------- */
 
 /* The most that the request of <q> takes with <output_tok>, as prices have it,
  * and as budgets. */
 struct price_bound quota_bound(const struct quota *q, uint64_t output_tok);
 struct budget_amounts quota_amounts(const struct quota *q, uint64_t output_tok);
+
+/* Whether what is held covers <need> at the price of now; then it is held for
+ * that. */
+bool quota_keep(struct quota *q, const struct quota_need *need);
 
 /* The most output, up to *<most>, that fits <room>; false: not even none. */
 bool quota_fit(const struct quota *q, const struct budget_amounts *room,

@@ -60,6 +60,8 @@ enum quota_answer quota_refuse(struct exchange *x,
 {
     const struct accounts_no *no = &x->work->quota->no;
 
+    if (x->work->quota->again)
+        return QUOTA_OVER;
     stats_budget(&x->w->stats->budget_refused, no->is_team, &no->spec);
     log_debug(LOG_ADMIT, "over budget: id=%s key=%.*s team=%d", x->name,
               STR_ARG(x->who->key_id), no->is_team);
@@ -80,6 +82,9 @@ enum quota_answer quota_refuse_unpriced(struct exchange *x, unsigned marks)
                       : (marks & PRICE_STALE) != 0
                           ? "has a price that was not checked for too long"
                           : "has no price for all that it may use";
+
+    if (x->work->quota->again)
+        return QUOTA_OVER;
 
     stats_inc(x->w->stats, STAT_BUDGET_UNPRICED);
     (void)exchange_fail_param(

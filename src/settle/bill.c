@@ -7,6 +7,7 @@
 
 #include "exchange/cost.h"
 #include "exchange/exchange.h"
+#include "exchange/leg.h"
 #include "exchange/quota.h"
 #include "store/row.h"
 
@@ -38,7 +39,7 @@ static void at_least(uint64_t *tok, uint64_t least)
         *tok = least;
 }
 
-static void estimate(struct exchange *x, struct usage_row *row)
+static void estimate(const struct exchange *x, struct usage_row *row)
 {
     if ((x->out->usage.said & USAGE_INPUT) == 0)
         at_least(&row->tok[ROW_TOK_INPUT], tok_of_bytes(x->in->body_bytes));
@@ -49,7 +50,6 @@ static void estimate(struct exchange *x, struct usage_row *row)
         at_least(&row->tok[ROW_TOK_OUTPUT], tok_of_bytes(collected_bytes(x)));
     row->usage_source = ROW_SOURCE_ESTIMATED;
     row->flags |= ROW_ESTIMATED;
-    x->bill->estimated = true;
 }
 
 /* Whether the model may have worked for this request. An error that is all a
@@ -80,18 +80,17 @@ static enum outcome outcome_of(const struct exchange *x)
         return OUTCOME_E;
     if (was_served(x))
         return OUTCOME_C;
-    if (x->work->head)
-        return OUTCOME_Z; /* a complete error reply */
+    if (x->work->head || !x->work->sent)
+        return OUTCOME_Z; /* a complete error reply; or nobody was asked */
     if (x->fail.err == ERR_CLIENT_GONE || x->fail.err == ERR_DRAINING)
-        return x->work->sent ? OUTCOME_H : OUTCOME_Z;
+        return OUTCOME_H;
     return err_row(x->fail.err)->outcome;
 }
 
 /* Under a hard budget what nobody can tell is what was held for it: no guess
  * could be sure not to be below the truth, nor within the budget. Counts that
  * were said stay where they are more. */
-static void charge_held(struct exchange *x, const struct quota_held *held,
-                        struct usage_row *row)
+static void charge_held(const struct quota_held *held, struct usage_row *row)
 {
     const uint64_t in = row_input_tokens(row->tok);
     const uint64_t out = row_output_tokens(row->tok);
@@ -102,7 +101,6 @@ static void charge_held(struct exchange *x, const struct quota_held *held,
         row->tok[ROW_TOK_OUTPUT] += held->output_tok - out;
     row->usage_source = ROW_SOURCE_ESTIMATED;
     row->flags |= ROW_ESTIMATED;
-    x->bill->estimated = true;
 }
 
 /* Whether tokens are counted for this operation at all. */
@@ -112,6 +110,16 @@ static bool is_metered(const struct exchange *x)
 
     /* Counting tokens generates none and is free at every provider. */
     return u != ENDPOINT_USAGE_NONE && u != ENDPOINT_USAGE_COUNT;
+}
+
+/* Note what it costs, and what its price lacks. */
+static void put_cost(struct usage_row *row, const struct price_cost *c)
+{
+    row->cost_nusd = c->nusd;
+    if ((c->marks & (PRICE_MISSING | PRICE_PART)) != 0)
+        row->flags |= ROW_UNPRICED;
+    if ((c->marks & PRICE_STALE) != 0)
+        row->flags |= ROW_STALE_PRICE;
 }
 
 /* What is charged: nothing where nothing was begun. */
@@ -124,13 +132,8 @@ static void charge(struct exchange *x, struct cost_use *use,
         return;
     memcpy(use->tok, row->tok, sizeof(use->tok));
     c = cost_of(x, use, x->bill->estimated);
-    row->cost_nusd = c.nusd;
-    x->bill->cost_nusd = c.nusd;
     x->bill->price_marks = c.marks;
-    if ((c.marks & (PRICE_MISSING | PRICE_PART)) != 0)
-        row->flags |= ROW_UNPRICED;
-    if ((c.marks & PRICE_STALE) != 0)
-        row->flags |= ROW_STALE_PRICE;
+    put_cost(row, &c);
 }
 
 void bill_compute(struct exchange *x, struct usage_row *row)
@@ -147,16 +150,54 @@ void bill_compute(struct exchange *x, struct usage_row *row)
         row->flags |= ROW_IN_DOUBT;
     if (b->outcome == OUTCOME_C || b->outcome == OUTCOME_H) {
         if (quota_held(x, &held))
-            charge_held(x, &held, row);
+            charge_held(&held, row);
         else if (is_metered(x))
             estimate(x, row);
     }
+    b->estimated = (row->flags & ROW_ESTIMATED) != 0;
     charge(x, &use, row);
-    if (x->bill->estimated && row->cost_nusd < held.cost_nusd) {
+    if (b->estimated && row->cost_nusd < held.cost_nusd)
         row->cost_nusd = held.cost_nusd;
-        b->cost_nusd = held.cost_nusd;
-    }
+    b->cost_nusd = row->cost_nusd;
     b->input_tok = row_input_tokens(row->tok);
     b->cached_tok = row->tok[ROW_TOK_CACHE_READ];
     b->output_tok = row_output_tokens(row->tok);
+}
+
+/* What may have been worked for is all that was held, or else the input: of the
+ * output nothing was seen. */
+static void doubt_leg(const struct exchange *x, const struct leg *leg,
+                      struct quota_held *held, struct usage_row *row)
+{
+    row->flags |= ROW_IN_DOUBT;
+    if (quota_part_held(leg->part, held)) {
+        charge_held(held, row);
+    } else if (is_metered(x)) {
+        if ((leg->usage.said & USAGE_INPUT) == 0)
+            at_least(&row->tok[ROW_TOK_INPUT], tok_of_bytes(x->in->body_bytes));
+        row->usage_source = ROW_SOURCE_ESTIMATED;
+        row->flags |= ROW_ESTIMATED;
+    }
+}
+
+unsigned bill_leg(const struct exchange *x, const struct leg *leg,
+                  struct usage_row *row)
+{
+    struct quota_held held = {.cost_nusd = 0};
+    struct price_cost c;
+    struct cost_use use;
+
+    if (leg->free)
+        return 0;
+    row->usage_source = (uint8_t)cost_use_of_leg(x, leg, &use);
+    memcpy(row->tok, use.tok, sizeof(row->tok));
+    row->audio_ms = use.audio_ms;
+    if (!cost_is_told_of_leg(x, leg))
+        doubt_leg(x, leg, &held, row);
+    memcpy(use.tok, row->tok, sizeof(use.tok));
+    c = cost_of_leg(x, leg, &use, (row->flags & ROW_ESTIMATED) != 0);
+    put_cost(row, &c);
+    if (row->cost_nusd < held.cost_nusd)
+        row->cost_nusd = held.cost_nusd;
+    return c.marks;
 }

@@ -123,28 +123,59 @@ static void add_cost(struct series *s, const struct usage_row *row)
     s->stale_price += (row->flags & ROW_STALE_PRICE) != 0;
 }
 
+static void add_tokens(struct series *s, const struct usage_row *row)
+{
+    s->tok_input += row_input_tokens(row->tok);
+    s->tok_cached += row->tok[ROW_TOK_CACHE_READ];
+    s->tok_output += row_output_tokens(row->tok);
+}
+
+/* Probes and scrapes would drown the requests people pay for. */
+static bool is_counted(const struct exchange *x)
+{
+    return x->w->stats->series &&
+           (!x->in->ep.row || (x->in->ep.row->flags & ENDPOINT_NEEDS_KEY) != 0);
+}
+
+static struct series *series_of(struct series_table *t, struct str label,
+                                const struct usage_row *row)
+{
+    const struct str none = STR("-");
+
+    return series_get(t, label.len > 0 ? label : none,
+                      row->target.len > 0 ? row->target : none);
+}
+
 void series_count(struct exchange *x, const struct usage_row *row)
 {
     struct series_table *t = x->w->stats->series;
-    struct str model = x->work->label, target = row->target;
     struct series *s;
 
-    /* Probes and scrapes would drown the requests people pay for. */
-    if (!t ||
-        (x->in->ep.row && (x->in->ep.row->flags & ENDPOINT_NEEDS_KEY) == 0))
+    if (!is_counted(x))
         return;
-    if (model.len == 0)
-        model = STR("-");
-    if (target.len == 0)
-        target = STR("-");
     pthread_mutex_lock(&t->lock);
-    s = series_get(t, model, target);
+    s = series_of(t, x->work->label, row);
     if (s) {
         count_status(s, row->status);
         count_times(x, s);
-        s->tok_input += x->bill->input_tok;
-        s->tok_cached += x->bill->cached_tok;
-        s->tok_output += x->bill->output_tok;
+        add_tokens(s, row);
+        add_cost(s, row);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+void series_count_leg(struct exchange *x, struct str label,
+                      const struct usage_row *row)
+{
+    struct series_table *t = x->w->stats->series;
+    struct series *s;
+
+    if (!is_counted(x))
+        return;
+    pthread_mutex_lock(&t->lock);
+    s = series_of(t, label, row);
+    if (s) {
+        add_tokens(s, row);
         add_cost(s, row);
     }
     pthread_mutex_unlock(&t->lock);

@@ -57,4 +57,8 @@ struct series *series_at(struct series_table *t, struct str key,
 /* Count one settled exchange in its worker's table. */
 void series_count(struct exchange *x, const struct usage_row *row);
 
+/* Add what a leg of it used and cost, which was asked for as <label>. */
+void series_count_leg(struct exchange *x, struct str label,
+                      const struct usage_row *row);
+
 #endif

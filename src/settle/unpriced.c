@@ -99,11 +99,9 @@ static const char *what_is_wrong(unsigned marks)
     return "the price of this model is stale";
 }
 
-void unpriced_note(struct unpriced *u, const struct exchange *x)
+void unpriced_note(struct unpriced *u, const struct exchange *x, unsigned marks,
+                   struct str target, struct str model)
 {
-    struct str target = x->work->target_name;
-    struct str model = x->work->upstream_model;
-    unsigned marks = x->bill->price_marks;
     struct str file = x->conf->price.file;
     struct digest d;
 

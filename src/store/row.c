@@ -18,11 +18,22 @@ uint64_t row_output_tokens(const uint64_t tok[ROW_TOK_COUNT])
            tok[ROW_TOK_AUDIO_OUT];
 }
 
+struct str row_hold_id(const struct usage_row *row)
+{
+    return row->hold.len > 0 ? row->hold : row->id;
+}
+
+static bool is_id(struct str s)
+{
+    return s.len == 0 || s.len == ROW_ID_LEN;
+}
+
 size_t row_encode(const struct usage_row *row, void *out)
 {
     struct rec_out o = {.p = out, .room = ROW_BYTES_MAX};
 
-    BUG_ON(row->id.len != ROW_ID_LEN);
+    BUG_ON(row->id.len != ROW_ID_LEN || !is_id(row->parent) ||
+           !is_id(row->hold));
     rec_put_raw(&o, row->id.p, ROW_ID_LEN);
     rec_put_int(&o, (uint64_t)row->time_wall_ms, 8);
     rec_put_int(&o, row->status, 2);
@@ -48,6 +59,8 @@ size_t row_encode(const struct usage_row *row, void *out)
     rec_put_int(&o, row->audio_ms, 8);
     rec_put_int(
         &o, (uint64_t)(row->budget_ms ? row->budget_ms : row->time_wall_ms), 8);
+    rec_put_text(&o, row->parent, ROW_ID_LEN);
+    rec_put_text(&o, row->hold, ROW_ID_LEN);
     BUG_ON(o.full);
     return o.len;
 }
@@ -93,7 +106,12 @@ enum err row_decode(struct str bytes, struct usage_row *row_out)
     r.audio_ms = rec_get_int(&in, 8);
     /* rows of the first format end here */
     r.budget_ms = in.left > 0 ? (int64_t)rec_get_int(&in, 8) : r.time_wall_ms;
-    if (in.bad || r.key_id.len > ROW_NAME_MAX || r.team.len > ROW_NAME_MAX ||
+    if (in.left > 0) { /* nor did the second know legs */
+        r.parent = rec_get_text(&in);
+        r.hold = rec_get_text(&in);
+    }
+    if (in.bad || !is_id(r.parent) || !is_id(r.hold) ||
+        r.key_id.len > ROW_NAME_MAX || r.team.len > ROW_NAME_MAX ||
         r.endpoint.len > ROW_NAME_MAX || r.model.len > ROW_MODEL_MAX ||
         r.target.len > ROW_TARGET_MAX || r.target_model.len > ROW_MODEL_MAX ||
         r.reason.len > ROW_REASON_MAX || r.finish.len > ROW_FINISH_MAX)

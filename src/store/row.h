@@ -44,18 +44,20 @@ enum row_source {
 
 /* What is worth knowing about the way it went; or-ed together. */
 enum row_flag {
-    ROW_STREAM = 1,       /* a stream was asked for, or came */
-    ROW_CLIENT_GONE = 2,  /* the client left before its reply was complete */
-    ROW_ESTIMATED = 4,    /* usage is an estimate or an upper bound */
-    ROW_INCOMPLETE = 8,   /* the reply broke off before its terminator */
-    ROW_IN_DOUBT = 16,    /* what the upstream did is not known */
-    ROW_PASSED = 32,      /* passthrough: counted by request only */
-    ROW_UNPRICED = 64,    /* all or a part of it had no price */
-    ROW_STALE_PRICE = 128 /* the price was old when it was charged */
+    ROW_STREAM = 1,        /* a stream was asked for, or came */
+    ROW_CLIENT_GONE = 2,   /* the client left before its reply was complete */
+    ROW_ESTIMATED = 4,     /* usage is an estimate or an upper bound */
+    ROW_INCOMPLETE = 8,    /* the reply broke off before its terminator */
+    ROW_IN_DOUBT = 16,     /* what the upstream did is not known */
+    ROW_PASSED = 32,       /* passthrough: counted by request only */
+    ROW_UNPRICED = 64,     /* all or a part of it had no price */
+    ROW_STALE_PRICE = 128, /* the price was old when it was charged */
+    ROW_LEG = 256          /* an attempt beside the one that answered: a cost
+                            * of the request <parent>, which has its own row */
 };
 
-/* One request, told once it is over. Slices are borrowed: from the caller
- * when writing, from the record's bytes when reading. */
+/* One request, or a leg of one, told once it is over. Slices are borrowed: from
+ * the caller when writing, from the record's bytes when reading. */
 struct usage_row {
     struct str id;           /* ROW_ID_LEN bytes, unique for ever */
     int64_t time_wall_ms;    /* when the request came, Unix time */
@@ -80,6 +82,9 @@ struct usage_row {
     int64_t budget_ms;           /* the time that budgets count it at; when
                                   * writing, 0 = time_wall_ms */
     struct str finish;           /* finish or stop reason; may be empty */
+    struct str parent;           /* ROW_LEG: id of its request; else empty */
+    struct str hold; /* id of the hold that this row ends, where that is not
+                      * the row's own; else empty */
 };
 
 /* Input tokens as people count them: every input kind and audio input. */
@@ -89,8 +94,12 @@ uint64_t row_input_tokens(const uint64_t tok[ROW_TOK_COUNT]);
 uint64_t row_output_tokens(const uint64_t tok[ROW_TOK_COUNT]);
 
 /* Encode <row> into <out> of at least ROW_BYTES_MAX bytes; gives the length.
- * Over-long texts are cut. The id must be ROW_ID_LEN bytes (else a bug). */
+ * Over-long texts are cut. The id must be ROW_ID_LEN bytes, parent and hold
+ * that or none (else a bug). */
 size_t row_encode(const struct usage_row *row, void *out);
+
+/* The id of the hold that <row> ends. */
+struct str row_hold_id(const struct usage_row *row);
 
 /* Decode a payload; slices of <row_out> borrow from <bytes>. Bytes past the
  * fields known here are a newer version's and are skipped. ERR_CORRUPT when

@@ -109,6 +109,7 @@ size_t tally_encode(const struct tally *t, void *out)
         rec_put_int(&o, t->tok[i], 8);
     rec_put_int(&o, t->unpriced, 8);
     rec_put_int(&o, t->stale_price, 8);
+    rec_put_int(&o, t->legs, 8);
     return o.len;
 }
 
@@ -134,6 +135,8 @@ enum err tally_decode(struct str bytes, struct tally *tally_out)
         t.unpriced = rec_get_int(&in, 8);
         t.stale_price = rec_get_int(&in, 8);
     }
+    if (in.left > 0) /* nor did the next know legs */
+        t.legs = rec_get_int(&in, 8);
     if (in.bad)
         return ERR_CORRUPT;
     *tally_out = t;
@@ -165,17 +168,22 @@ void tally_add(struct tally *t, const struct tally *more)
     add_u64(&t->bytes_out, more->bytes_out);
     add_u64(&t->unpriced, more->unpriced);
     add_u64(&t->stale_price, more->stale_price);
+    add_u64(&t->legs, more->legs);
 }
 
 void tally_add_row(struct tally *t, const struct usage_row *row)
 {
+    const bool is_leg = (row->flags & ROW_LEG) != 0;
+    const bool is_bad =
+        row->status >= 400 || (row->flags & ROW_INCOMPLETE) != 0;
     struct tally one = {
-        .requests = 1,
-        .errors = row->status >= 400 || (row->flags & ROW_INCOMPLETE) != 0,
+        .requests = !is_leg,
+        .errors = !is_leg && is_bad,
+        .legs = is_leg,
         .estimated = (row->flags & ROW_ESTIMATED) != 0,
         .cost_nusd = row->cost_nusd,
-        .ms_total = row->ms_total,
-        .bytes_in = row->bytes_in,
+        .ms_total = is_leg ? 0 : row->ms_total,
+        .bytes_in = is_leg ? 0 : row->bytes_in,
         .bytes_out = row->bytes_out,
         .unpriced = (row->flags & ROW_UNPRICED) != 0,
         .stale_price = (row->flags & ROW_STALE_PRICE) != 0,
@@ -192,7 +200,8 @@ bool tally_is_same(const struct tally *a, const struct tally *b)
            memcmp(a->tok, b->tok, sizeof(a->tok)) == 0 &&
            a->cost_nusd == b->cost_nusd && a->ms_total == b->ms_total &&
            a->bytes_in == b->bytes_in && a->bytes_out == b->bytes_out &&
-           a->unpriced == b->unpriced && a->stale_price == b->stale_price;
+           a->unpriced == b->unpriced && a->stale_price == b->stale_price &&
+           a->legs == b->legs;
 }
 
 void tally_map_fini(struct tally_map *m)

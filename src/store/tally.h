@@ -18,7 +18,8 @@ struct tally_key {
     struct str target_model;
 };
 
-/* A counter: sums over requests. */
+/* A counter: sums over requests and their legs. A leg adds to what was used,
+ * and to <estimated>, <unpriced> and <stale_price>, but is no request. */
 struct tally {
     uint64_t requests;
     uint64_t errors; /* status >= 400, or the reply broke off */
@@ -30,6 +31,7 @@ struct tally {
     uint64_t bytes_out;
     uint64_t unpriced;    /* ROW_UNPRICED: cost_nusd may be too low */
     uint64_t stale_price; /* ROW_STALE_PRICE */
+    uint64_t legs;        /* ROW_LEG */
 };
 
 /* Bytes of the longest encoded key: day, and per text a length and bytes. */

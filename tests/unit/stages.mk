@@ -47,3 +47,17 @@ tests_unit_t_bound_parts_SOURCES = tests/unit/t_bound_parts.c tests/unit/bound_k
 tests_unit_t_bound_parts_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_bound_parts_CFLAGS = $(unit_cflags)
 tests_unit_t_bound_parts_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_leg
+tests_unit_t_leg_SOURCES = tests/unit/t_leg.c tests/unit/leg_rig.h \
+    tests/unit/state_dir.h tests/unit/ledger_fixture.h tests/unit/price_kit.h
+tests_unit_t_leg_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_leg_CFLAGS = $(unit_cflags)
+tests_unit_t_leg_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_leg_death
+tests_unit_t_leg_death_SOURCES = tests/unit/t_leg_death.c tests/unit/leg_rig.h \
+    tests/unit/state_dir.h tests/unit/ledger_fixture.h tests/unit/price_kit.h
+tests_unit_t_leg_death_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_leg_death_CFLAGS = $(unit_cflags)
+tests_unit_t_leg_death_LDADD = $(unit_libs)

@@ -158,6 +158,97 @@ static void a_row_found_after_its_charge_changes_nothing(void **state)
     assert_int_equal(total(f).requests, 1);
 }
 
+/* --- legs ----------------------------------------------------------------- */
+
+/* A request of two attempts: the first holds by the request's id and is a leg,
+ * the second holds by an id of its own, which the request's row ends. */
+struct pair {
+    char main_id[ID_SIZE], leg_id[ID_SIZE], own_id[ID_SIZE];
+    struct usage_row main, leg;
+    struct hold first, second;
+};
+
+static void pair_init(struct pair *p)
+{
+    p->main = row_at(p->main_id, DAY0);
+    p->leg = row_at(p->leg_id, DAY0);
+    id_new(p->own_id);
+    p->first = hold_of(&p->main, 50);
+    p->second = hold_of(&p->main, 70);
+    p->second.id = str_from(p->own_id);
+    p->second.parent = p->main.id;
+    p->second.cost_nusd = 2000;
+    p->leg.parent = p->main.id;
+    p->leg.hold = p->main.id;
+    p->leg.flags = ROW_LEG;
+    p->leg.cost_nusd = 700;
+    p->main.hold = p->second.id;
+}
+
+/* Put them in the order of <what>: 1 and 2 for the holds, l and m for the rows;
+ * each is read before the next. */
+static void put_in_order(struct fixture *f, const char *what)
+{
+    struct pair p;
+
+    pair_init(&p);
+    for (; *what; what++) {
+        enum err err;
+
+        if (*what == '1' || *what == '2')
+            err = ledger_hold_put(f->lw, *what == '1' ? &p.first : &p.second);
+        else
+            err = ledger_row_put(f->lw, *what == 'l' ? &p.leg : &p.main);
+        assert_int_equal(err, ERR_OK);
+        assert_int_equal(ledger_flush(f->ledger), ERR_OK);
+    }
+}
+
+static void legs_end_their_holds_in_any_order(void **state)
+{
+    static const char *const orders[] = {"12lm", "1l2m", "l12m", "lm12", "m12l",
+                                         "ml21", "1lm2", "2lm1", "l1m2"};
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        put_in_order(f, orders[i]);
+        again(f);
+        assert_int_equal(total_of(f, "kkey_a", BUDGET_NUSD), 703 * (i + 1));
+        const struct usage_sum sum = total(f);
+        assert_int_equal(sum.requests, i + 1);
+        assert_int_equal(sum.legs, i + 1);
+        assert_proved(f);
+    }
+}
+
+/* What a start charges for what was under way. */
+static void open_legs_are_charged_once(void **state)
+{
+    static const struct {
+        const char *what;
+        int64_t nusd;
+        unsigned requests, legs;
+    } cases[] = {{"1", 1000, 1, 0},         {"12", 3000, 1, 1},
+                 {"12l", 700 + 2000, 1, 2}, {"l12", 700 + 2000, 1, 2},
+                 {"1l", 700, 1, 1},         {"l1", 700, 1, 1}};
+    struct fixture *f = *state;
+    int64_t nusd = 0;
+    unsigned requests = 0, legs = 0;
+
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        put_in_order(f, cases[i].what);
+        again(f);
+        nusd += cases[i].nusd;
+        requests += cases[i].requests;
+        legs += cases[i].legs;
+        assert_int_equal(total_of(f, "kkey_a", BUDGET_NUSD), nusd);
+        const struct usage_sum sum = total(f);
+        assert_int_equal(sum.requests, requests);
+        assert_int_equal(sum.legs, legs);
+        assert_proved(f);
+    }
+}
+
 /* --- leases --------------------------------------------------------------- */
 
 static enum err lease(struct fixture *f, const char *name, int64_t nusd)
@@ -350,6 +441,7 @@ static void records_are_read_as_they_were_written(void **state)
     struct hold h = hold_of(&row, 5);
     struct hold out;
     h.change = 7;
+    h.parent = STR("01hzy3v7k2m4n6p8q0r2s4t6v7");
     len = hold_encode(&h, room);
     assert_int_equal(hold_decode(str_of(room, len), &out), ERR_OK);
     assert_true(str_eq(out.id, h.id) && str_eq(out.key_id, h.key_id) &&
@@ -359,8 +451,11 @@ static void records_are_read_as_they_were_written(void **state)
     assert_int_equal(out.output_tok, h.output_tok);
     assert_int_equal(out.cost_nusd, h.cost_nusd);
     assert_int_equal(out.change, h.change);
+    assert_true(str_eq(out.parent, h.parent));
+    /* before there were legs it ended where their requests begin */
     for (size_t i = 0; i < len; i++)
-        assert_int_equal(hold_decode(str_of(room, i), &out), ERR_CORRUPT);
+        assert_int_equal(hold_decode(str_of(room, i), &out),
+                         i == len - 2 - ROW_ID_LEN ? ERR_OK : ERR_CORRUPT);
 }
 
 static void windows_that_are_over_take_nothing_with_them(void **state)
@@ -393,6 +488,8 @@ int main(void)
         OPEN(a_hold_ends_with_its_row),
         SHUT(holds_of_a_killed_process_are_charged_in_full),
         OPEN(a_row_found_after_its_charge_changes_nothing),
+        OPEN(legs_end_their_holds_in_any_order),
+        OPEN(open_legs_are_charged_once),
         SHUT(leases_count_when_the_machine_went_down),
         SHUT(leases_are_nothing_when_the_process_died),
         OPEN(a_lease_is_never_lowered),

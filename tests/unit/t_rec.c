@@ -31,6 +31,8 @@ static struct usage_row sample_row(void)
         .bytes_in = 1000,
         .bytes_out = UINT64_MAX,
         .audio_ms = 77,
+        .parent = STR("01hzy3v7k2m4n6p8q0r2s4t6v7"),
+        .hold = STR("01hzy3v7k2m4n6p8q0r2s4t6v9"),
     };
 }
 
@@ -131,6 +133,9 @@ static void row_round_trip(void **state)
     assert_true(back.bytes_in == row.bytes_in);
     assert_true(back.bytes_out == row.bytes_out);
     assert_true(back.audio_ms == row.audio_ms);
+    assert_str(back.parent, row.parent);
+    assert_str(back.hold, row.hold);
+    assert_str(row_hold_id(&back), row.hold);
 }
 
 static void row_of_a_newer_version_is_read(void **state)
@@ -154,15 +159,21 @@ static void row_cut_anywhere_is_refused(void **state)
 
     (void)state;
     const size_t len = row_encode(&row, bytes);
+    const size_t ids = 2 * (2 + ROW_ID_LEN);
     for (size_t n = 0; n < len; n++) {
         uint8_t *cut = malloc(n + 1); /* so that a sanitizer sees the end */
 
         memcpy(cut, bytes, n);
-        /* where the time of budgets would begin, it is an older row */
+        /* where the time of budgets or the ids of legs would begin, it is an
+         * older row */
+        const bool is_old = n == len - ids || n == len - ids - 8;
+
         assert_int_equal(row_decode(str_of(cut, n), &back),
-                         n == len - 8 ? ERR_OK : ERR_CORRUPT);
-        if (n == len - 8)
+                         is_old ? ERR_OK : ERR_CORRUPT);
+        if (n == len - ids - 8)
             assert_true(back.budget_ms == row.time_wall_ms);
+        if (n == len - ids)
+            assert_int_equal(back.parent.len + back.hold.len, 0);
         free(cut);
     }
 }
@@ -189,7 +200,7 @@ static void longest_row_fits(void **state)
 
 static void counter_round_trip(void **state)
 {
-    const struct usage_row row = sample_row();
+    struct usage_row row = sample_row();
     const struct tally_key k = tally_key_of(&row);
     uint8_t name[TALLY_KEY_MAX];
     uint8_t bytes[TALLY_BYTES_MAX];
@@ -212,10 +223,16 @@ static void counter_round_trip(void **state)
     assert_true(tally_is_same(&sum, &read));
     assert_int_equal(read.requests, 2);
     assert_true(read.tok[ROW_TOK_AUDIO_OUT] == UINT64_MAX); /* saturates */
-    /* before there were prices the record ended 16 bytes earlier */
+    /* before there were legs the record ended 8 bytes earlier, and before
+     * there were prices 16 more */
     for (size_t i = 0; i < len; i++)
         assert_int_equal(tally_decode(str_of(bytes, i), &read),
-                         i == len - 16 ? ERR_OK : ERR_CORRUPT);
+                         i == len - 8 || i == len - 24 ? ERR_OK : ERR_CORRUPT);
+    row.flags |= ROW_LEG;
+    tally_add_row(&sum, &row);
+    assert_int_equal(sum.requests, 2);
+    assert_int_equal(sum.legs, 1);
+    assert_int_equal(sum.estimated, 3);
 }
 
 static void counter_keys_sort_by_day(void **state)
