@@ -216,7 +216,7 @@ void daemon_stop(struct daemon *d)
 
 uint64_t daemon_lag_us(struct daemon *d)
 {
-    uint64_t worst = 0;
+    uint64_t worst = watch_silent_ms(d) * 1000;
 
     for (unsigned i = 0; i < d->n_workers; i++) {
         struct stats *s = d->workers[i]->w.stats;

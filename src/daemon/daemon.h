@@ -4,6 +4,7 @@
 #define TG_DAEMON_DAEMON_H
 
 #include "conf/conf.h"
+#include "daemon/watch.h"
 #include "daemon/worker.h"
 #include "serve/retry_budget.h"
 
@@ -72,6 +73,8 @@ struct daemon {
     uint64_t reloads;         /* done since the start */
     struct event *signals[8]; /* owned */
     struct event *tick;       /* owned: watchdog and drain */
+    struct watch watch;       /* the watchdog's own */
+    _Atomic uint64_t stalls;  /* times that a worker was found stuck */
 };
 
 /* Set everything up from d->conf and start the workers. False: the reason was
@@ -96,7 +99,8 @@ void daemon_stop(struct daemon *d);
  * <report> is not NULL, appended to it a line each. */
 bool daemon_reload(struct daemon *d, struct buf *report);
 
-/* The worst loop lag of any worker since the last call, in us. */
+/* The worst loop lag of any worker since the last call, and of one that is
+ * silent now, in us. */
 uint64_t daemon_lag_us(struct daemon *d);
 
 #endif

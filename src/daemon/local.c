@@ -52,6 +52,7 @@ static bool is_ready(const struct daemon *d)
 {
     return atomic_load(&d->state) == DAEMON_READY &&
            ledger_state(d->ledger) == LEDGER_OK &&
+           watch_silent_ms(d) < WATCH_SILENT_MS &&
            engine_stage(d->engine) == ENGINE_STAGE_READY;
 }
 
@@ -67,6 +68,8 @@ static void answer_readyz(struct exchange *x)
         reply_text(x, 503, JSON, STR("{\"status\":\"draining\"}\n"));
     else if (ledger_state(d->ledger) != LEDGER_OK)
         reply_text(x, 503, JSON, STR("{\"status\":\"ledger unavailable\"}\n"));
+    else if (watch_silent_ms(d) >= WATCH_SILENT_MS)
+        reply_text(x, 503, JSON, STR("{\"status\":\"a worker is stuck\"}\n"));
     else if (engine_stage(d->engine) == ENGINE_STAGE_LOADING)
         reply_text(x, 503, JSON, STR("{\"status\":\"models are loading\"}\n"));
     else

@@ -24,6 +24,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/status_prefix.c src/daemon/status_prefix.h \
     src/daemon/status_retry.c src/daemon/status_retry.h \
     src/daemon/status_target.c src/daemon/status_target.h \
+    src/daemon/watch.c src/daemon/watch.h \
     src/daemon/worker.c src/daemon/worker.h
 
 bin_PROGRAMS += tollgate

@@ -16,8 +16,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 
-#define TICK_MS  50
-#define STUCK_MS 5000 /* a worker silent that long is reported */
+#define TICK_MS 50
 
 void signals_notify(const char *state)
 {
@@ -105,18 +104,6 @@ static void drain_tick(struct daemon *d, uint64_t now_ms)
     daemon_drain_over(d);
 }
 
-static void watch_workers(struct daemon *d, uint64_t now_ms)
-{
-    for (unsigned i = 0; i < d->n_workers; i++) {
-        uint64_t beat_ms = atomic_load(&d->workers[i]->beat_ms);
-
-        if (beat_ms != 0 && now_ms > beat_ms + STUCK_MS &&
-            (now_ms / 1000) % 5 == 0 && now_ms % 1000 < TICK_MS)
-            log_err(LOG_MAIN, "worker is stuck: index=%u silent_ms=%llu", i,
-                    (unsigned long long)(now_ms - beat_ms));
-    }
-}
-
 /* A ledger that cannot be opened again will not heal by itself: end well, and
  * let the service manager try anew. */
 static void watch_ledger(struct daemon *d)
@@ -138,7 +125,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     watch_ledger(d);
     if (atomic_load(&d->state) >= DAEMON_DRAINING)
         drain_tick(d, clock_mono_ms());
-    watch_workers(d, clock_mono_ms());
+    watch_tick(d);
 }
 
 enum err signals_open(struct daemon *d)

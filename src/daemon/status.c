@@ -101,6 +101,40 @@ static enum err put_prices(const struct conf_prices *p, struct buf *out)
     return e;
 }
 
+/* What is kept out of a process that has too much to do. */
+static enum err put_load(struct daemon *d, struct buf *out)
+{
+    static const char *const reasons[SHED_REASON_COUNT] = {
+#define REASON_NAME(id, name) name,
+        SHED_REASONS(REASON_NAME)
+#undef REASON_NAME
+    };
+    enum err e = buf_printf(out, "# HELP tollgate_shed_total Requests refused "
+                                 "before their bodies were read.\n"
+                                 "# TYPE tollgate_shed_total counter\n");
+    int64_t held = 0;
+
+    for (int r = 0; r < SHED_REASON_COUNT && e == ERR_OK; r++) {
+        uint64_t n = 0;
+
+        for (unsigned i = 0; i < d->n_workers; i++)
+            n += stat_read(&d->workers[i]->w.stats->shed[r]);
+        e = buf_printf(out, "tollgate_shed_total{reason=\"%s\"} %" PRIu64 "\n",
+                       reasons[r], n);
+    }
+    for (unsigned i = 0; i < d->n_workers; i++)
+        held += stat_level(&d->workers[i]->w.stats->held);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "requests_waiting", "gauge",
+                            "Requests that wait for their worker to begin",
+                            (uint64_t)held);
+    if (e == ERR_OK)
+        e = metrics_put_one(out, "worker_stalls_total", "counter",
+                            "Times that a worker was silent for a second",
+                            atomic_load(&d->stalls));
+    return e;
+}
+
 static enum err put_process(struct daemon *d, struct buf *out)
 {
     struct log_stats ls;
@@ -145,6 +179,8 @@ enum err status_metrics(struct daemon *d, const struct conf *c, struct buf *out)
         e = put_accounts(d, out);
     if (e == ERR_OK)
         e = put_prices(&c->price, out);
+    if (e == ERR_OK)
+        e = put_load(d, out);
     if (e == ERR_OK)
         e = status_engine_metrics(d, out);
     return e == ERR_OK ? put_process(d, out) : e;

@@ -150,7 +150,8 @@ static bool tick_open(struct daemon_worker *dw)
     return timerfd_settime(dw->tick_fd, 0, &every, NULL) == 0;
 }
 
-static void note_delay(struct daemon_worker *dw)
+/* How late this tick is, in us. */
+static uint64_t note_delay(struct daemon_worker *dw)
 {
     struct timespec now;
     uint64_t delay_us;
@@ -162,19 +163,21 @@ static void note_delay(struct daemon_worker *dw)
     hist_observe(&dw->w.stats->loop_delay, delay_us);
     if (delay_us > stat_read(&dw->w.stats->loop_lag_us))
         atomic_store(&dw->w.stats->loop_lag_us, delay_us);
+    return delay_us;
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct daemon_worker *dw = arg;
-    uint64_t n;
+    uint64_t n, delay_us;
 
     (void)what;
     if (read(fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
         return;
-    note_delay(dw);
+    delay_us = note_delay(dw);
     dw->tick_due_us += n * TICK_US;
     clock_update();
+    front_note_lag(dw->front, delay_us);
     atomic_store(&dw->beat_ms, clock_mono_ms());
     atomic_store(&dw->busy, front_clients(dw->front) + dw->w.exchanges);
     quota_tick(&dw->w);

@@ -51,6 +51,18 @@
     X(BYTES_IN, "received_bytes_total", "Bytes received from clients")         \
     X(BYTES_OUT, "sent_bytes_total", "Bytes sent to clients")
 
+/* Why a request was refused before its body was read: it waited for too long
+ * to begin, the loop was late, memory was short. X(enum suffix, label). */
+#define SHED_REASONS(X) X(WAIT, "wait") X(LAG, "lag") X(MEMORY, "memory")
+
+/* Index of a reason in struct stats. */
+enum shed_reason {
+#define SHED_ENUM(id, name) SHED_##id,
+    SHED_REASONS(SHED_ENUM)
+#undef SHED_ENUM
+        SHED_REASON_COUNT
+};
+
 /* Index of a counter in struct stats. */
 enum stat_counter {
 #define STATS_ENUM(id, name, help) STAT_##id,
@@ -127,10 +139,12 @@ struct stats {
     _Atomic uint64_t rate_refused[RATE_KIND_COUNT]; /* requests, by limit */
     _Atomic uint64_t retries[STATS_RETRY_KINDS]; /* attempts after the first, by
                                                   * enum retry_kind before */
+    _Atomic uint64_t shed[SHED_REASON_COUNT];    /* requests */
     struct budget_tally budget_refused; /* requests, by a hard budget */
     struct budget_tally budget_warned;  /* replies, by a soft one */
     _Atomic int64_t conns;              /* open client connections */
     _Atomic int64_t in_flight;          /* exchanges alive */
+    _Atomic int64_t held;               /* requests that wait to begin */
     _Atomic int64_t buffered_bytes;     /* request bodies held */
     _Atomic uint64_t loop_lag_us;       /* worst lag; a reader sets it to 0 */
     struct hist inter_token;     /* between events of a stream with content */

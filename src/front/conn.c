@@ -82,6 +82,7 @@ static void release(struct conn *c)
     f->out_bytes -= (int64_t)chunkq_len(&c->out);
     chunkq_fini(&c->out);
     buf_fini(&c->in);
+    gate_forget(c);
     if (c->queued) {
         TAILQ_REMOVE(&f->todo, c, work);
         f->n_todo--;
@@ -107,6 +108,17 @@ static void turn_set(struct front *f)
         return;
     f->turn_set = true;
     event_active(&f->turn_ev, EV_TIMEOUT, 0);
+}
+
+void conn_turn(struct front *f, bool later)
+{
+    const struct timeval now = {0, 0};
+
+    if (!later && !f->in_turn)
+        turn_set(f);
+    else if (!evtimer_pending(&f->later_ev, NULL) &&
+             evtimer_add(&f->later_ev, &now) != 0)
+        turn_set(f);
 }
 
 void conn_enter(struct conn *c, enum conn_state to)
@@ -257,6 +269,8 @@ static void state_due(const struct conn *c, const struct conf_limits *l,
                    due);
         return;
     case CONN_HEAD:
+        if (c->held)
+            return;
         nearer(since + l->header_timeout_ms * US_PER_MS, DUE_HEAD, at, due);
         return;
     case CONN_BODY:
@@ -378,7 +392,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 void conn_mark(struct conn *c, bool later)
 {
-    const struct timeval now = {0, 0};
     struct front *f = c->f;
 
     if (!c->queued) {
@@ -386,11 +399,7 @@ void conn_mark(struct conn *c, bool later)
         TAILQ_INSERT_TAIL(&f->todo, c, work);
         f->n_todo++;
     }
-    if (!later && !f->in_turn)
-        turn_set(f);
-    else if (!evtimer_pending(&f->later_ev, NULL) &&
-             evtimer_add(&f->later_ev, &now) != 0)
-        turn_set(f);
+    conn_turn(f, later);
 }
 
 static void handshake_go_on(struct conn *c)
@@ -413,6 +422,8 @@ static void handshake_go_on(struct conn *c)
 
 bool conn_serves_half_closed(const struct conn *c)
 {
+    if (c->held)
+        return c->f->w->conf->limits.half_close;
     return c->f->w->conf->limits.half_close && c->x &&
            (c->state == CONN_WAIT || c->state == CONN_REPLY) &&
            http1_body_is_done(&c->body) && !c->x->in->head.websocket;
@@ -431,7 +442,7 @@ static void look_for_end(struct conn *c)
     }
     if (!c->hup && poll(&p, 1, 0) == 1)
         c->hup = true;
-    if (c->hup && c->x && c->state != CONN_TUNNEL)
+    if (c->hup && (c->x || c->held) && c->state != CONN_TUNNEL)
         conn_lose(c, "client left");
 }
 
@@ -545,8 +556,10 @@ static struct conn *conn_new(struct listener *l, int fd)
 void conn_accept(struct listener *l, int fd, const struct sockaddr_storage *sa)
 {
     struct front *f = l->f;
-    struct conn *c = conn_new(l, fd);
+    struct conn *c = NULL;
 
+    if (!l->tls || l->metrics || !gate_is_shut(f))
+        c = conn_new(l, fd);
     if (!c) {
         stats_inc(f->w->stats, STAT_CONNS_REFUSED);
         close(fd);
@@ -570,6 +583,6 @@ void conn_accept(struct listener *l, int fd, const struct sockaddr_storage *sa)
         conn_lose(c, "too many connections");
         return;
     }
-    reply_overloaded_send(c);
+    reply_refused_send(c);
     conn_enter(c, CONN_FLUSH);
 }

@@ -23,6 +23,7 @@
 #include "base/slab.h"
 #include "exchange/exchange.h"
 #include "front/front.h"
+#include "front/gate.h"
 #include "wire/http1.h"
 
 #include <event2/event.h>
@@ -91,6 +92,7 @@ struct conn {
     enum conn_state state;
     TAILQ_ENTRY(conn) live; /* in f->live, in f->dead when closed */
     TAILQ_ENTRY(conn) work; /* in f->work, while <queued> */
+    TAILQ_ENTRY(conn) hold; /* in f->gate.line, while <held> */
     struct event io;
     struct event timer;
     int64_t timer_us; /* when <timer> fires; 0 = not armed */
@@ -100,6 +102,8 @@ struct conn {
     struct http1_scan scan; /* of the head that is arriving */
     struct http1_body body; /* of the current request */
     enum body_mode mode;    /* as x->in->mode, outlives it */
+    size_t head_len;        /* of a complete head in <in> that has not begun */
+    int64_t held_us;        /* when its wait began; 0 = it did not wait */
     enum err head_err;      /* why the head is bad: front_run() tells */
     int64_t body_us;        /* when we began to wait for body bytes */
     int64_t body_last_us;   /* last body byte */
@@ -114,6 +118,8 @@ struct conn {
 
     uint32_t requests;  /* heads seen */
     bool queued;        /* in f->work */
+    bool held;          /* in f->gate.line */
+    bool shed;          /* its exchange is to fail: gate_fail() */
     bool look;          /* work: parse and read, not only write */
     bool body_wake;     /* work: tell that the body was complete already */
     bool readable;      /* the socket may have bytes */
@@ -147,6 +153,7 @@ struct front {
     struct conn_list dead; /* closed in this turn */
     struct conn_list todo; /* with work for the end of the turn */
     unsigned n_todo;       /* in todo */
+    struct gate gate;      /* which requests begin */
     struct event turn_ev;  /* activated to run the work of this turn */
     struct event later_ev; /* zero timer: work for the next turn */
     bool turn_set;         /* turn_ev is active */
@@ -194,6 +201,10 @@ void conn_kill(struct conn *c, const char *why);
 /* Have conn_out_work() called for <c> at the end of this turn; within that,
  * or with <later>, in the next one. */
 void conn_mark(struct conn *c, bool later);
+
+/* Have the end of this turn come, where what is left for it is done; with
+ * <later>, or within it, the end of the next one. */
+void conn_turn(struct front *f, bool later);
 
 /* All is sent and the connection ends: shut our side and linger, or close. */
 void conn_shut(struct conn *c);
@@ -264,7 +275,14 @@ void conn_out_publish(struct front *f);
 /* client_ops.reply */
 void reply_head_send(struct client *client, const struct reply_head *head);
 
-/* Queue a whole 503 without an exchange; the connection must close then. */
-void reply_overloaded_send(struct conn *c);
+/* Queue a whole 503 without an exchange, in the words of <shape>; after it the
+ * connection is kept unless c->must_close. <retry_ms> tells when to come
+ * again. */
+void reply_overloaded_send(struct conn *c, enum endpoint_shape shape,
+                           uint64_t retry_ms);
+
+/* The same for a client of whom nothing was read, or cannot be: the connection
+ * closes then. */
+void reply_refused_send(struct conn *c);
 
 #endif

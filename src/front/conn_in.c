@@ -97,8 +97,9 @@ static void on_end(struct conn *c, enum err e)
 bool conn_in_is_wanted(const struct conn *c)
 {
     switch (c->state) {
-    case CONN_IDLE:
     case CONN_HEAD:
+        return !c->held;
+    case CONN_IDLE:
     case CONN_LINGER:
         return true;
     case CONN_TUNNEL:
@@ -185,7 +186,7 @@ static bool exchange_make(struct conn *c)
         return true;
     }
     c->requests++;
-    reply_overloaded_send(c);
+    reply_refused_send(c);
     conn_enter(c, CONN_FLUSH);
     return false;
 }
@@ -220,24 +221,41 @@ static void request_start(struct conn *c, struct str head)
     exchange_start(c);
 }
 
+/* Begin with the complete head at <p>, or put it in line. Returns the bytes
+ * done with. */
+static size_t begin_head(struct conn *c, const char *p)
+{
+    size_t len = c->head_len;
+
+    if (c->held_us == 0 && !c->metrics && !gate_pass(c->f)) {
+        gate_hold(c);
+        return 0;
+    }
+    c->head_len = 0;
+    request_start(c, str_of(p, len));
+    return len;
+}
+
 /* Look for the end of a head in <p>, which begins where the head does. Returns
- * the bytes done with: none while it is incomplete. */
+ * the bytes done with: none while it is incomplete or in line. */
 static size_t take_head(struct conn *c, const char *p, size_t len)
 {
     const struct conf_limits *l = &c->f->w->conf->limits;
     const struct http1_limits limits = {.head_bytes = l->header_bytes};
-    size_t used;
     enum err e;
+
+    if (c->held)
+        return 0;
+    if (c->head_len > 0)
+        return begin_head(c, p);
 
     if (c->state == CONN_IDLE)
         conn_enter(c, CONN_HEAD);
-    e = http1_scan(&c->scan, p, len, &limits, &used);
+    e = http1_scan(&c->scan, p, len, &limits, &c->head_len);
     if (e == ERR_AGAIN)
         return 0;
-    if (e == ERR_OK) {
-        request_start(c, str_of(p, used));
-        return used;
-    }
+    if (e == ERR_OK)
+        return begin_head(c, p);
     conn_in_refuse(c, e);
     return len;
 }

@@ -360,6 +360,9 @@ static void next_request(struct conn *c)
     c->body = (struct http1_body){0};
     c->mode = BODY_IDLE;
     c->head_err = ERR_OK;
+    c->head_len = 0;
+    c->held_us = 0;
+    c->shed = false;
     c->pause_us = 0;
     c->body_seen = 0;
     c->dropped = 0;

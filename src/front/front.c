@@ -30,6 +30,9 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
     (void)fd;   /* no descriptor */
     (void)what; /* activated or a zero timer */
     clock_update();
+    event_del(&f->turn_ev); /* once, though both may have come due */
+    event_del(&f->later_ev);
+    gate_run(f);
     f->turn_set = false;
     f->in_turn = true;
     for (unsigned n = f->n_todo; n > 0 && f->n_todo > 0; n--) {
@@ -82,6 +85,7 @@ enum err front_open(struct worker *w, struct front_net *net,
     TAILQ_INIT(&f->live);
     TAILQ_INIT(&f->dead);
     TAILQ_INIT(&f->todo);
+    TAILQ_INIT(&f->gate.line);
     slab_init(&f->conns, "conn", sizeof(struct conn), UINT32_MAX);
     buf_init(&f->head, HEAD_BYTES);
     f->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -137,6 +141,11 @@ unsigned front_conns(const struct front *f)
 unsigned front_clients(const struct front *f)
 {
     return f->n_conns - f->n_watchers;
+}
+
+void front_note_lag(struct front *f, uint64_t lag_us)
+{
+    gate_note_lag(f, lag_us);
 }
 
 void front_check_deadlines(struct front *f)
@@ -245,6 +254,12 @@ static enum err classify(struct exchange *x, const struct conn *c)
     return e;
 }
 
+/* Whether the request of <c> came after the drain had begun. */
+static bool is_new(const struct conn *c)
+{
+    return !c->metrics && (c->held_us == 0 || c->held_us > c->f->drain_us);
+}
+
 enum verdict front_run(struct exchange *x)
 {
     const struct conn *c = (const struct conn *)x->client;
@@ -255,8 +270,12 @@ enum verdict front_run(struct exchange *x)
     e = classify(x, c); /* also for the shape of errors */
     if (e == ERR_OK && c->head_err != ERR_OK)
         return exchange_fail(x, c->head_err, NULL);
-    if (e == ERR_OK && x->w->draining && !c->metrics)
+    if (e == ERR_OK && x->w->draining && is_new(c))
         return exchange_fail(x, ERR_DRAINING, NULL);
+    if (c->shed) {
+        gate_fail(x);
+        return VERDICT_SKIP;
+    }
     if (cors_is_preflight(x)) {
         if (cors_preflight(x) != ERR_OK)
             return exchange_fail(x, ERR_NOMEM, NULL);

@@ -57,6 +57,10 @@ enum err front_net_reload(struct front_net *net,
 size_t front_judge_cert(const struct conf_cert *c,
                         struct conf_cert_fault faults[CONF_CERT_FAULTS]);
 
+/* Memory is <short_of>: while it is, requests that come are refused with 503,
+ * before their bodies are read. Any thread. */
+void front_net_set_short(struct front_net *net, bool short_of);
+
 /* How many addresses are bound. */
 size_t front_net_count(const struct front_net *net);
 
@@ -97,6 +101,10 @@ unsigned front_conns(const struct front *f);
 /* Of them, those that did not come by the metrics listener: a drain waits for
  * these alone. */
 unsigned front_clients(const struct front *f);
+
+/* A timer of the worker's loop ran <lag_us> after its moment: tell it often.
+ * While the loop is late, requests that come are refused. */
+void front_note_lag(struct front *f, uint64_t lag_us);
 
 /* Look at every deadline now, as after a move of the clock in tests. */
 void front_check_deadlines(struct front *f);

@@ -9,6 +9,7 @@ src_front_libfront_a_SOURCES = \
     src/front/conn_out.c \
     src/front/cors.c src/front/cors.h \
     src/front/front.c src/front/front.h \
+    src/front/gate.c src/front/gate.h \
     src/front/listener.c src/front/listener.h \
     src/front/net.c src/front/net.h \
     src/front/reply.c \

@@ -490,3 +490,13 @@ int64_t net_buffered_bytes(const struct front_net *net)
     }
     return sum;
 }
+
+void front_net_set_short(struct front_net *net, bool short_of)
+{
+    atomic_store_explicit(&net->short_of, short_of, memory_order_relaxed);
+}
+
+bool net_is_short(const struct front_net *net)
+{
+    return atomic_load_explicit(&net->short_of, memory_order_relaxed);
+}

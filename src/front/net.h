@@ -48,6 +48,7 @@ struct front_net {
     atomic_uint conns;                    /* open client connections */
     atomic_uint *by_address;              /* owned: of them, by slot */
     atomic_llong out_bytes;               /* queued replies, about */
+    atomic_bool short_of;                 /* memory: nothing new is begun */
 };
 
 /* The slot in by_address of who connects from <sa>: the same for one IPv4
@@ -60,6 +61,9 @@ struct tls *net_tls_get(struct front_net *net, size_t i);
 /* Take the listening descriptor of <worker> for socket <i>, which is the
  * caller's to close from now on; -1 when there is none. */
 int net_fd_take(struct front_net *net, size_t i, unsigned worker);
+
+/* Whether memory is short now. */
+bool net_is_short(const struct front_net *net);
 
 /* Request-body bytes that all workers hold, about. */
 int64_t net_buffered_bytes(const struct front_net *net);

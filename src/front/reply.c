@@ -4,6 +4,8 @@
  * out. */
 #include "front/conn.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -162,27 +164,52 @@ void reply_head_send(struct client *client, const struct reply_head *head)
     conn_out_put(c, buf_str(&c->f->head));
 }
 
-void reply_overloaded_send(struct conn *c)
+/* What a client reads that is refused before it is known who it is: the text
+ * around the request's id, by shape. */
+static const struct {
+    const char *before, *after;
+} overloaded_text[] = {
+    [ENDPOINT_SHAPE_OPENAI] =
+        {"{\"error\":{\"message\":\"The server is overloaded.\","
+         "\"type\":\"server_error\",\"param\":null,"
+         "\"code\":\"overloaded\",\"request_id\":\"",
+         "\"}}"},
+    [ENDPOINT_SHAPE_ANTHROPIC] =
+        {"{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\","
+         "\"message\":\"The server is overloaded.\"},\"request_id\":\"",
+         "\"}"},
+};
+
+void reply_overloaded_send(struct conn *c, enum endpoint_shape shape,
+                           uint64_t retry_ms)
 {
-    static const char body[] =
-        "{\"error\":{\"message\":\"The server is overloaded.\","
-        "\"type\":\"server_error\",\"param\":null,\"code\":\"overloaded\"}}";
+    const char *before = overloaded_text[shape].before;
+    const char *after = overloaded_text[shape].after;
+    unsigned long long ms = retry_ms;
     struct buf *b = &c->f->head;
     char id[ID_SIZE];
     enum err e;
 
     id_new(id);
     buf_clear(b);
-    e = buf_printf(b,
-                   "HTTP/1.1 503 Service Unavailable\r\n"
-                   "Date: %s\r\nContent-Type: application/json\r\n"
-                   "Content-Length: %zu\r\nx-request-id: %s\r\n"
-                   "retry-after: 1\r\nx-should-retry: true\r\n"
-                   "Connection: close\r\n\r\n%s",
-                   clock_http_date(), sizeof(body) - 1, id, body);
+    e = buf_printf(
+        b,
+        "HTTP/1.1 503 Service Unavailable\r\n"
+        "Date: %s\r\nContent-Type: application/json\r\n"
+        "Content-Length: %zu\r\nx-request-id: %s\r\n"
+        "retry-after: %llu\r\nretry-after-ms: %llu\r\n"
+        "x-should-retry: true\r\n%s\r\n%s%s%s",
+        clock_http_date(), strlen(before) + strlen(id) + strlen(after), id,
+        (ms + 999) / 1000, ms, c->must_close ? "Connection: close\r\n" : "",
+        before, id, after);
+    if (e == ERR_OK)
+        conn_out_put(c, buf_str(b));
+}
+
+void reply_refused_send(struct conn *c)
+{
     c->must_close = true;
     c->linger = true;
     c->rest_raw = true;
-    if (e == ERR_OK)
-        conn_out_put(c, buf_str(b));
+    reply_overloaded_send(c, ENDPOINT_SHAPE_OPENAI, 1000);
 }

@@ -10,3 +10,9 @@ tests_unit_t_status_prefix_SOURCES = tests/unit/t_status_prefix.c
 tests_unit_t_status_prefix_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_status_prefix_CFLAGS = $(unit_cflags)
 tests_unit_t_status_prefix_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_watch
+tests_unit_t_watch_SOURCES = tests/unit/t_watch.c
+tests_unit_t_watch_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_watch_CFLAGS = $(unit_cflags)
+tests_unit_t_watch_LDADD = $(unit_libs)

@@ -25,3 +25,9 @@ tests_unit_t_front_net_SOURCES = tests/unit/t_front_net.c $(front_rig)
 tests_unit_t_front_net_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_front_net_CFLAGS = $(unit_cflags)
 tests_unit_t_front_net_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_front_gate
+tests_unit_t_front_gate_SOURCES = tests/unit/t_front_gate.c $(front_rig)
+tests_unit_t_front_gate_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_front_gate_CFLAGS = $(unit_cflags)
+tests_unit_t_front_gate_LDADD = $(unit_libs)

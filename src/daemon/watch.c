@@ -1,0 +1,248 @@
+/* watch.c - See watch.h. Decides when a worker counts as silent, and when so
+ * little memory is left that nothing new is begun: what is under way can then
+ * end, where the kernel would end us all. */
+#include "daemon/watch.h"
+
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "front/front.h"
+
+#define WORKER_TICK_MS 100
+#define SAY_EVERY_MS   5000
+#define LIMITS_MS      5000 /* between looks at limits */
+#define TRIM_MS        1000
+
+/* ---- workers ------------------------------------------------------------ */
+
+static uint64_t silent_ms(const struct daemon_worker *dw, uint64_t now_ms)
+{
+    uint64_t beat_ms = atomic_load(&dw->beat_ms);
+
+    if (beat_ms == 0 || now_ms <= beat_ms + WORKER_TICK_MS)
+        return 0;
+    return now_ms - beat_ms - WORKER_TICK_MS;
+}
+
+uint64_t watch_silent_ms(const struct daemon *d)
+{
+    uint64_t worst = 0, now_ms = clock_mono_ms();
+
+    for (unsigned i = 0; i < d->n_workers; i++) {
+        uint64_t ms = silent_ms(d->workers[i], now_ms);
+
+        worst = ms > worst ? ms : worst;
+    }
+    return worst;
+}
+
+static void watch_worker(struct daemon *d, unsigned i, uint64_t now_ms)
+{
+    struct watch *w = &d->watch;
+    uint64_t ms = silent_ms(d->workers[i], now_ms);
+    uint64_t bit = UINT64_C(1) << (i % 64);
+
+    if (ms < WATCH_SILENT_MS) {
+        if (w->silent & bit)
+            log_note(LOG_MAIN, "worker is back: index=%u", i);
+        w->silent &= ~bit;
+        return;
+    }
+    if ((w->silent & bit) == 0)
+        atomic_fetch_add(&d->stalls, 1);
+    else if (now_ms - w->said_ms < SAY_EVERY_MS)
+        return;
+    w->silent |= bit;
+    w->said_ms = now_ms;
+    log_err(LOG_MAIN, "worker is stuck: index=%u silent_ms=%" PRIu64, i, ms);
+}
+
+/* ---- limits ------------------------------------------------------------- */
+
+/* The number in the file <folder>/<name>; UINT64_MAX when there is none. */
+static uint64_t limit_in(const char *folder, const char *name)
+{
+    char path[1024], text[64];
+    unsigned long long bytes = UINT64_MAX;
+    FILE *f;
+
+    if (snprintf(path, sizeof(path), "%s/%s", folder, name) >=
+        (int)sizeof(path))
+        return UINT64_MAX;
+    f = fopen(path, "re");
+    if (!f)
+        return UINT64_MAX;
+    if (fgets(text, sizeof(text), f) && text[0] >= '0' && text[0] <= '9')
+        bytes = strtoull(text, NULL, 10);
+    fclose(f);
+    return bytes;
+}
+
+/* The least limit in <name> of the folder <top>/<path> and those above it. */
+static uint64_t limit_above(const char *top, const char *path, const char *name)
+{
+    char folder[768];
+    uint64_t least = UINT64_MAX;
+    size_t floor = strlen(top);
+
+    if (snprintf(folder, sizeof(folder), "%s%s", top, path) >=
+        (int)sizeof(folder))
+        return UINT64_MAX;
+    for (;;) {
+        uint64_t bytes = limit_in(folder, name);
+        char *cut = strrchr(folder, '/');
+
+        least = bytes < least ? bytes : least;
+        if (!cut || (size_t)(cut - folder) < floor)
+            return least;
+        *cut = '\0';
+    }
+}
+
+/* Cut the next line off <at> into <line>; false at the end. */
+static bool next_line(const char **at, char *line, size_t room)
+{
+    size_t len = strcspn(*at, "\n");
+
+    if (**at == '\0')
+        return false;
+    snprintf(line, room, "%.*s", (int)len, *at);
+    *at += len + ((*at)[len] == '\n');
+    return true;
+}
+
+uint64_t watch_cgroup_bytes(const char *root, const char *text)
+{
+    uint64_t least = UINT64_MAX, bytes;
+    char line[512], top[256];
+
+    while (next_line(&text, line, sizeof(line))) {
+        char *kind = strchr(line, ':');
+        char *path = kind ? strchr(kind + 1, ':') : NULL;
+
+        if (!path)
+            continue;
+        *path++ = '\0';
+        if (strcmp(kind, ":") == 0) {
+            bytes = limit_above(root, path, "memory.max");
+        } else if (strcmp(kind, ":memory") == 0) {
+            snprintf(top, sizeof(top), "%s/memory", root);
+            bytes = limit_above(top, path, "memory.limit_in_bytes");
+        } else {
+            continue;
+        }
+        least = bytes < least ? bytes : least;
+    }
+    return least;
+}
+
+void watch_bounds(uint64_t conf_bytes, uint64_t given_bytes,
+                  uint64_t space_bytes, struct watch_memory *m)
+{
+    uint64_t given = given_bytes / 10 * 9;
+
+    m->most = conf_bytes > 0 && conf_bytes < given ? conf_bytes : given;
+    if (given_bytes == UINT64_MAX)
+        m->most = conf_bytes > 0 ? conf_bytes : UINT64_MAX;
+    m->space_most =
+        space_bytes == UINT64_MAX ? UINT64_MAX : space_bytes / 10 * 9;
+}
+
+bool watch_is_short(const struct watch_memory *m, bool was)
+{
+    uint64_t most = was ? m->most / 20 * 19 : m->most;
+    uint64_t space = was ? m->space_most / 20 * 19 : m->space_most;
+
+    return m->used > most || m->space_used > space;
+}
+
+/* ---- memory ------------------------------------------------------------- */
+
+static void limits_read(struct watch *w, uint64_t now_ms)
+{
+    char text[4096];
+    struct rlimit rl;
+    FILE *f;
+    size_t n;
+
+    if (w->limits_ms != 0 && now_ms - w->limits_ms < LIMITS_MS)
+        return;
+    f = fopen("/proc/self/cgroup", "re");
+    if (f) {
+        n = fread(text, 1, sizeof(text) - 1, f);
+        text[n] = '\0';
+        fclose(f);
+        w->given_bytes = watch_cgroup_bytes("/sys/fs/cgroup", text);
+    } else if (w->limits_ms == 0) {
+        w->given_bytes = UINT64_MAX;
+    }
+    w->space_bytes = UINT64_MAX;
+    if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
+        w->space_bytes = rl.rlim_cur;
+    w->limits_ms = now_ms;
+}
+
+/* False when it cannot be read: then nothing is known. */
+static bool memory_read(struct watch_memory *m)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    unsigned long long size = 0, resident = 0, shared = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    int n;
+
+    if (!f)
+        return false;
+    n = fscanf(f, "%llu %llu %llu", &size, &resident, &shared);
+    fclose(f);
+    m->used = (resident - shared) * page;
+    m->space_used = size * page;
+    return n == 3;
+}
+
+static void watch_memory(struct daemon *d, uint64_t now_ms)
+{
+    struct watch *w = &d->watch;
+    struct watch_memory m;
+    bool is_short;
+
+    limits_read(w, now_ms);
+    watch_bounds(d->conf->limits.memory_bytes, w->given_bytes, w->space_bytes,
+                 &m);
+    if ((m.most == UINT64_MAX && m.space_most == UINT64_MAX) ||
+        !memory_read(&m))
+        return;
+    is_short = watch_is_short(&m, w->is_short);
+    if (is_short && now_ms - w->trimmed_ms >= TRIM_MS) {
+        malloc_trim(0);
+        w->trimmed_ms = now_ms;
+    }
+    if (is_short == w->is_short)
+        return;
+    w->is_short = is_short;
+    front_net_set_short(d->net, is_short);
+    if (is_short)
+        log_warn(LOG_MAIN,
+                 "memory is short, requests are refused: used=%" PRIu64
+                 " limit=%" PRIu64 " space=%" PRIu64 " space_limit=%" PRIu64,
+                 m.used, m.most, m.space_used, m.space_most);
+    else
+        log_note(LOG_MAIN, "memory is no longer short: used=%" PRIu64, m.used);
+}
+
+void watch_tick(struct daemon *d)
+{
+    uint64_t now_ms = clock_mono_ms();
+
+    for (unsigned i = 0; i < d->n_workers; i++)
+        watch_worker(d, i, now_ms);
+    watch_memory(d, now_ms);
+}

@@ -1,0 +1,264 @@
+/* gate.c - See gate.h. Decides what a refusal costs: for the usual request it
+ * is one look at the head and one write, and the connection is kept. What
+ * needs more (CORS fields, HTTP/1.0, a body of unknown length) takes the long
+ * way through an exchange that fails at once. */
+#include "front/gate.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "exchange/exchange.h"
+#include "front/conn.h"
+#include "front/net.h"
+#include "wire/endpoint.h"
+#include "wire/http1.h"
+
+#define US_PER_MS    1000
+#define SAY_EVERY_US (1000 * 1000)
+
+/* Refusals in one turn; then others are served. */
+#define REFUSALS_MOST 256
+
+/* What is left of start_wait when the load is no burst. */
+#define STANDING_SHARE 4
+
+/* Bounds of the wait that a refusal names. */
+#define RETRY_LEAST_MS 1000
+#define RETRY_MOST_MS  10000
+
+/* Body bytes worth reading to keep the connection of a refused request. */
+#define KEEP_BODY_BYTES (256 * 1024)
+
+static const char *const reason_names[SHED_REASON_COUNT] = {
+#define REASON_NAME(id, name) name,
+    SHED_REASONS(REASON_NAME)
+#undef REASON_NAME
+};
+
+/* ---- the line ----------------------------------------------------------- */
+
+bool gate_is_shut(const struct front *f)
+{
+    return f->gate.late || net_is_short(f->net);
+}
+
+bool gate_pass(struct front *f)
+{
+    struct gate *g = &f->gate;
+
+    if (g->n > 0 || g->begun >= GATE_BEGINS || gate_is_shut(f))
+        return false;
+    g->begun++;
+    conn_turn(f, false);
+    return true;
+}
+
+void gate_hold(struct conn *c)
+{
+    struct gate *g = &c->f->gate;
+
+    c->held = true;
+    c->held_us = (int64_t)clock_mono_us();
+    if (g->n++ == 0 && g->stood_us == 0)
+        g->stood_us = c->held_us;
+    TAILQ_INSERT_TAIL(&g->line, c, hold);
+    stat_shift(&c->f->w->stats->held, 1);
+    conn_turn(c->f, false);
+}
+
+static void unhold(struct conn *c)
+{
+    struct gate *g = &c->f->gate;
+
+    TAILQ_REMOVE(&g->line, c, hold);
+    g->n--;
+    c->held = false;
+    stat_shift(&c->f->w->stats->held, -1);
+}
+
+void gate_forget(struct conn *c)
+{
+    if (c->held)
+        unhold(c);
+}
+
+/* ---- refusing ----------------------------------------------------------- */
+
+/* How long a client should wait before it asks again: longer, the longer this
+ * has lasted, and not the same for all, so that they do not come together. */
+static uint64_t retry_ms(const struct gate *g)
+{
+    int64_t since = g->late_us != 0 ? g->late_us : g->stood_us;
+    int64_t lasted = (int64_t)clock_mono_us() - since;
+    uint64_t ms = RETRY_LEAST_MS;
+
+    if (since != 0 && lasted > 0)
+        ms += (uint64_t)lasted / US_PER_MS / 4;
+    if (ms > RETRY_MOST_MS)
+        ms = RETRY_MOST_MS;
+    return ms + ms / 2 * (g->refused * 40503 % 65536) / 65536;
+}
+
+static void count_refusal(struct conn *c, enum shed_reason why)
+{
+    struct gate *g = &c->f->gate;
+    int64_t now = (int64_t)clock_mono_us();
+
+    stat_bump(&c->f->w->stats->shed[why], 1);
+    g->refused++;
+    g->unsaid++;
+    if (g->said_us != 0 && now - g->said_us < SAY_EVERY_US)
+        return;
+    log_warn(LOG_HTTP,
+             "overloaded, requests are refused: worker=%u reason=%s "
+             "refused=%llu waiting=%u",
+             c->f->w->index, reason_names[why], (unsigned long long)g->unsaid,
+             g->n);
+    g->said_us = now;
+    g->unsaid = 0;
+}
+
+/* Whether the request with <head> can be answered without an exchange. */
+static bool is_plain(const struct conn *c, const struct http1_head *head)
+{
+    return head->minor == 1 && head->method != HTTP1_HEAD &&
+           head->framing != HTTP1_CHUNKED &&
+           (c->f->w->conf->cors.n_origins == 0 ||
+            http1_find(head, STR("Origin")) == NULL);
+}
+
+/* Answer 503 and go on to what follows the body, if that is worth it. */
+static void refuse(struct conn *c, const struct http1_head *head,
+                   enum endpoint_shape shape)
+{
+    bool has_body = head->framing == HTTP1_LENGTH && head->content_length > 0;
+
+    c->requests++;
+    c->must_close = !head->keep_alive || c->f->draining;
+    if (has_body &&
+        (head->expect_continue || head->content_length > KEEP_BODY_BYTES)) {
+        c->must_close = true;
+        c->linger = true;
+    }
+    buf_consume(&c->in, c->head_len);
+    c->head_len = 0;
+    if (has_body)
+        conn_body_set_mode(c, BODY_DROP);
+    conn_enter(c, CONN_FLUSH);
+    reply_overloaded_send(c, shape, retry_ms(&c->f->gate));
+    c->look = true;
+    conn_mark(c, false);
+}
+
+/* Refuse <c>'s request if it is one that may be refused; otherwise nothing has
+ * changed. The long way: it is marked to fail when it begins. */
+static bool try_refuse(struct conn *c, enum shed_reason why)
+{
+    struct http1_header table[HTTP1_FIELDS + 1];
+    struct endpoint_match ep;
+    struct http1_head head;
+
+    if (http1_parse(str_of(c->in.p, c->head_len), table, HTTP1_FIELDS + 1,
+                    &head) != ERR_OK ||
+        endpoint_lookup(head.method, head.path, &ep) != ERR_OK ||
+        (ep.row->flags & ENDPOINT_NEEDS_KEY) == 0)
+        return false;
+    count_refusal(c, why);
+    if (!is_plain(c, &head) ||
+        http1_body_start(&c->body, &head, c->f->w->conf->limits.body_bytes) !=
+            ERR_OK) {
+        c->body = (struct http1_body){0};
+        c->shed = true;
+        return false;
+    }
+    unhold(c);
+    refuse(c, &head, ep.shape);
+    return true;
+}
+
+void gate_fail(struct exchange *x)
+{
+    struct conn *c = (struct conn *)x->client;
+
+    (void)exchange_fail(x, ERR_OVERLOADED, NULL);
+    x->fail.retry_after_ms = (int64_t)retry_ms(&c->f->gate);
+}
+
+/* ---- a turn ------------------------------------------------------------- */
+
+/* Whether <c>, the first in line, is to be refused, and why. */
+static bool is_refused(const struct conn *c, enum shed_reason *why)
+{
+    const struct front *f = c->f;
+    const struct gate *g = &f->gate;
+    int64_t now = (int64_t)clock_mono_us();
+    int64_t most = f->w->conf->limits.start_wait_ms * US_PER_MS;
+
+    *why = g->late ? SHED_LAG : SHED_MEMORY;
+    if (gate_is_shut(f))
+        return true;
+    *why = SHED_WAIT;
+    if (most > 0 && now - g->stood_us > most)
+        most /= STANDING_SHARE;
+    return most > 0 && now - c->held_us > most;
+}
+
+static void begin(struct conn *c)
+{
+    struct front *f = c->f;
+
+    unhold(c);
+    f->gate.begun++;
+    f->in_read = true; /* replies are written at the end of the turn */
+    conn_in_resume(c);
+    f->in_read = false;
+}
+
+static void line_is_empty(struct gate *g)
+{
+    g->stood_us = 0;
+    if (g->late_us == 0)
+        g->refused = 0;
+}
+
+void gate_run(struct front *f)
+{
+    struct gate *g = &f->gate;
+    unsigned refusals = 0;
+    enum shed_reason why;
+    struct conn *c;
+
+    while ((c = TAILQ_FIRST(&g->line)) != NULL) {
+        if (refusals < REFUSALS_MOST && !c->shed && is_refused(c, &why) &&
+            try_refuse(c, why)) {
+            refusals++;
+            continue;
+        }
+        if (g->begun >= GATE_BEGINS || refusals >= REFUSALS_MOST)
+            break;
+        begin(c);
+    }
+    g->begun = 0;
+    if (g->n > 0)
+        conn_turn(f, true);
+    else
+        line_is_empty(g);
+}
+
+void gate_note_lag(struct front *f, uint64_t lag_us)
+{
+    struct gate *g = &f->gate;
+    int64_t now = (int64_t)clock_mono_us();
+
+    if (lag_us < GATE_IN_TIME_US) {
+        g->late = false;
+        g->late_us = 0;
+        return;
+    }
+    if (g->late_us == 0 && lag_us < GATE_LATE_US)
+        return;
+    if (g->late_us == 0)
+        g->late_us = now - (int64_t)lag_us;
+    if (f->w->conf->limits.start_wait_ms > 0)
+        g->late = now - g->late_us >= GATE_LATE_FOR_US;
+}

@@ -1,0 +1,167 @@
+/* t_watch.c - Where the memory that a process may use is read, and when it is
+ * short. */
+#include "cmocka_all.h"
+
+#include "daemon/watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A file or folder that was made. */
+struct made {
+    char path[128];
+};
+
+/* A folder like /sys/fs/cgroup. */
+struct groups {
+    char *root;
+    struct made *made; /* in the order they were made */
+    unsigned n;
+};
+
+static char *add(struct groups *g, const char *name)
+{
+    struct made *m = &g->made[g->n++];
+
+    snprintf(m->path, sizeof(m->path), "%s/%s", g->root, name);
+    return m->path;
+}
+
+static void groups_make(struct groups *g)
+{
+    g->n = 0;
+    g->made = calloc(8, sizeof(*g->made));
+    g->root = strdup("/tmp/t_watch.XXXXXX");
+    assert_true(g->made && g->root && mkdtemp(g->root));
+}
+
+static void groups_folder(struct groups *g, const char *name)
+{
+    assert_int_equal(mkdir(add(g, name), 0700), 0);
+}
+
+static void groups_file(struct groups *g, const char *name, const char *text)
+{
+    FILE *f = fopen(add(g, name), "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void groups_remove(struct groups *g)
+{
+    while (g->n > 0)
+        assert_int_equal(remove(g->made[--g->n].path), 0);
+    assert_int_equal(rmdir(g->root), 0);
+    free(g->root);
+    free(g->made);
+}
+
+static void the_least_limit_above_counts(void **state)
+{
+    struct groups g;
+
+    (void)state;
+    groups_make(&g);
+    groups_folder(&g, "a");
+    groups_folder(&g, "a/b");
+    groups_file(&g, "a/memory.max", "1000000\n");
+    groups_file(&g, "a/b/memory.max", "max\n");
+    assert_true(watch_cgroup_bytes(g.root, "0::/a/b\n") == 1000000);
+    assert_true(watch_cgroup_bytes(g.root, "0::/a\n") == 1000000);
+    assert_true(watch_cgroup_bytes(g.root, "0::/\n") == UINT64_MAX);
+    assert_true(watch_cgroup_bytes(g.root, "0::/a/gone\n") == 1000000);
+    groups_remove(&g);
+}
+
+static void a_container_sees_its_own_root(void **state)
+{
+    struct groups g;
+
+    (void)state;
+    groups_make(&g);
+    groups_file(&g, "memory.max", "5000\n");
+    assert_true(watch_cgroup_bytes(g.root, "0::/") == 5000);
+    groups_remove(&g);
+}
+
+static void the_first_version_has_its_own_folder(void **state)
+{
+    struct groups g;
+
+    (void)state;
+    groups_make(&g);
+    groups_folder(&g, "memory");
+    groups_folder(&g, "memory/x");
+    groups_file(&g, "memory/memory.limit_in_bytes", "9223372036854771712\n");
+    groups_file(&g, "memory/x/memory.limit_in_bytes", "7000\n");
+    assert_true(watch_cgroup_bytes(
+                    g.root, "5:devices:/x\n4:memory:/x\n0::/\n") == 7000);
+    assert_true(watch_cgroup_bytes(g.root, "5:devices:/x\n0::/\n") ==
+                UINT64_MAX);
+    groups_remove(&g);
+}
+
+static void nonsense_is_no_limit(void **state)
+{
+    (void)state;
+    assert_true(watch_cgroup_bytes("/nowhere", "") == UINT64_MAX);
+    assert_true(watch_cgroup_bytes("/nowhere", "0::/a\n") == UINT64_MAX);
+    assert_true(watch_cgroup_bytes("/nowhere", "\n\n0\n:::\n0:") == UINT64_MAX);
+}
+
+static void what_is_configured_is_an_upper_bound_too(void **state)
+{
+    struct watch_memory m;
+
+    (void)state;
+    watch_bounds(0, UINT64_MAX, UINT64_MAX, &m);
+    assert_true(m.most == UINT64_MAX && m.space_most == UINT64_MAX);
+    watch_bounds(500, UINT64_MAX, UINT64_MAX, &m);
+    assert_true(m.most == 500);
+    watch_bounds(0, 1000, 2000, &m);
+    assert_true(m.most == 900 && m.space_most == 1800);
+    watch_bounds(500, 1000, UINT64_MAX, &m);
+    assert_true(m.most == 500);
+    watch_bounds(5000, 1000, UINT64_MAX, &m);
+    assert_true(m.most == 900);
+}
+
+static void it_is_short_until_some_is_free(void **state)
+{
+    struct watch_memory m = {.most = 1000, .space_most = 10000};
+
+    (void)state;
+    m.used = 1000;
+    assert_false(watch_is_short(&m, false));
+    m.used = 1001;
+    assert_true(watch_is_short(&m, false));
+    m.used = 951;
+    assert_false(watch_is_short(&m, false));
+    assert_true(watch_is_short(&m, true));
+    m.used = 950;
+    assert_false(watch_is_short(&m, true));
+    m.space_used = 10001;
+    assert_true(watch_is_short(&m, false));
+    m.space_used = 9501;
+    assert_true(watch_is_short(&m, true));
+    assert_false(watch_is_short(&m, false));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_least_limit_above_counts),
+        cmocka_unit_test(a_container_sees_its_own_root),
+        cmocka_unit_test(the_first_version_has_its_own_folder),
+        cmocka_unit_test(nonsense_is_no_limit),
+        cmocka_unit_test(what_is_configured_is_an_upper_bound_too),
+        cmocka_unit_test(it_is_short_until_some_is_free),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
