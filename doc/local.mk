@@ -21,6 +21,7 @@ EXTRA_DIST += \
     doc/decisions/0015-rate-limits.md \
     doc/decisions/0016-prices.md \
     doc/decisions/0017-budgets.md \
+    doc/faults.md \
     doc/hacking.md \
     doc/http-api.md \
     doc/kernels.md \

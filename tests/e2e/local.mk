@@ -1,6 +1,7 @@
 # End-to-end tests: the official clients against the real daemon.
 # `make check-e2e` runs all; E2E="keys.test.mjs" chooses files.
-PHONY_TARGETS += check-e2e
+# `make doc-faults` makes doc/faults.md of what they see.
+PHONY_TARGETS += check-e2e doc-faults
 
 EXTRA_DIST += \
     tests/e2e/.npmrc \
@@ -29,6 +30,11 @@ EXTRA_DIST += \
     tests/e2e/engine-states.test.mjs \
     tests/e2e/engine-text.test.mjs \
     tests/e2e/engine-types.test.mjs \
+    tests/e2e/faults-answers.test.mjs \
+    tests/e2e/faults-breaker.test.mjs \
+    tests/e2e/faults-connect.test.mjs \
+    tests/e2e/faults-doc.test.mjs \
+    tests/e2e/faults-replies.test.mjs \
     tests/e2e/fidelity.test.mjs \
     tests/e2e/gone-points.test.mjs \
     tests/e2e/gone.test.mjs \
@@ -42,6 +48,15 @@ EXTRA_DIST += \
     tests/e2e/lib/certs.mjs \
     tests/e2e/lib/engine.mjs \
     tests/e2e/lib/failhead.c \
+    tests/e2e/lib/faultmatrix.mjs \
+    tests/e2e/lib/faults/answers.mjs \
+    tests/e2e/lib/faults/breaker.mjs \
+    tests/e2e/lib/faults/connect.mjs \
+    tests/e2e/lib/faults/doc.mjs \
+    tests/e2e/lib/faults/make.mjs \
+    tests/e2e/lib/faults/pending.mjs \
+    tests/e2e/lib/faults/replies.mjs \
+    tests/e2e/lib/faults/table.mjs \
     tests/e2e/lib/gguf.mjs \
     tests/e2e/lib/greedy.mjs \
     tests/e2e/lib/hf.mjs \
@@ -90,3 +105,15 @@ EXTRA_DIST += \
 check-e2e: $(bin_PROGRAMS)
 	TOLLGATE_BUILD="$(abs_top_builddir)" \
 	    $(SHELL) $(top_srcdir)/tests/e2e/run.sh $(E2E)
+
+FAULT_SUITES = faults-answers.test.mjs faults-breaker.test.mjs \
+    faults-connect.test.mjs faults-replies.test.mjs
+
+doc-faults: $(bin_PROGRAMS)
+	rm -rf tests/e2e/faults.seen
+	E2E_FAULTS_OUT="$(abs_top_builddir)/tests/e2e/faults.seen" \
+	    TOLLGATE_BUILD="$(abs_top_builddir)" \
+	    $(SHELL) $(top_srcdir)/tests/e2e/run.sh $(FAULT_SUITES)
+	node $(top_srcdir)/tests/e2e/lib/faults/make.mjs tests/e2e/faults.seen \
+	    > tests/e2e/faults.md
+	cp tests/e2e/faults.md $(top_srcdir)/doc/faults.md
