@@ -16,8 +16,11 @@
 #define US_PER_MS    1000
 #define SAY_EVERY_US (1000 * 1000)
 
-/* Refusals in one turn; then others are served. */
-#define REFUSALS_MOST 256
+/* Refusals in one turn, at most: then others are served. Each costs as much as
+ * a seventh of what a request costs that is served, so there are few as long as
+ * nobody waits much longer than he should, and more by the square of that. */
+#define REFUSALS_LEAST 4
+#define REFUSALS_MOST  256
 
 /* What is left of start_wait when the load is no burst. */
 #define STANDING_SHARE 4
@@ -186,21 +189,41 @@ void gate_fail(struct exchange *x)
 
 /* ---- a turn ------------------------------------------------------------- */
 
-/* Whether <c>, the first in line, is to be refused, and why. */
-static bool is_refused(const struct conn *c, enum shed_reason *why)
+/* How long anybody should wait now, in us; INT64_MAX: as long as it takes. */
+static int64_t wait_most(const struct front *f, int64_t now)
 {
-    const struct front *f = c->f;
-    const struct gate *g = &f->gate;
-    int64_t now = (int64_t)clock_mono_us();
     int64_t most = f->w->conf->limits.start_wait_ms * US_PER_MS;
 
-    *why = g->late ? SHED_LAG : SHED_MEMORY;
-    if (gate_is_shut(f))
-        return true;
-    *why = SHED_WAIT;
-    if (most > 0 && now - g->stood_us > most)
-        most /= STANDING_SHARE;
-    return most > 0 && now - c->held_us > most;
+    if (most == 0)
+        return INT64_MAX;
+    return now - f->gate.stood_us > most ? most / STANDING_SHARE : most;
+}
+
+/* How many of those that have waited for longer than <most> may be refused in
+ * this turn. */
+static unsigned refusals_most(const struct front *f, int64_t most, int64_t now)
+{
+    const struct conn *first = TAILQ_FIRST(&f->gate.line);
+    int64_t times;
+
+    if (!first || gate_is_shut(f))
+        return REFUSALS_MOST;
+    times = (now - first->held_us) / (most / 4 + 1); /* in quarters */
+    if (times > 4 * 8)
+        return REFUSALS_MOST;
+    return (unsigned)(REFUSALS_LEAST * times * times / 16);
+}
+
+/* Why <c>, the first in line, is to be refused; SHED_REASON_COUNT: it is not.
+ */
+static enum shed_reason why_refuse(const struct conn *c, int64_t most,
+                                   int64_t now)
+{
+    if (c->shed)
+        return SHED_REASON_COUNT; /* it fails when it begins */
+    if (gate_is_shut(c->f))
+        return c->f->gate.late ? SHED_LAG : SHED_MEMORY;
+    return now - c->held_us > most ? SHED_WAIT : SHED_REASON_COUNT;
 }
 
 static void begin(struct conn *c)
@@ -224,17 +247,20 @@ static void line_is_empty(struct gate *g)
 void gate_run(struct front *f)
 {
     struct gate *g = &f->gate;
-    unsigned refusals = 0;
-    enum shed_reason why;
+    int64_t now = (int64_t)clock_mono_us();
+    int64_t most = wait_most(f, now);
+    unsigned refusals = refusals_most(f, most, now);
     struct conn *c;
 
     while ((c = TAILQ_FIRST(&g->line)) != NULL) {
-        if (refusals < REFUSALS_MOST && !c->shed && is_refused(c, &why) &&
-            try_refuse(c, why)) {
-            refusals++;
-            continue;
+        enum shed_reason why = why_refuse(c, most, now);
+
+        if (why != SHED_REASON_COUNT && refusals > 0) {
+            refusals--;
+            if (try_refuse(c, why))
+                continue;
         }
-        if (g->begun >= GATE_BEGINS || refusals >= REFUSALS_MOST)
+        if (g->begun >= GATE_BEGINS || (gate_is_shut(f) && refusals == 0))
             break;
         begin(c);
     }

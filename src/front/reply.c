@@ -180,28 +180,44 @@ static const struct {
          "\"}"},
 };
 
+/* Written in pieces: this is what is done most when there is least time. */
 void reply_overloaded_send(struct conn *c, enum endpoint_shape shape,
                            uint64_t retry_ms)
 {
-    const char *before = overloaded_text[shape].before;
-    const char *after = overloaded_text[shape].after;
-    unsigned long long ms = retry_ms;
+    struct str before = str_from(overloaded_text[shape].before);
+    struct str after = str_from(overloaded_text[shape].after);
     struct buf *b = &c->f->head;
     char id[ID_SIZE];
     enum err e;
 
     id_new(id);
     buf_clear(b);
-    e = buf_printf(
-        b,
-        "HTTP/1.1 503 Service Unavailable\r\n"
-        "Date: %s\r\nContent-Type: application/json\r\n"
-        "Content-Length: %zu\r\nx-request-id: %s\r\n"
-        "retry-after: %llu\r\nretry-after-ms: %llu\r\n"
-        "x-should-retry: true\r\n%s\r\n%s%s%s",
-        clock_http_date(), strlen(before) + strlen(id) + strlen(after), id,
-        (ms + 999) / 1000, ms, c->must_close ? "Connection: close\r\n" : "",
-        before, id, after);
+    e = http1_put_status(b, 503);
+    if (e == ERR_OK)
+        e = http1_put_header(b, STR("Date"), str_from(clock_http_date()));
+    if (e == ERR_OK)
+        e = buf_put_str(b, STR("Content-Type: application/json\r\n"
+                               "x-should-retry: true\r\n"));
+    if (e == ERR_OK)
+        e = http1_put_header_u64(b, STR("Content-Length"),
+                                 before.len + sizeof(id) - 1 + after.len);
+    if (e == ERR_OK)
+        e = http1_put_header(b, STR("x-request-id"), str_from(id));
+    if (e == ERR_OK)
+        e = http1_put_header_u64(b, STR("retry-after"),
+                                 (retry_ms + 999) / 1000);
+    if (e == ERR_OK)
+        e = http1_put_header_u64(b, STR("retry-after-ms"), retry_ms);
+    if (e == ERR_OK && c->must_close)
+        e = http1_put_header(b, STR("Connection"), STR("close"));
+    if (e == ERR_OK)
+        e = http1_put_end(b);
+    if (e == ERR_OK)
+        e = buf_put_str(b, before);
+    if (e == ERR_OK)
+        e = buf_put(b, id, sizeof(id) - 1);
+    if (e == ERR_OK)
+        e = buf_put_str(b, after);
     if (e == ERR_OK)
         conn_out_put(c, buf_str(b));
 }
