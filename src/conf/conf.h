@@ -200,6 +200,12 @@ struct conf_breaker {
     int64_t open_ms;   /* before one probe is let through, 15 s */
 };
 
+/* Waiting for a place where max_in_flight requests are under way. */
+struct conf_queue {
+    uint64_t size;   /* that may wait, 256; 0: none */
+    int64_t wait_ms; /* so long at most, 10 s */
+};
+
 /* How an upstream's certificate is judged. */
 struct conf_up_tls {
     struct str ca;          /* PEM file or directory; empty = the system's */
@@ -224,8 +230,9 @@ struct conf_upstream {
     struct conf_retries retries; /* no effect yet */
     struct conf_breaker breaker;
     uint64_t max_in_flight; /* requests at once, 0 = no limit */
-    bool http2;             /* offer HTTP/2 by ALPN, false */
-    struct secret proxy;    /* URL, may hold a password; empty = none */
+    struct conf_queue queue;
+    bool http2;          /* offer HTTP/2 by ALPN, false */
+    struct secret proxy; /* URL, may hold a password; empty = none */
     struct conf_up_tls tls;
 };
 

@@ -235,6 +235,7 @@ static void show_targets(const json_t *data)
         {"RETRY IN", "retry_in", true},
         {"KEYS", "keys_ready", true},
         {"IN FLIGHT", "in_flight", true},
+        {"QUEUED", "queued", true},
         {"ATTEMPTS", "requests", true},
         {"FAILURES", "failures", true},
         {"LAST ERROR", "last_error", false},

@@ -90,7 +90,7 @@ static json_t *target_json(const struct target_view *v, const struct about *a,
 
     return json_pack(
         "{s:o, s:s, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, "
-        "s:I, s:I, s:I, s:o, s:o, s:o}",
+        "s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
         "name", json_text(v->name), "kind", a->engine ? "engine" : "upstream",
         "engine", a->engine ? status_engine_json(&a->own) : json_null(),
         "state", state_of(v, a), "breaker",
@@ -99,12 +99,12 @@ static json_t *target_json(const struct target_view *v, const struct about *a,
         (json_int_t)v->breaker.failures, "window_attempts",
         (json_int_t)v->breaker.attempts, "opened",
         (json_int_t)v->breaker.opened, "probes", (json_int_t)v->breaker.probes,
-        "keys", keys, "keys_ready", keys_ready, "in_flight",
-        (json_int_t)v->in_flight, "requests", (json_int_t)v->requests,
-        "failures", (json_int_t)v->failures, "last_error",
-        error[0] ? json_text(str_from(error)) : json_null(), "last_error_time",
-        json_time((int64_t)v->last_error_wall_ms), "last_ok_time",
-        json_time((int64_t)v->last_ok_wall_ms));
+        "keys", keys, "keys_ready", keys_ready, "queued", (json_int_t)v->queued,
+        "in_flight", (json_int_t)v->in_flight, "requests",
+        (json_int_t)v->requests, "failures", (json_int_t)v->failures,
+        "last_error", error[0] ? json_text(str_from(error)) : json_null(),
+        "last_error_time", json_time((int64_t)v->last_error_wall_ms),
+        "last_ok_time", json_time((int64_t)v->last_ok_wall_ms));
 }
 
 static json_t *target_tell_of(struct daemon *d, const struct target_view *v,

@@ -44,6 +44,26 @@ static uint64_t probes(const struct target_view *v)
     return v->breaker.probes;
 }
 
+static uint64_t queued(const struct target_view *v)
+{
+    return v->queued;
+}
+
+static uint64_t waits(const struct target_view *v)
+{
+    return v->waits;
+}
+
+static uint64_t waited_ms(const struct target_view *v)
+{
+    return v->waited_ms;
+}
+
+static uint64_t refused(const struct target_view *v)
+{
+    return v->refused;
+}
+
 static const struct family families[] = {
     {"target_in_flight", "gauge", "Attempts under way", in_flight},
     {"target_attempts_total", "counter", "Attempts made", attempts},
@@ -54,6 +74,12 @@ static const struct family families[] = {
     {"breaker_opened_total", "counter",
      "Times the breaker opened, but for failed probes", opened},
     {"breaker_probes_total", "counter", "Probes let through", probes},
+    {"queue_waiting", "gauge", "Requests that wait for a place", queued},
+    {"queue_waits_total", "counter", "Requests that had to", waits},
+    {"queue_wait_milliseconds_total", "counter", "How long they did",
+     waited_ms},
+    {"queue_refused_total", "counter",
+     "Requests that could not wait, or had to for too long", refused},
 };
 
 static enum err put_family(struct daemon *d, const struct family *f,

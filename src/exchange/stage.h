@@ -36,6 +36,7 @@ enum wake {
     WAKE_END,      /* relay: the producer ended and all is queued */
     WAKE_QUOTA,    /* quota: what it waits for may be there; see quota.h */
     WAKE_RETRY,    /* serve: the pause before the next attempt is over */
+    WAKE_TURN,     /* serve: its turn at a target has come, or will not */
     WAKE_FAIL,     /* exchange_fail() was called outside a stage function */
     WAKE_GONE,     /* front: the client is gone, x->client is NULL */
     WAKE_DRAIN,    /* daemon: drain time is over, end with an error */

@@ -29,4 +29,5 @@ src_serve_libserve_a_SOURCES = \
     src/serve/splice.c src/serve/splice.h \
     src/serve/target.c src/serve/target.h \
     src/serve/target_gate.c src/serve/target_priv.h \
-    src/serve/target_keys.c
+    src/serve/target_keys.c \
+    src/serve/turn.c src/serve/turn.h

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "conf/conf.h"
@@ -40,6 +41,7 @@ void target_table_free(struct target_table *t)
 
         target_keys_free(g);
         breaker_fini(&g->gate.breaker);
+        pthread_mutex_destroy(&g->queue_lock);
         pthread_mutex_destroy(&g->lock);
         free(g->name);
         free(g);
@@ -61,6 +63,8 @@ static struct target *target_new(struct str name)
         return NULL;
     }
     pthread_mutex_init(&g->lock, NULL);
+    pthread_mutex_init(&g->queue_lock, NULL);
+    queue_init(&g->queue);
     breaker_init(&g->gate.breaker);
     digest_random(&g->seed, sizeof(g->seed));
     return g;
@@ -134,6 +138,10 @@ bool target_view(struct target_table *t, unsigned i, uint64_t now_ms,
         .draining = atomic_load(&g->draining),
         .last_ok_wall_ms = atomic_load(&g->last_ok_wall_ms),
         .rest_ms = rest_of(&g->gate, now_ms),
+        .queued = atomic_load(&g->waiting),
+        .waits = atomic_load(&g->waits),
+        .waited_ms = atomic_load(&g->waited_ms),
+        .refused = atomic_load(&g->refused),
     };
     breaker_see(&g->gate.breaker, now_ms, &out->breaker);
     pthread_mutex_lock(&g->lock);
@@ -148,6 +156,8 @@ void target_drain(struct target *t, bool draining)
     atomic_store(&t->draining, draining);
     log_note(LOG_ROUTE, "target %s: name=%s", draining ? "drains" : "resumes",
              t->name);
+    if (draining)
+        target_put_off(t, clock_mono_ms());
 }
 
 bool target_is_open(const struct target *t)

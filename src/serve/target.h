@@ -52,6 +52,10 @@ struct target_view {
     uint64_t last_ok_wall_ms;    /* 0 = never */
     struct breaker_view breaker; /* of all its keys together */
     uint64_t rest_ms;            /* it rests so long, 0: it does not */
+    uint64_t queued;             /* requests that wait for a place there */
+    uint64_t waits;              /* the same, ever, */
+    uint64_t waited_ms;          /* and how long, all together */
+    uint64_t refused;            /* that found no place, or not in time */
 };
 
 /* A new, empty table; NULL without memory. */

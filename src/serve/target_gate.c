@@ -146,22 +146,23 @@ static void log_probe(const struct target_pass *p)
                  p->t->name, p->key);
 }
 
-enum target_answer target_enter(struct target *t,
+/* Whether <t> lets nobody in whoever comes. */
+static bool is_closed(const struct target *t, const struct conf_upstream *up,
+                      uint64_t now_ms)
+{
+    return !target_is_open(t) || !gate_lets(&t->gate, up, true, now_ms);
+}
+
+/* Let in who is counted in flight, and count it out if that cannot be. */
+static enum target_answer enter(struct target *t,
                                 const struct conf_upstream *up,
                                 uint64_t tried_keys, uint64_t now_ms,
                                 struct target_pass *out)
 {
-    const uint64_t most = up ? up->max_in_flight : 0;
     struct target_pass p = {.t = t, .in = true};
 
-    if (!target_is_open(t) || !gate_lets(&t->gate, up, true, now_ms) ||
-        !key_choose(&p, up, tried_keys, now_ms))
-        return TARGET_SHUT;
-    if (atomic_fetch_add(&t->in_flight, 1) >= most && most > 0) {
-        atomic_fetch_sub(&t->in_flight, 1);
-        return TARGET_FULL;
-    }
-    if (is_watched(up) && !passes_take(&p, up, now_ms)) {
+    if (is_closed(t, up, now_ms) || !key_choose(&p, up, tried_keys, now_ms) ||
+        (is_watched(up) && !passes_take(&p, up, now_ms))) {
         atomic_fetch_sub(&t->in_flight, 1);
         return TARGET_SHUT;
     }
@@ -169,6 +170,42 @@ enum target_answer target_enter(struct target *t,
     log_probe(&p);
     *out = p;
     return TARGET_IN;
+}
+
+enum target_answer target_enter_placed(struct target *t,
+                                       const struct conf_upstream *up,
+                                       uint64_t tried_keys, uint64_t now_ms,
+                                       struct target_pass *out)
+{
+    const enum target_answer a = enter(t, up, tried_keys, now_ms, out);
+
+    if (a != TARGET_IN)
+        target_hand_on(t, now_ms);
+    return a;
+}
+
+enum target_answer target_enter(struct target *t,
+                                const struct conf_upstream *up,
+                                uint64_t tried_keys, uint64_t now_ms,
+                                struct target_pass *out)
+{
+    const uint64_t most = up ? up->max_in_flight : 0;
+    enum target_answer a;
+
+    if (is_closed(t, up, now_ms))
+        return TARGET_SHUT;
+    /* Nobody comes before those who wait. */
+    if (most > 0 && atomic_load(&t->waiting) > 0)
+        return TARGET_FULL;
+    if (atomic_fetch_add(&t->in_flight, 1) >= most && most > 0)
+        a = TARGET_FULL;
+    else
+        a = enter(t, up, tried_keys, now_ms, out);
+    if (a == TARGET_FULL)
+        atomic_fetch_sub(&t->in_flight, 1);
+    if (a != TARGET_IN)
+        target_hand_on(t, now_ms);
+    return a;
 }
 
 /* --- what was met -------------------------------------------------------- */
@@ -218,10 +255,11 @@ static enum breaker_word key_word(const struct conf_upstream *up,
     }
 }
 
-/* Log what <event> did to the target of <p>, or to its key. */
-static void log_event(const struct target_pass *p, bool key,
-                      const struct conf_upstream *up, enum breaker_event event,
-                      const struct retry_verdict *v)
+/* Log what <event> did to the target of <p>, or to its key. Nobody waits for a
+ * place at a target that has opened. */
+static void note_event(const struct target_pass *p, bool key,
+                       const struct conf_upstream *up, enum breaker_event event,
+                       const struct retry_verdict *v, uint64_t now_ms)
 {
     static const char *const did[] = {[BREAKER_OPENED] = "opened",
                                       [BREAKER_REOPENED] = "opened again",
@@ -237,6 +275,8 @@ static void log_event(const struct target_pass *p, bool key,
            did[event], p->t->name, which,
            v ? retry_kind_name(v->kind) : "unheard",
            event == BREAKER_RECOVERED ? 0 : up->breaker.open_ms);
+    if (!key && event != BREAKER_RECOVERED)
+        target_put_off(p->t, now_ms);
 }
 
 static struct target_key *key_of(const struct target_pass *p,
@@ -259,16 +299,18 @@ static void words_say(const struct target_pass *p,
     if (!p->watched)
         return;
     rules = rules_of(up);
-    log_event(p, false, up,
-              breaker_leave(&p->t->gate.breaker, &rules, &p->all, word, now_ms),
-              v);
+    note_event(
+        p, false, up,
+        breaker_leave(&p->t->gate.breaker, &rules, &p->all, word, now_ms), v,
+        now_ms);
     if (!k)
         return;
     own = v ? key_word(up, v) : BREAKER_SILENT;
     if (own == BREAKER_BAD)
         atomic_store(&k->gate.why, why_of(v->kind));
-    log_event(p, true, up,
-              breaker_leave(&k->gate.breaker, &rules, &p->own, own, now_ms), v);
+    note_event(p, true, up,
+               breaker_leave(&k->gate.breaker, &rules, &p->own, own, now_ms), v,
+               now_ms);
 }
 
 /* Leave alone whom <v> says. An end that was told when it is over shuts, and so
@@ -294,6 +336,8 @@ static void rest(const struct target_pass *p, const struct conf_upstream *up,
     was_ms = gate_rest(g, until_ms);
     if (shuts)
         breaker_rest(&g->breaker, until_ms);
+    if (shuts && g == &p->t->gate)
+        target_put_off(p->t, now_ms);
     if (was_ms > now_ms) /* who rests already is no news */
         return;
     log_at(v->kind == RETRY_KIND_SPENT ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
@@ -315,8 +359,9 @@ void target_tell(struct target_pass *p, const struct conf_upstream *up,
     words_say(p, up, v, now_ms);
     if (v->trip && p->watched) {
         rules = rules_of(up);
-        log_event(p, false, up,
-                  breaker_trip(&p->t->gate.breaker, &rules, now_ms), v);
+        note_event(p, false, up,
+                   breaker_trip(&p->t->gate.breaker, &rules, now_ms), v,
+                   now_ms);
     }
     if (up && v->rest != RETRY_REST_NONE)
         rest(p, up, v, now_ms);
@@ -356,6 +401,7 @@ void target_leave(struct target_pass *p, const struct conf_upstream *up,
     p->told = true;
     p->in = false;
     atomic_fetch_sub(&p->t->in_flight, 1);
+    target_hand_on(p->t, now_ms);
     if (e == ERR_OK)
         atomic_store_explicit(&p->t->last_ok_wall_ms, clock_wall_ms(),
                               memory_order_relaxed);

@@ -4,6 +4,7 @@
 
 #include "serve/breaker.h"
 #include "serve/pick.h"
+#include "serve/queue.h"
 #include "serve/target.h"
 
 #include <pthread.h>
@@ -42,6 +43,14 @@ struct target {
     pthread_mutex_t lock; /* guards what follows, and writes of <keys> */
     char last_error[160];
     uint64_t last_error_wall_ms;
+
+    _Atomic uint64_t limit;     /* of in_flight, as last heard; 0: none */
+    _Atomic uint64_t waiting;   /* in <queue> now */
+    _Atomic uint64_t waits;     /* that were ever */
+    _Atomic uint64_t waited_ms; /* all of them together */
+    _Atomic uint64_t refused; /* that could not wait, or had to for too long */
+    pthread_mutex_t queue_lock; /* guards what follows; a leaf */
+    struct queue queue;         /* of struct turn */
 };
 
 /* How long ago a key was used last that gives way to another. */
@@ -59,5 +68,18 @@ struct target_key *target_key_get(struct target *t,
 
 /* Free all keys of <t>. */
 void target_keys_free(struct target *t);
+
+/* target_enter() for an attempt that is counted in flight already; it is
+ * counted out where it is not let in. */
+enum target_answer target_enter_placed(struct target *t,
+                                       const struct conf_upstream *up,
+                                       uint64_t tried_keys, uint64_t now_ms,
+                                       struct target_pass *out);
+
+/* A place at <t> was given back: hand it to who waits for one. */
+void target_hand_on(struct target *t, uint64_t now_ms);
+
+/* <t> is shut: nobody needs to wait for it any more. */
+void target_put_off(struct target *t, uint64_t now_ms);
 
 #endif

@@ -65,3 +65,9 @@ tests_unit_t_target_SOURCES = tests/unit/t_target.c
 tests_unit_t_target_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_target_CFLAGS = $(unit_cflags)
 tests_unit_t_target_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_turn
+tests_unit_t_turn_SOURCES = tests/unit/t_turn.c
+tests_unit_t_turn_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_turn_CFLAGS = $(unit_cflags)
+tests_unit_t_turn_LDADD = $(unit_libs)
