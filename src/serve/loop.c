@@ -16,6 +16,7 @@
 #include "serve/route_none.h"
 #include "serve/seek.h"
 #include "serve/target.h"
+#include "serve/turn.h"
 
 /* When to come again where nobody can say. */
 #define AGAIN_MS 1000
@@ -25,6 +26,7 @@ enum loop_state {
     LOOP_HOLD = 0, /* waits for budget, or is about to begin an attempt */
     LOOP_TRY,      /* an attempt is under way */
     LOOP_PAUSE,    /* waits before the next */
+    LOOP_TURN,     /* waits for a place at the target */
     LOOP_OVER,     /* nothing will be tried any more */
 };
 
@@ -42,6 +44,8 @@ struct loop {
     int64_t deadline_us;          /* monotonic, of all attempts; 0: none */
     struct event timer;           /* ends LOOP_PAUSE */
     bool timer_on;                /* it was set up */
+    struct turn *turn;            /* LOOP_TURN; owned */
+    uint64_t again_ms;            /* when there may be a place; 0: unknown */
 };
 
 static uint64_t random_bits(void)
@@ -89,6 +93,13 @@ static void leave(struct attempt *a, enum err e, const char *text)
     attempt_leave(a, is_clients_fault(e) ? ERR_OK : e, text);
 }
 
+/* Nobody waits for a place any more. */
+static void turn_end(struct loop *l)
+{
+    turn_drop(l->turn);
+    l->turn = NULL;
+}
+
 /* The last word on <x>, be it served or not. */
 static void loop_release(struct exchange *x)
 {
@@ -98,6 +109,7 @@ static void loop_release(struct exchange *x)
     if (l->timer_on)
         event_del(&l->timer);
     l->timer_on = false;
+    turn_end(l);
     if (!a)
         return;
     if (a->state == ATTEMPT_ENDED)
@@ -113,6 +125,7 @@ static void loop_cancel(struct loop *l)
     struct attempt *a = l->state == LOOP_TRY ? l->last : NULL;
 
     l->state = LOOP_OVER;
+    turn_end(l);
     if (!a)
         return;
     attempt_cancel(a);
@@ -215,8 +228,11 @@ static enum verdict refuse(struct loop *l, enum target_answer why)
 {
     l->state = LOOP_OVER;
     if (why == TARGET_FULL) {
-        (void)exchange_fail(l->x, ERR_OVERLOADED, NULL);
-        l->x->fail.retry_after_ms = AGAIN_MS;
+        (void)exchange_fail(l->x, ERR_OVERLOADED,
+                            "As many requests for this model are under way as "
+                            "may be. Please try again later.");
+        l->x->fail.retry_after_ms =
+            l->again_ms > AGAIN_MS ? (int64_t)l->again_ms : AGAIN_MS;
         return VERDICT_SKIP;
     }
     return route_fail(l->x, &l->seek.none);
@@ -264,13 +280,28 @@ static enum verdict hold(struct loop *l)
     return give_up(l);
 }
 
+/* Wait for a place at the target of the present choice. False: in vain. */
+static bool wait_turn(struct loop *l)
+{
+    struct exchange *x = l->x;
+    const struct choice *c = &l->seek.choice;
+
+    if (turn_wait(x, c->target, c->up, l->retry.deadline_ms, &l->turn,
+                  &l->again_ms) != QUEUE_WAITS)
+        return false;
+    x->work->release = loop_release;
+    l->state = LOOP_TURN;
+    return true;
+}
+
 /* Ask the present choice, or whoever can be in its place. */
 static enum verdict go(struct loop *l)
 {
+    bool again = l->last != NULL;
     struct target_pass pass;
     enum target_answer t;
 
-    do {
+    for (;;) {
         enum verdict v = hold(l);
 
         if (v != VERDICT_GO || l->state == LOOP_OVER)
@@ -279,7 +310,34 @@ static enum verdict go(struct loop *l)
                          l->seek.tried_keys, clock_mono_ms(), &pass);
         if (t == TARGET_IN)
             return begin(l, &pass);
-    } while (seek_other(&l->seek));
+        if (t == TARGET_FULL && !again) { /* somebody else was quicker */
+            again = true;
+            if (seek_again(&l->seek))
+                continue;
+        }
+        if (t == TARGET_FULL && wait_turn(l))
+            return VERDICT_WAIT;
+        if (!seek_other(&l->seek))
+            return l->last ? give_up(l) : refuse(l, t);
+    }
+}
+
+/* Its turn has come, or will not. */
+static enum verdict turn_resume(struct loop *l)
+{
+    struct turn *turn = l->turn;
+    struct target_pass pass;
+    enum target_answer t;
+
+    if (l->state != LOOP_TURN || !l->x->client)
+        return VERDICT_WAIT;
+    l->turn = NULL;
+    t = turn_take(turn, l->seek.choice.up, l->seek.tried_keys, clock_mono_ms(),
+                  &pass);
+    if (t == TARGET_IN)
+        return begin(l, &pass);
+    if (seek_other(&l->seek))
+        return go(l);
     return l->last ? give_up(l) : refuse(l, t);
 }
 
@@ -473,7 +531,8 @@ static enum verdict gone(struct loop *l)
 /* The time to drain is over. */
 static enum verdict drain(struct loop *l)
 {
-    if (l->state == LOOP_PAUSE)
+    turn_end(l);
+    if (l->last && (l->state == LOOP_PAUSE || l->state == LOOP_TURN))
         return give_up(l);
     loop_cancel(l);
     return exchange_fail(l->x, ERR_DRAINING, NULL);
@@ -498,6 +557,8 @@ enum verdict loop_resume(struct exchange *x, enum wake why)
         return quota_resume(l);
     case WAKE_RETRY:
         return l->state == LOOP_PAUSE ? go(l) : VERDICT_WAIT;
+    case WAKE_TURN:
+        return turn_resume(l);
     case WAKE_DRAIN:
         return drain(l);
     default:

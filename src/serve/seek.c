@@ -104,6 +104,16 @@ bool seek_first(struct seek *s, struct exchange *x)
     return true;
 }
 
+bool seek_again(struct seek *s)
+{
+    struct choice c;
+
+    if (s->choice.passthrough || !find(s, s->asked, &s->tried, &c))
+        return false;
+    take(s, &c);
+    return true;
+}
+
 bool seek_other(struct seek *s)
 {
     struct choice c;

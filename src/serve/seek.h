@@ -33,6 +33,10 @@ struct seek_next {
  * nobody can be asked, s->none says why. */
 bool seek_first(struct seek *s, struct exchange *x);
 
+/* Choose once more among those of the present route that were not asked: one
+ * with room, if there is any. False: as seek_other(). */
+bool seek_again(struct seek *s);
+
 /* The present choice cannot be asked after all: let it be another. False: there
  * is none. */
 bool seek_other(struct seek *s);

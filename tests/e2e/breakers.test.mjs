@@ -21,6 +21,10 @@ async function listed(rig, name = 'up') {
   return r.data.find((t) => t.name === name);
 }
 
+/** The log comes a moment later. */
+const logged = (rig, re) => until(`${re} is logged`, () =>
+  re.test(rig.gate.log));
+
 async function metric(rig, name) {
   const text = await (await fetch(`${rig.gate.origin}/metrics`)).text();
   const m = text.match(new RegExp(`^tollgate_${name}\\{target="up"\\} (.*)$`,
@@ -60,14 +64,14 @@ describe('breakers', GATE_ONLY, () => {
     assert.equal((await listed(rig)).breaker, 'closed');
     assert.equal(await metric(rig, 'breaker_state'), 0);
     assert.equal(await metric(rig, 'breaker_probes_total'), 1);
-    assert.match(rig.gate.log, /breaker opened: upstream=up reason=failed/);
-    assert.match(rig.gate.log, /target is probed: name=up/);
-    assert.match(rig.gate.log, /breaker closed: upstream=up/);
+    await logged(rig, /breaker opened: upstream=up reason=failed/);
+    await logged(rig, /target is probed: name=up/);
+    await logged(rig, /breaker closed: upstream=up/);
   });
 
-  test('a thousand mistakes of callers do not', async () => {
+  test('hundreds of mistakes of callers do not', async () => {
     await start();
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 6; i++) {
       fail(50, 400);
       const all = await Promise.all(Array.from({ length: 50 },
         () => chat(rig)));
@@ -132,7 +136,7 @@ describe('breakers', GATE_ONLY, () => {
       assert.equal(t.state, 'spent');
       assert.ok(t.retry_in_ms > 800_000 && t.retry_in_ms <= 900_000,
         JSON.stringify(t));
-      assert.match(rig.gate.log, /upstream key rests: .*reason=spent/);
+      await logged(rig, /upstream key rests: .*reason=spent/);
     });
 
   test('a key that is refused is tried on, then only now and then',
@@ -146,7 +150,6 @@ describe('breakers', GATE_ONLY, () => {
       assert.equal(t.breaker, 'closed');
       assert.equal(t.state, 'refused_key');
       assert.equal(t.keys[0].breaker, 'open');
-      assert.match(rig.gate.log,
-        /breaker opened: upstream=up key=0 reason=key/);
+      await logged(rig, /breaker opened: upstream=up key=0 reason=key/);
     });
 });

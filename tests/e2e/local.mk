@@ -95,6 +95,7 @@ EXTRA_DIST += \
     tests/e2e/prefix-space.test.mjs \
     tests/e2e/prefix-store.test.mjs \
     tests/e2e/prices.test.mjs \
+    tests/e2e/queue.test.mjs \
     tests/e2e/rates.test.mjs \
     tests/e2e/routing.test.mjs \
     tests/e2e/run.sh \

@@ -25,7 +25,8 @@ describe('routing', GATE_ONLY, () => {
     rig = await startRig({ config: (up) => ({
       upstreams: [
         upstreamEntry(up, { models: ['a*', 'shared'] }),
-        upstreamEntry(two, { name: 'two', models: ['b*'], max_in_flight: 1 }),
+        upstreamEntry(two, { name: 'two', models: ['b*'], max_in_flight: 1,
+          queue: { size: 0 } }),
       ],
       routes: [
         { model: 'split', targets: [
