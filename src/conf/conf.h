@@ -185,9 +185,9 @@ struct conf_timeouts {
     int64_t total_ms;      /* whole exchange, 10 min */
 };
 
-/* Trying again at the same upstream. No effect yet. */
+/* Trying again at the same upstream. */
 struct conf_retries {
-    uint64_t attempts;      /* tries in all, 3 */
+    uint64_t attempts;      /* tries at it, 3 */
     int64_t backoff_ms;     /* first pause, 250 ms */
     int64_t backoff_max_ms; /* longest pause, 8 s */
     bool retry_ambiguous;   /* also when it may have been served, false */
@@ -227,7 +227,7 @@ struct conf_upstream {
     const struct str *models; /* globs of what it serves */
     size_t n_models;
     struct conf_timeouts timeouts;
-    struct conf_retries retries; /* no effect yet */
+    struct conf_retries retries;
     struct conf_breaker breaker;
     uint64_t max_in_flight; /* requests at once, 0 = no limit */
     struct conf_queue queue;
@@ -289,7 +289,7 @@ struct conf_route {
     const struct conf_route_target *targets; /* at least one */
     size_t n_targets;
     enum conf_strategy strategy; /* weighted */
-    const struct str *fallbacks; /* names of routes. No effect yet */
+    const struct str *fallbacks; /* names of routes, none */
     size_t n_fallbacks;
     unsigned fallback_on;   /* bits of enum conf_fall, CONF_FALL_ERROR */
     int64_t hedge_after_ms; /* 0 = never. No effect yet */

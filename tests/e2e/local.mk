@@ -30,6 +30,7 @@ EXTRA_DIST += \
     tests/e2e/engine-states.test.mjs \
     tests/e2e/engine-text.test.mjs \
     tests/e2e/engine-types.test.mjs \
+    tests/e2e/fallbacks.test.mjs \
     tests/e2e/faults-answers.test.mjs \
     tests/e2e/faults-breaker.test.mjs \
     tests/e2e/faults-connect.test.mjs \

@@ -101,6 +101,19 @@ describe('strategies', GATE_ONLY, () => {
     assert.ok(c > 5 && c < 70, `${c} of 30`);
   });
 
+  // before others hold replies back, which would count as slow
+  test('latency: the quicker one gets nearly all, whichever it is',
+    async () => {
+      for (const [slow, gap] of [[0, 20], [1, 150]]) {
+        ups.forEach((u) => u.clear());
+        ups[slow].script({ times: 1000, fault: 'split', n: 250, gap });
+        for (let i = 0; i < 60; i++) await chat(rig, 'latency', said('x'));
+        const hits = ups.map((u) => u.hits);
+        assert.ok(hits[slow] <= 10, `${slow} is slow: ${hits}`);
+        assert.equal(hits[0] + hits[1], 60);
+      }
+    });
+
   test('least_in_flight: each gets its turn, by weight', async () => {
     const even = await hold('least', 12);
     assert.deepEqual(count(even.order), [4, 4, 4]);

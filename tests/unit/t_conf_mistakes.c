@@ -357,8 +357,7 @@ static const struct mistake warnings[] = {
                                    "secret stands in this file"},
     {U("proxy: 'http://u:p@h:1'"), "1:56: warning: upstreams[].proxy: a "
                                    "secret stands in this file"},
-    {U("retries: {attempts: 3}"), "1:49: warning: upstreams[].retries has no "
-                                  "effect yet"},
+    {U("retries: {attempts: 3}"), NULL},
     {U("breaker: {failures: 0}"), NULL},
     {U("api_version: '1'"), "1:62: warning: upstreams[].api_version is for"},
     {U("tls: {verify: false}"), "1:63: warning: upstreams[].tls.verify is off"},
