@@ -14,7 +14,7 @@ import { noneHeld, startPriced } from './lib/budget.mjs';
 import { Authority } from './lib/certs.mjs';
 import { ask } from './lib/openai.mjs';
 import { RawClient, requestBytes } from './lib/raw.mjs';
-import { GATE_ONLY } from './lib/rig.mjs';
+import { GATE_ONLY, upstreamEntry } from './lib/rig.mjs';
 import { until, within } from './lib/until.mjs';
 
 const FILE_BYTES = 64 << 20;
@@ -23,7 +23,8 @@ const UPLOAD_BYTES = 1000000;
 /** What a point's test has: a rig, a key, and a client with it. */
 class Scene {
   constructor(rig, key, client) {
-    Object.assign(this, { rig, up: rig.up, key, client });
+    Object.assign(this, { rig, up: rig.up, key, client,
+      logged: rig.gate.log.length });
   }
 
   bytes(method, path, body, headers = []) {
@@ -34,6 +35,11 @@ class Scene {
   chat(more = {}) {
     return this.bytes('POST', '/v1/chat/completions',
       JSON.stringify(ask('count to 1000', more)));
+  }
+
+  /** What the daemon logged since this began. */
+  log() {
+    return this.rig.gate.log.slice(this.logged);
   }
 
   /** Sends, and waits until the provider stands where it was told to. */
@@ -135,6 +141,21 @@ const POINTS = {
     return { rec };
   },
 
+  'in the pause before another attempt': async (s) => {
+    const script = s.up.script({ fault: 'rate_limit', after_ms: '1900' });
+    await s.client.send(s.chat({ model: 'again' }));
+    const rec = await within(script.request, 'the first attempt');
+    await until('the pause', () => s.log().includes('attempt again: '));
+    return { ended: rec };
+  },
+
+  'within a second attempt': async (s) => {
+    s.up.script({ fault: 'status', code: 500 });
+    const script = s.up.script({ gateAfter: 'head' });
+    const rec = await s.sendUntil(script, s.chat({ model: 'again' }));
+    return { rec, hits: 2 };
+  },
+
   'within a stream of the Responses': async (s) => {
     const script = s.up.script({ gateAfter: 6 });
     const rec = await s.sendUntil(script, s.bytes('POST', '/v1/responses',
@@ -167,23 +188,25 @@ async function leave(s, { rec, id }, go) {
   if (told) await within(told, 'the provider to be told');
   s.client.destroy();
   if (!told) return null;
-  const ms = (rec ? rec.abortedMs : performance.now()) - left;
-  return ms < 0 ? null : ms;
+  const at = rec ? rec.abortedMs : performance.now();
+  return at < left ? null : at - left;
+}
+
+/** The values of a gauge, one of each label. */
+async function gaugesOf(rig, name) {
+  const text = await (await rig.fetch('/metrics')).text();
+  const each = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm');
+  const values = [...text.matchAll(each)].map((m) => Number(m[1]));
+  assert.notEqual(values.length, 0, name);
+  return values;
 }
 
 /** All gauges of what is under way, but for the scrape itself. */
 async function gauges(rig) {
-  const headers = { authorization: `Bearer ${rig.key}` };
-  const text = await (await rig.fetch('/metrics', { headers })).text();
-  const read = (name) =>
-    [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))]
-      .map((m) => Number(m[1]));
-  const all = { requests: read('tollgate_in_flight').map((v) => v - 1),
-    targets: read('tollgate_target_in_flight'),
-    holds: read('tollgate_budget_holds') };
-  for (const [name, values] of Object.entries(all))
-    assert.notEqual(values.length, 0, `a gauge of ${name}`);
-  return Object.values(all).flat();
+  const [one, ...more] = await gaugesOf(rig, 'tollgate_in_flight');
+  return [one - 1, ...more,
+    ...await gaugesOf(rig, 'tollgate_target_in_flight'),
+    ...await gaugesOf(rig, 'tollgate_budget_holds')];
 }
 
 async function checkAfter(s, { mayBeWhole, hits = 1 }) {
@@ -220,16 +243,31 @@ async function startScenes(secure) {
   return { rig, ca, tls: { ca: ca.pem, servername: 'localhost' } };
 }
 
+/** All are the same provider. */
+const TARGETS = {
+  up: {},
+  again: { retries: { attempts: 3, backoff: '10ms' } },
+};
+
+const to = (...names) => names.map((upstream) => ({ upstream, model: 'demo' }));
+
+const ROUTES = [
+  { model: 'again', targets: to('again') },
+  { model: '*', targets: to('up') },
+];
+
 /** Nobody reads on for a client that left, so that the provider is told. */
 const CONFIG = (ca, leaf) => ({
   upstream: leaf ? { tls: { cert: leaf.cert, key: leaf.key } } : {},
-  entry: { ...(ca ? { tls: { ca: ca.file } } : {}) },
-  config: {
+  config: (up) => ({
     budgets: { drain: '0s' },
+    upstreams: Object.entries(TARGETS).map(([name, more]) => upstreamEntry(
+      up, { name, ...more, ...(ca ? { tls: { ca: ca.file } } : {}) })),
+    routes: ROUTES,
     listen: [{ address: '127.0.0.1:0' }, ...(leaf ? [{
       address: '127.0.0.1:0',
       tls: { cert: leaf.certFile, key: leaf.keyFile } }] : [])],
-  },
+  }),
 });
 
 const BUDGET = ['--budget', '100M-tokens/total', '--budget', '$1000/total'];
@@ -240,8 +278,8 @@ for (const secure of [false, true])
     before(async () => {
       scenes = await startScenes(secure);
     });
-    beforeEach(() => {
-      scenes.rig.up.clear();
+    beforeEach(async () => {
+      await scenes.rig.clear();
       scenes.rig.up.gapMs = 0;
       scenes.rig.up.onConnection = null;
     });
