@@ -27,6 +27,7 @@ enum err quota_part_take(struct exchange *x, struct quota_part **part_out)
             return ERR_NOMEM;
         *part = q->p;
         q->again = q->again || part->held;
+        q->beside = q->beside || part->held;
         q->p.held = false;
         if (part->held) {
             id_new(q->p.id);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "exchange/exchange.h"
+#include "exchange/leg.h"
 #include "exchange/quota.h"
 #include "serve/afford.h"
 #include "serve/attempt.h"
@@ -46,6 +47,7 @@ struct loop {
     bool timer_on;                /* it was set up */
     struct turn *turn;            /* LOOP_TURN; owned */
     uint64_t again_ms;            /* when there may be a place; 0: unknown */
+    bool parted; /* what <last> may have cost is a leg: <x> owes no more */
 };
 
 static uint64_t random_bits(void)
@@ -206,7 +208,7 @@ static enum verdict give_up(struct loop *l)
     struct attempt *a = l->last;
 
     l->state = LOOP_OVER;
-    x->work->sent = a->sent;
+    x->work->sent = a->sent && !l->parted;
     if (l->fail.err != ERR_OK)
         x->fail = l->fail;
     else if (l->verdict.kind == RETRY_KIND_KEY)
@@ -258,26 +260,28 @@ static enum verdict begin(struct loop *l, const struct target_pass *pass)
         return VERDICT_SKIP;
     }
     l->last = a;
+    l->parted = false;
     l->state = LOOP_TRY;
     return VERDICT_WAIT;
 }
 
-/* Hold what an attempt at the present choice may take. */
+/* Hold what an attempt at the present choice may take; what is held already, of
+ * which nothing was taken, stays if it is enough. */
 static enum verdict hold(struct loop *l)
 {
     struct exchange *x = l->x;
-    struct quota_held held;
     enum verdict v;
 
     l->state = LOOP_HOLD;
-    if (l->last && quota_held(x, &held)) /* what did not take it holds it */
-        return VERDICT_GO;
     v = afford_run(x, &l->seek.choice);
-    if (v != VERDICT_SKIP || !l->last)
+    if (v != VERDICT_SKIP)
         return v;
     /* No budget for another attempt: how the last one ended is more use. */
-    x->fail = l->clean;
-    return give_up(l);
+    if (l->last) {
+        x->fail = l->clean;
+        return give_up(l);
+    }
+    return exchange_has_failed(x) ? v : refuse(l, TARGET_FULL);
 }
 
 /* Wait for a place at the target of the present choice. False: in vain. */
@@ -365,6 +369,20 @@ static enum verdict pause_for(struct loop *l, uint64_t ms)
     return VERDICT_WAIT;
 }
 
+/* The last attempt is over, and another is to follow: what it may have cost is
+ * charged by itself. A whole reply that refuses it says that it was nothing. */
+static bool part(struct loop *l)
+{
+    const struct attempt *a = l->last;
+    const struct leg_end how = {.why = a->end.err,
+                                .status = a->end.status,
+                                .sent = a->sent && a->end.err != ERR_OK,
+                                .ms = (clock_mono_us() - a->start_us) / 1000};
+
+    l->parted = leg_part(l->x, &how) == ERR_OK;
+    return l->parted;
+}
+
 /* Make the step <plan>. */
 static enum verdict step(struct loop *l, const struct retry_plan *plan,
                          const struct seek_next *next)
@@ -374,6 +392,8 @@ static enum verdict step(struct loop *l, const struct retry_plan *plan,
 
     attempt_cancel(a);
     leave(a, blame_of(a), a->text);
+    if (!part(l))
+        return give_up(l);
     retry_made(&l->retry, v, plan->step);
     seek_step(&l->seek, plan->step, next, a->pass.key);
     stat_bump(&l->x->w->stats->retries[v->kind], 1);
