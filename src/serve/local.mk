@@ -5,6 +5,7 @@ src_serve_libserve_a_SOURCES = \
     src/serve/affinity.c src/serve/affinity.h \
     src/serve/afford.c src/serve/afford.h \
     src/serve/attempt.c src/serve/attempt.h \
+    src/serve/blame.c src/serve/blame.h \
     src/serve/bound.c src/serve/bound.h \
     src/serve/bound_fields.c src/serve/bound_priv.h \
     src/serve/bound_members.c \

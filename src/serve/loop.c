@@ -12,6 +12,7 @@
 #include "exchange/quota.h"
 #include "serve/afford.h"
 #include "serve/attempt.h"
+#include "serve/blame.h"
 #include "serve/retry.h"
 #include "serve/retry_budget.h"
 #include "serve/route_none.h"
@@ -69,32 +70,6 @@ static const struct conf_retries *rules_of(const struct loop *l)
 
 /* --- the end ------------------------------------------------------------- */
 
-/* What an attempt's end is for those who look at its target. */
-static enum err blame_of(const struct attempt *a)
-{
-    const struct retry_end *end = &a->end;
-
-    if (end->err != ERR_OK)
-        return end->err;
-    return end->status == 429 || end->status >= 500 ? reply_err_of(end->status)
-                                                    : ERR_OK;
-}
-
-/* Whether a target is not to blame for <e>: only the engine judges requests
- * that way; budgets end where they end, or where the ledger fails. */
-static bool is_clients_fault(enum err e)
-{
-    int status = err_row(e)->status;
-
-    return e == ERR_QUOTA || e == ERR_BUDGET_CUT || e == ERR_LEDGER ||
-           (e > ERR_REFUSED && status >= 400 && status < 429);
-}
-
-static void leave(struct attempt *a, enum err e, const char *text)
-{
-    attempt_leave(a, is_clients_fault(e) ? ERR_OK : e, text);
-}
-
 /* Nobody waits for a place any more. */
 static void turn_end(struct loop *l)
 {
@@ -115,9 +90,9 @@ static void loop_release(struct exchange *x)
     if (!a)
         return;
     if (a->state == ATTEMPT_ENDED)
-        leave(a, blame_of(a), a->text);
+        blame_leave(a, blame_of(a), a->text);
     else
-        leave(a, x->fail.err, NULL);
+        blame_leave(a, x->fail.err, NULL);
     attempt_free(a);
 }
 
@@ -391,7 +366,7 @@ static enum verdict step(struct loop *l, const struct retry_plan *plan,
     const struct retry_verdict *v = &l->verdict;
 
     attempt_cancel(a);
-    leave(a, blame_of(a), a->text);
+    blame_leave(a, blame_of(a), a->text);
     if (!part(l))
         return give_up(l);
     retry_made(&l->retry, v, plan->step);
@@ -420,28 +395,6 @@ static bool is_granted(const struct loop *l, const struct retry_plan *plan)
     return false;
 }
 
-static void tell(struct loop *l)
-{
-    const struct attempt *a = l->last;
-    const enum err blame = blame_of(a);
-    struct exchange *x = l->x;
-
-    if (l->verdict.kind == RETRY_KIND_KEY)
-        log_warn(LOG_ROUTE,
-                 "upstream refuses our key: upstream=%.*s key=%u status=%d",
-                 STR_ARG(a->choice.up->name), a->pass.key, a->end.status);
-    if (a->choice.up && blame != ERR_OK)
-        stats_inc(x->w->stats, STAT_UP_FAILED);
-    if (blame == ERR_OK && l->verdict.kind == RETRY_KIND_CALLER)
-        return;
-    log_at(is_clients_fault(blame) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
-           LOG_ROUTE,
-           "attempt failed: id=%s target=%.*s as=%s status=%d reason=\"%s\"",
-           x->name, STR_ARG(x->work->target_name),
-           retry_kind_name(l->verdict.kind), a->end.status,
-           a->text ? a->text : "");
-}
-
 /* The last attempt has ended. */
 static enum verdict judge(struct loop *l)
 {
@@ -452,12 +405,10 @@ static enum verdict judge(struct loop *l)
 
     if (!a->choice.up && l->x->fail.err != ERR_OK)
         a->end.err = l->x->fail.err;
-    l->verdict = retry_judge(&a->end);
+    l->verdict = blame_judge(a);
     l->fail = l->x->fail;
     if (a->end.delay.from != DELAY_UNSAID && a->end.delay.ms > l->said_ms)
         l->said_ms = a->end.delay.ms;
-    target_tell(&a->pass, a->choice.up, &l->verdict, now_ms);
-    tell(l);
     seek_look(&l->seek, &l->verdict, a->pass.key, &next);
     plan = retry_plan(&l->retry, &l->verdict, rules_of(l), &next.room, now_ms,
                       random_bits());
