@@ -148,6 +148,10 @@ const busy = (status) => [
 
 export const OVERLOADS = [
   ...[503, 529].flatMap(busy),
+  { id: 'busy-soon', fault: '503 once, to come again in 300 ms',
+    shape: 'one', a: { ...says(503, 'their_code',
+      [['retry-after-ms', '300']]), times: 1 },
+    want: { ...SERVED, hits: [2, 0], attempts: 2 } },
   { id: 'busy-late', fault: '503, to come again in 30 s', shape: 'one',
     a: says(503, 'their_code', [AFTER(30)]),
     want: { ...BUSY, status: 503, hits: [1, 0], attempts: 1,
