@@ -9,14 +9,15 @@
  *
  *   ok                  answers (so it begins)
  *   status N PER_MILLE  answers so many of a thousand with an error
+ *   cut PER_MILLE       works for so many of a thousand and hangs up instead
  *   delay MS            waits before each answer
  *   slow PER_MILLE MS   waits so long before so many of a thousand
  *   hang                reads requests, and answers none
  *   reset               resets its connections, and all that are made
  *   refuse              resets its connections, and does not listen
  *   log                 prints, as a line of JSON, when it was connected to and
- *                       asked since the last such line (monotonic us), and how
- *                       many it answered, and lost while it should have
+ *                       asked since the last such line (monotonic us), how
+ *                       many it answered or cut, and how many it lost before
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -79,7 +80,7 @@ struct provider {
     char line[128]; // of the input, as far as it is here
     size_t line_len;
     enum manner manner;
-    long status, status_per_mille, slow_per_mille;
+    long status, status_per_mille, slow_per_mille, cut_per_mille;
     int64_t delay_ns, slow_ns;
     uint64_t random;
     struct moments connections, requests;
@@ -229,6 +230,11 @@ static bool answer(struct provider *p, struct conn *c)
         "X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     c->waiting = false;
+    if (by_chance(p, p->cut_per_mille)) {
+        c->busy = false;
+        p->answered++;
+        return false;
+    }
     if (!c->stream || p->status)
         return send_plain(p, c);
     c->due_ns = now_ns();
@@ -439,6 +445,8 @@ static void obey(struct provider *p)
     } else if (strcmp(word, "status") == 0) {
         p->status = a;
         p->status_per_mille = b;
+    } else if (strcmp(word, "cut") == 0) {
+        p->cut_per_mille = a;
     } else if (strcmp(word, "delay") == 0) {
         p->delay_ns = a * 1000000;
     } else if (strcmp(word, "slow") == 0) {
@@ -450,7 +458,7 @@ static void obey(struct provider *p)
             behave(p, (enum manner)m);
     }
     if (strcmp(word, "ok") == 0)
-        p->status = p->delay_ns = p->slow_per_mille = 0;
+        p->status = p->delay_ns = p->slow_per_mille = p->cut_per_mille = 0;
 }
 
 static void read_commands(struct provider *p)

@@ -58,6 +58,7 @@ BEFORE_S, DOWN_S, AFTER_S = (5, 32, 23) if FULL else (1, 7, 4)
 PATIENCE = f"""    timeouts: {{connect: 1s, first_byte: 500ms, total: {TOTAL_S}s}}
     breaker: {{open: {OPEN_S}s}}
 """
+NO_BREAKER = PATIENCE.replace("open:", "failures: 0, open:")
 
 DOWN = (("refuses connections", "refuse"), ("resets connections", "reset"),
         ("answers 503", "status 503 1000"), ("answers nothing", "hang"))
@@ -66,9 +67,9 @@ DOWN = (("refuses connections", "refuse"), ("resets connections", "reset"),
 class Outage:
     """One provider goes away under load, and comes back."""
 
-    def __init__(self, bench, name, how, second=False):
+    def __init__(self, bench, name, how, second=False, more=PATIENCE):
         self.how, self.provider = how, Provider(bench)
-        config = "upstreams:\n" + upstream("first", self.provider, PATIENCE)
+        config = "upstreams:\n" + upstream("first", self.provider, more)
         if second:
             self.other = Provider(bench)
             config += upstream("second", self.other, PATIENCE)
@@ -127,12 +128,12 @@ class Outage:
         around = [r for r in self.records
                   if r.at < self.down or r.at >= self.up + self.recovered_s()]
         waits = [r.total for r in during]
+        probes = ", ".join(f"{p:.1f}" for p in self.probes()) or "-"
+        opened = (f"breaker open after {self.opened_s():.2f} s; then tried "
+                  f"after {probes} s; " if self.opened_s() < math.inf else "")
         return [
-            f"- {title}: breaker open after {self.opened_s():.2f} s; "
-            f"{len(self.probes())} attempts in the rest of {DOWN_S} s, at "
-            + (", ".join(f"{p:.1f}" for p in self.probes()) or "-")
-            + f" s; first good answers for all {self.recovered_s():.2f} s "
-            "after it is back.",
+            f"- {title}: {opened}good answers for all {self.recovered_s():.2f} "
+            "s after it is back.",
             f"  Clients: before and after {counts(around)}; while it is down "
             f"{counts(during)}, waits p50 {quantile(waits, .5) * 1e3:.1f} ms, "
             f"p99 {quantile(waits, .99) * 1e3:.0f} ms, longest "
@@ -151,6 +152,10 @@ def judge_outage(page, title, o):
                 f"{longest:.2f} s", longest <= TOTAL_S)
     page.target(f"{title}: all is well again", f"<= {OPEN_S} s",
                 f"{o.recovered_s():.2f} s", o.recovered_s() <= OPEN_S + .1)
+    judge_traffic(page, title, o)
+
+
+def judge_traffic(page, title, o):
     ratio = o.attempts() / len(o.records)
     page.target(f"{title}: attempts for each request", "<= 1.1",
                 f"{ratio:.3f}", ratio <= 1.1)
@@ -166,6 +171,9 @@ def down(bench, page):
         o = Outage(bench, f"down-{i}", how)
         judge_outage(page, title, o)
         page.say(*o.section(title))
+    o = Outage(bench, "down-alone", "status 503 1000", more=NO_BREAKER)
+    judge_traffic(page, "answers 503, no breaker", o)
+    page.say(*o.section("answers 503, no breaker"))
     o = Outage(bench, "down-second", "refuse", True)
     bad = [r for r in o.records if not r.good]
     # what was sent when it fell may have been worked for, and is not repeated
@@ -318,7 +326,7 @@ TOKENS = 50  # of each answer of the provider
 def kill(bench, page):
     providers = [Provider(bench), Provider(bench)]
     retries = ("    retries: {attempts: 3, backoff: 10ms, backoff_max: 50ms, "
-               "retry_ambiguous: true}\n")
+               "retry_ambiguous: true}\n    breaker: {failures: 0}\n")
     gate = Gate(bench, "kill", "upstreams:\n"
                 + upstream("one", providers[0], retries)
                 + upstream("two", providers[1], retries),
@@ -326,6 +334,7 @@ def kill(bench, page):
     for p in providers:
         p.say("delay", 5)
         p.say("status", 500, 300)
+        p.say("cut", 100)
     rounds, rng = (30 if FULL else 5), random.Random(20260102)
     good, asked, restarts = 0, 0, []
     for _ in range(rounds):
@@ -372,10 +381,11 @@ def report_kill(page, verify, stand, rows, seen):
                 statistics.median(seen["restarts"]) < 1)
     page.say("", "## kill -9 under load with retries", "",
              f"{seen['rounds']} times at a random moment, under 300 requests/s "
-             "of which each of two providers fails 30 % (500); a hard budget. "
+             "of which each of two providers cuts 10 % off and fails 30 % of the "
+             "rest (500); `retry_ambiguous`, a hard budget. "
              f"{seen['asked']:,} requests, {seen['good']:,} answered; "
              f"{seen['sent']:,} sent upstream, {seen['answered']:,} of them "
-             f"answered well: {truth:,} tokens; {stand['spent']:,} are spent "
+             f"worked for: {truth:,} tokens; {stand['spent']:,} are spent "
              f"in {len(rows):,} rows.")
 
 
