@@ -156,6 +156,26 @@ const POINTS = {
     return { rec, hits: 2 };
   },
 
+  'while it waits for a place at its target': async (s) => {
+    const script = s.up.script({ gateAfter: 'head' });
+    const other = await RawClient.connect(s.rig.address);
+    await other.send(requestBytes('POST', '/v1/chat/completions',
+      [['Authorization', `Bearer ${s.rig.key}`]],
+      JSON.stringify(ask('hi', { model: 'narrow' }))));
+    await within(script.reached, 'the one that has the place');
+    await s.client.send(s.chat({ model: 'narrow' }));
+    await until('it waits', async () =>
+      (await gaugesOf(s.rig, 'tollgate_queue_waiting')).includes(1));
+    return { rest: async () => {
+      await until('nobody waits', async () =>
+        (await gaugesOf(s.rig, 'tollgate_queue_waiting'))
+          .every((v) => v === 0));
+      script.open();
+      assert.equal((await other.readReply()).status, 200);
+      other.destroy();
+    } };
+  },
+
   'within a stream of the Responses': async (s) => {
     const script = s.up.script({ gateAfter: 6 });
     const rec = await s.sendUntil(script, s.bytes('POST', '/v1/responses',
@@ -180,13 +200,14 @@ const connectionEnds = (up, id) => new Promise((resolve) => {
 
 /** Milliseconds from the client's leaving to the provider's being told; null
  * where it never knew of the request, or was no more wanted before. */
-async function leave(s, { rec, id }, go) {
+async function leave(s, { rec, id, rest }, go) {
   const told = rec ? rec.whenAborted()
     : id !== undefined ? connectionEnds(s.up, id) : undefined;
   const left = performance.now();
   go();
   if (told) await within(told, 'the provider to be told');
   s.client.destroy();
+  await rest?.();
   if (!told) return null;
   const at = rec ? rec.abortedMs : performance.now();
   return at < left ? null : at - left;
@@ -247,12 +268,14 @@ async function startScenes(secure) {
 const TARGETS = {
   up: {},
   again: { retries: { attempts: 3, backoff: '10ms' } },
+  narrow: { max_in_flight: 1 },
 };
 
 const to = (...names) => names.map((upstream) => ({ upstream, model: 'demo' }));
 
 const ROUTES = [
   { model: 'again', targets: to('again') },
+  { model: 'narrow', targets: to('narrow') },
   { model: '*', targets: to('up') },
 ];
 
