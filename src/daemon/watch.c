@@ -21,6 +21,7 @@
 #define SAY_EVERY_MS   5000
 #define LIMITS_MS      5000 /* between looks at limits */
 #define TRIM_MS        1000
+#define SETTLED_MS     1000 /* from the start until threads have theirs */
 
 /* ---- workers ------------------------------------------------------------ */
 
@@ -145,32 +146,64 @@ uint64_t watch_cgroup_bytes(const char *root, const char *text)
     return least;
 }
 
-void watch_bounds(uint64_t conf_bytes, uint64_t given_bytes,
-                  uint64_t space_bytes, struct watch_memory *m)
+uint64_t watch_bound(uint64_t conf_bytes, uint64_t given_bytes,
+                     uint64_t space_bytes)
 {
-    uint64_t given = given_bytes / 10 * 9;
+    uint64_t most = conf_bytes > 0 ? conf_bytes : UINT64_MAX;
 
-    m->most = conf_bytes > 0 && conf_bytes < given ? conf_bytes : given;
-    if (given_bytes == UINT64_MAX)
-        m->most = conf_bytes > 0 ? conf_bytes : UINT64_MAX;
-    m->space_most =
-        space_bytes == UINT64_MAX ? UINT64_MAX : space_bytes / 10 * 9;
+    if (given_bytes != UINT64_MAX && given_bytes / 10 * 9 < most)
+        most = given_bytes / 10 * 9;
+    return space_bytes < most ? space_bytes : most;
 }
 
-bool watch_is_short(const struct watch_memory *m, bool was)
+bool watch_is_short(uint64_t used, uint64_t most, bool was)
 {
-    uint64_t most = was ? m->most / 20 * 19 : m->most;
-    uint64_t space = was ? m->space_most / 20 * 19 : m->space_most;
-
-    return m->used > most || m->space_used > space;
+    return used > (was ? most / 20 * 19 : most);
 }
 
 /* ---- memory ------------------------------------------------------------- */
 
+/* The process's memory, in bytes. */
+struct memory {
+    uint64_t space; /* addresses */
+    uint64_t used;  /* present, and not to be had from a file again */
+};
+
+/* False when it cannot be read: then nothing is known. */
+static bool memory_read(struct memory *m)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    unsigned long long size = 0, resident = 0, shared = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    int n;
+
+    if (!f)
+        return false;
+    n = fscanf(f, "%llu %llu %llu", &size, &resident, &shared);
+    fclose(f);
+    m->used = (resident - shared) * page;
+    m->space = size * page;
+    return n == 3;
+}
+
+/* Addresses are never given back, memory is: so the limit on addresses becomes
+ * one of memory, by what was left of them when every thread had its share. */
+static void space_read(struct watch *w, const struct memory *m)
+{
+    struct rlimit rl;
+
+    w->space_is_read = true;
+    w->space_bytes = UINT64_MAX;
+    if (getrlimit(RLIMIT_AS, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY)
+        return;
+    w->space_bytes = m->used;
+    if (rl.rlim_cur > m->space)
+        w->space_bytes += (rl.rlim_cur - m->space) / 10 * 9;
+}
+
 static void limits_read(struct watch *w, uint64_t now_ms)
 {
     char text[4096];
-    struct rlimit rl;
     FILE *f;
     size_t n;
 
@@ -185,42 +218,24 @@ static void limits_read(struct watch *w, uint64_t now_ms)
     } else if (w->limits_ms == 0) {
         w->given_bytes = UINT64_MAX;
     }
-    w->space_bytes = UINT64_MAX;
-    if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
-        w->space_bytes = rl.rlim_cur;
     w->limits_ms = now_ms;
-}
-
-/* False when it cannot be read: then nothing is known. */
-static bool memory_read(struct watch_memory *m)
-{
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    unsigned long long size = 0, resident = 0, shared = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    int n;
-
-    if (!f)
-        return false;
-    n = fscanf(f, "%llu %llu %llu", &size, &resident, &shared);
-    fclose(f);
-    m->used = (resident - shared) * page;
-    m->space_used = size * page;
-    return n == 3;
 }
 
 static void watch_memory(struct daemon *d, uint64_t now_ms)
 {
     struct watch *w = &d->watch;
-    struct watch_memory m;
+    struct memory m;
     bool is_short;
+    uint64_t most;
 
-    limits_read(w, now_ms);
-    watch_bounds(d->conf->limits.memory_bytes, w->given_bytes, w->space_bytes,
-                 &m);
-    if ((m.most == UINT64_MAX && m.space_most == UINT64_MAX) ||
-        !memory_read(&m))
+    if (!memory_read(&m))
         return;
-    is_short = watch_is_short(&m, w->is_short);
+    limits_read(w, now_ms);
+    if (!w->space_is_read && now_ms - d->start_mono_ms >= SETTLED_MS)
+        space_read(w, &m);
+    most = watch_bound(d->conf->limits.memory_bytes, w->given_bytes,
+                       w->space_is_read ? w->space_bytes : UINT64_MAX);
+    is_short = watch_is_short(m.used, most, w->is_short);
     if (is_short && now_ms - w->trimmed_ms >= TRIM_MS) {
         malloc_trim(0);
         w->trimmed_ms = now_ms;
@@ -232,8 +247,8 @@ static void watch_memory(struct daemon *d, uint64_t now_ms)
     if (is_short)
         log_warn(LOG_MAIN,
                  "memory is short, requests are refused: used=%" PRIu64
-                 " limit=%" PRIu64 " space=%" PRIu64 " space_limit=%" PRIu64,
-                 m.used, m.most, m.space_used, m.space_most);
+                 " limit=%" PRIu64,
+                 m.used, most);
     else
         log_note(LOG_MAIN, "memory is no longer short: used=%" PRIu64, m.used);
 }

@@ -17,17 +17,11 @@ struct watch {
     bool is_short;        /* of memory */
     uint64_t limits_ms;   /* monotonic: when the limits were read, or 0 */
     uint64_t given_bytes; /* by the cgroup; UINT64_MAX: no limit */
-    uint64_t space_bytes; /* of addresses; UINT64_MAX: no limit */
-    uint64_t trimmed_ms;  /* monotonic: when free memory was last given back */
-    uint64_t said_ms;     /* monotonic: last line about a silent worker */
-    uint64_t silent;      /* bit per worker: was silent at the last look */
-};
-
-/* What the process uses, and beyond what of it requests are refused. Pages
- * that the kernel can take back at will do not count. */
-struct watch_memory {
-    uint64_t used, most;             /* bytes */
-    uint64_t space_used, space_most; /* bytes of addresses */
+    uint64_t space_bytes; /* that ulimit -v leaves; UINT64_MAX: no limit */
+    bool space_is_read;
+    uint64_t trimmed_ms; /* monotonic: when free memory was last given back */
+    uint64_t said_ms;    /* monotonic: last line about a silent worker */
+    uint64_t silent;     /* bit per worker: was silent at the last look */
 };
 
 /* The longest that a worker of <d> has been silent beyond its tick, in ms: 0
@@ -43,13 +37,14 @@ void watch_tick(struct daemon *d);
  * versions of cgroups. */
 uint64_t watch_cgroup_bytes(const char *root, const char *text);
 
-/* Fill in the bounds of <m> from limits.memory (<conf_bytes>; 0 = by the
- * others), a cgroup's limit and one of addresses. */
-void watch_bounds(uint64_t conf_bytes, uint64_t given_bytes,
-                  uint64_t space_bytes, struct watch_memory *m);
+/* The bytes in use at which memory is short, the least of: limits.memory
+ * (<conf_bytes>; 0: none), nine tenths of what the cgroup gives, and
+ * <space_bytes>; UINT64_MAX: no limit. */
+uint64_t watch_bound(uint64_t conf_bytes, uint64_t given_bytes,
+                     uint64_t space_bytes);
 
-/* Whether memory is short by <m>, if it <was>: it is until a twentieth is free
- * again. */
-bool watch_is_short(const struct watch_memory *m, bool was);
+/* Whether memory is short with <used> bytes in use, if it <was>: it is until a
+ * twentieth of <most> is free again. */
+bool watch_is_short(uint64_t used, uint64_t most, bool was);
 
 #endif

@@ -114,42 +114,29 @@ static void nonsense_is_no_limit(void **state)
     assert_true(watch_cgroup_bytes("/nowhere", "\n\n0\n:::\n0:") == UINT64_MAX);
 }
 
-static void what_is_configured_is_an_upper_bound_too(void **state)
+static void the_least_bound_counts(void **state)
 {
-    struct watch_memory m;
+    const uint64_t none = UINT64_MAX;
 
     (void)state;
-    watch_bounds(0, UINT64_MAX, UINT64_MAX, &m);
-    assert_true(m.most == UINT64_MAX && m.space_most == UINT64_MAX);
-    watch_bounds(500, UINT64_MAX, UINT64_MAX, &m);
-    assert_true(m.most == 500);
-    watch_bounds(0, 1000, 2000, &m);
-    assert_true(m.most == 900 && m.space_most == 1800);
-    watch_bounds(500, 1000, UINT64_MAX, &m);
-    assert_true(m.most == 500);
-    watch_bounds(5000, 1000, UINT64_MAX, &m);
-    assert_true(m.most == 900);
+    assert_true(watch_bound(0, none, none) == none);
+    assert_true(watch_bound(500, none, none) == 500);
+    assert_true(watch_bound(0, 1000, none) == 900);
+    assert_true(watch_bound(0, 1000, 2000) == 900);
+    assert_true(watch_bound(0, 1000, 800) == 800);
+    assert_true(watch_bound(500, 1000, 800) == 500);
+    assert_true(watch_bound(5000, 1000, none) == 900);
 }
 
 static void it_is_short_until_some_is_free(void **state)
 {
-    struct watch_memory m = {.most = 1000, .space_most = 10000};
-
     (void)state;
-    m.used = 1000;
-    assert_false(watch_is_short(&m, false));
-    m.used = 1001;
-    assert_true(watch_is_short(&m, false));
-    m.used = 951;
-    assert_false(watch_is_short(&m, false));
-    assert_true(watch_is_short(&m, true));
-    m.used = 950;
-    assert_false(watch_is_short(&m, true));
-    m.space_used = 10001;
-    assert_true(watch_is_short(&m, false));
-    m.space_used = 9501;
-    assert_true(watch_is_short(&m, true));
-    assert_false(watch_is_short(&m, false));
+    assert_false(watch_is_short(1000, 1000, false));
+    assert_true(watch_is_short(1001, 1000, false));
+    assert_false(watch_is_short(951, 1000, false));
+    assert_true(watch_is_short(951, 1000, true));
+    assert_false(watch_is_short(950, 1000, true));
+    assert_false(watch_is_short(1 << 30, UINT64_MAX, false));
 }
 
 int main(void)
@@ -159,7 +146,7 @@ int main(void)
         cmocka_unit_test(a_container_sees_its_own_root),
         cmocka_unit_test(the_first_version_has_its_own_folder),
         cmocka_unit_test(nonsense_is_no_limit),
-        cmocka_unit_test(what_is_configured_is_an_upper_bound_too),
+        cmocka_unit_test(the_least_bound_counts),
         cmocka_unit_test(it_is_short_until_some_is_free),
     };
 
