@@ -20,8 +20,12 @@
 #define WORKER_TICK_MS 100
 #define SAY_EVERY_MS   5000
 #define LIMITS_MS      5000 /* between looks at limits */
-#define TRIM_MS        1000
-#define SETTLED_MS     1000 /* from the start until threads have theirs */
+/* Of the memory, for request bodies. They come faster than anybody looks, and
+ * are there twice while they are sent on. */
+#define BODIES_SHARE 4
+
+#define TRIM_MS    1000
+#define SETTLED_MS 1000 /* from the start until threads have theirs */
 
 /* ---- workers ------------------------------------------------------------ */
 
@@ -235,6 +239,7 @@ static void watch_memory(struct daemon *d, uint64_t now_ms)
         space_read(w, &m);
     most = watch_bound(d->conf->limits.memory_bytes, w->given_bytes,
                        w->space_is_read ? w->space_bytes : UINT64_MAX);
+    front_net_set_bodies(d->net, most == UINT64_MAX ? 0 : most / BODIES_SHARE);
     is_short = watch_is_short(m.used, most, w->is_short);
     if (is_short && now_ms - w->trimmed_ms >= TRIM_MS) {
         malloc_trim(0);

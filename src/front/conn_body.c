@@ -93,7 +93,7 @@ static enum err collect_room(struct conn *c, size_t more)
                    ? (size_t)in->head.content_length
                    : FIRST_ROOM;
     if ((uint64_t)net_buffered_bytes(c->f->net) + want >
-        c->f->w->conf->limits.max_buffered_bytes)
+        net_bodies_most(c->f->net, c->f->w->conf->limits.max_buffered_bytes))
         return ERR_OVERLOADED;
     if (buf_reserve(&in->body, want) != ERR_OK)
         return ERR_NOMEM;

@@ -61,6 +61,10 @@ size_t front_judge_cert(const struct conf_cert *c,
  * before their bodies are read. Any thread. */
 void front_net_set_short(struct front_net *net, bool short_of);
 
+/* Request bodies may take <bytes> together, if limits.max_buffered does not say
+ * less; 0 = as that says. Any thread. */
+void front_net_set_bodies(struct front_net *net, uint64_t bytes);
+
 /* How many addresses are bound. */
 size_t front_net_count(const struct front_net *net);
 

@@ -500,3 +500,16 @@ bool net_is_short(const struct front_net *net)
 {
     return atomic_load_explicit(&net->short_of, memory_order_relaxed);
 }
+
+void front_net_set_bodies(struct front_net *net, uint64_t bytes)
+{
+    atomic_store_explicit(&net->bodies_most, bytes, memory_order_relaxed);
+}
+
+uint64_t net_bodies_most(const struct front_net *net, uint64_t conf)
+{
+    uint64_t most =
+        atomic_load_explicit(&net->bodies_most, memory_order_relaxed);
+
+    return most > 0 && most < conf ? most : conf;
+}

@@ -48,6 +48,7 @@ struct front_net {
     atomic_uint conns;                    /* open client connections */
     atomic_uint *by_address;              /* owned: of them, by slot */
     atomic_llong out_bytes;               /* queued replies, about */
+    _Atomic uint64_t bodies_most;         /* bytes; 0 = by the config alone */
     atomic_bool short_of;                 /* memory: nothing new is begun */
 };
 
@@ -64,6 +65,9 @@ int net_fd_take(struct front_net *net, size_t i, unsigned worker);
 
 /* Whether memory is short now. */
 bool net_is_short(const struct front_net *net);
+
+/* Request-body bytes that all workers may hold, if the config allows <conf>. */
+uint64_t net_bodies_most(const struct front_net *net, uint64_t conf);
 
 /* Request-body bytes that all workers hold, about. */
 int64_t net_buffered_bytes(const struct front_net *net);
