@@ -18,6 +18,7 @@
 #include "front/front.h"
 
 #define WORKER_TICK_MS 100
+#define JUMP_MS        1000
 #define SAY_EVERY_MS   5000
 #define LIMITS_MS      5000 /* between looks at limits */
 /* Of the memory, for request bodies. They come faster than anybody looks, and
@@ -69,6 +70,22 @@ static void watch_worker(struct daemon *d, unsigned i, uint64_t now_ms)
     w->silent |= bit;
     w->said_ms = now_ms;
     log_err(LOG_MAIN, "worker is stuck: index=%u silent_ms=%" PRIu64, i, ms);
+}
+
+/* ---- clocks ------------------------------------------------------------- */
+
+/* Deadlines, limits and pauses go by the monotonic clock; the windows of
+ * budgets follow the other one, forward only: whoever wonders about them finds
+ * here why. */
+static void watch_clock(struct watch *w, uint64_t now_ms)
+{
+    int64_t ahead_ms = (int64_t)clock_wall_ms() - (int64_t)now_ms;
+    int64_t by_ms = ahead_ms - w->ahead_ms;
+
+    if (w->has_ahead && (by_ms >= JUMP_MS || by_ms <= -JUMP_MS))
+        log_warn(LOG_MAIN, "the clock was set: by_ms=%" PRId64, by_ms);
+    w->ahead_ms = ahead_ms;
+    w->has_ahead = true;
 }
 
 /* ---- limits ------------------------------------------------------------- */
@@ -264,5 +281,6 @@ void watch_tick(struct daemon *d)
 
     for (unsigned i = 0; i < d->n_workers; i++)
         watch_worker(d, i, now_ms);
+    watch_clock(&d->watch, now_ms);
     watch_memory(d, now_ms);
 }

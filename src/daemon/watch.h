@@ -18,10 +18,12 @@ struct watch {
     uint64_t limits_ms;   /* monotonic: when the limits were read, or 0 */
     uint64_t given_bytes; /* by the cgroup; UINT64_MAX: no limit */
     uint64_t space_bytes; /* that ulimit -v leaves; UINT64_MAX: no limit */
-    bool space_is_read;
-    uint64_t trimmed_ms; /* monotonic: when free memory was last given back */
-    uint64_t said_ms;    /* monotonic: last line about a silent worker */
-    uint64_t silent;     /* bit per worker: was silent at the last look */
+    bool space_is_read;   /* <space_bytes> is known */
+    uint64_t trimmed_ms;  /* monotonic: when free memory was last given back */
+    uint64_t said_ms;     /* monotonic: last line about a silent worker */
+    bool has_ahead;       /* <ahead_ms> is known */
+    int64_t ahead_ms;     /* of the wall clock before the monotonic one */
+    uint64_t silent;      /* bit per worker: was silent at the last look */
 };
 
 /* The longest that a worker of <d> has been silent beyond its tick, in ms: 0
