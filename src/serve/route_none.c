@@ -184,6 +184,9 @@ enum err route_none_ready(struct exchange *x, const struct route_ask *ask,
     if (y.by[TARGET_SPENT] == y.n)
         return tell(x, ERR_UP_SPENT, NULL, out,
                     "%s has an account of the gateway that is used up.", who);
+    if (y.by[TARGET_REFUSED_KEY] == y.n)
+        return tell(x, ERR_UP_AUTH, NULL, out,
+                    "%s refuses the key of the gateway.", who);
     if (y.by[TARGET_LIMITED] + y.by[TARGET_SPENT] == y.n)
         e = ERR_UP_LIMIT;
     (void)tell(x, e, NULL, out,

@@ -132,6 +132,7 @@ enum target_shut {
     TARGET_LIMITED,     /* it, or its keys, are asked too often */
     TARGET_SPENT,       /* our account there is used up */
     TARGET_REFUSED_KEY, /* it refuses our keys */
+    TARGET_BUSY,        /* it is, and said how long; it does not fail */
     TARGET_SHUT_COUNT
 };
 
@@ -141,7 +142,8 @@ enum target_shut target_why(struct target *t, const struct conf_upstream *up,
                             uint64_t tried_keys, uint64_t now_ms,
                             uint64_t *wait_ms_out);
 
-/* "open", "drained", "broken", "limited", "spent", "refused_key". */
+/* "open", "drained", "broken", "limited", "spent", "refused_key",
+ * "busy". */
 const char *target_shut_name(enum target_shut s);
 
 /* Tell what the attempt with <p> met: breakers, rests, the log. Once; later

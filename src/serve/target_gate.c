@@ -231,6 +231,8 @@ static enum target_shut why_of(enum retry_kind k)
         return TARGET_LIMITED;
     case RETRY_KIND_SPENT:
         return TARGET_SPENT;
+    case RETRY_KIND_BUSY:
+        return TARGET_BUSY;
     default:
         return TARGET_BROKEN;
     }
@@ -418,6 +420,7 @@ static enum target_shut gate_why(struct target_gate *g,
 {
     const uint64_t until_ms = atomic_load(&g->rest_until_ms);
     const uint64_t rest_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+    const enum target_shut why = (enum target_shut)atomic_load(&g->why);
     struct breaker_view v = {.wait_ms = 0};
 
     if (is_watched(up))
@@ -425,9 +428,10 @@ static enum target_shut gate_why(struct target_gate *g,
     *wait_ms_out = v.wait_ms > rest_ms ? v.wait_ms : rest_ms;
     if (*wait_ms_out == 0)
         return TARGET_OPEN;
-    if (is_target && v.wait_ms > 0 && v.state != BREAKER_CLOSED)
+    if (v.wait_ms > 0 && v.state != BREAKER_CLOSED &&
+        (is_target || why != TARGET_REFUSED_KEY))
         return TARGET_BROKEN;
-    return (enum target_shut)atomic_load(&g->why);
+    return why;
 }
 
 /* The key of <up> that is back first tells why none may be used. */
@@ -477,6 +481,7 @@ const char *target_shut_name(enum target_shut s)
         [TARGET_OPEN] = "open",     [TARGET_DRAINED] = "drained",
         [TARGET_BROKEN] = "broken", [TARGET_LIMITED] = "limited",
         [TARGET_SPENT] = "spent",   [TARGET_REFUSED_KEY] = "refused_key",
+        [TARGET_BUSY] = "busy",
     };
 
     BUG_ON((unsigned)s >= TARGET_SHUT_COUNT);

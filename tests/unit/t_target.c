@@ -304,7 +304,7 @@ static void busy_with_a_time_lets_others_go_first(void **state)
     attempt(&s, end, 0, T0);
     assert_false(target_is_ready(s.t, &s.up, 0, T0));
     assert_true(target_is_last_resort(s.t, &s.up, 0, T0));
-    assert_int_equal(why(&s, T0, 20000), TARGET_BROKEN);
+    assert_int_equal(why(&s, T0, 20000), TARGET_BUSY);
     target_table_free(s.table);
 }
 
