@@ -418,6 +418,12 @@ static enum verdict judge(struct loop *l)
     return step(l, &plan, &next);
 }
 
+/* When the reply of <a> began: a stream does with its first event. */
+static uint64_t begun_us(const struct attempt *a)
+{
+    return a->mode == REPLY_PEEK ? clock_mono_us() : a->head_us;
+}
+
 /* The last attempt has a reply. */
 static enum verdict commit(struct loop *l)
 {
@@ -427,7 +433,7 @@ static enum verdict commit(struct loop *l)
     const uint64_t now_ms = clock_mono_ms();
 
     target_tell(&a->pass, a->choice.up, &v, now_ms);
-    target_pace_note(&a->pass, clock_mono_us() - a->start_us, now_ms);
+    target_pace_note(&a->pass, begun_us(a) - a->start_us, now_ms);
     attempt_commit(a);
     attempt_drop_request(a);
     l->state = LOOP_OVER;

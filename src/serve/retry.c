@@ -383,7 +383,8 @@ struct retry_plan retry_plan(struct retry *r, const struct retry_verdict *v,
         return (struct retry_plan){RETRY_NEXT_KEY, 0, was_work(v)};
     if ((moves & TARGET) != 0)
         return (struct retry_plan){RETRY_NEXT_TARGET, 0, was_work(v)};
-    if (may_same)
+    /* One more attempt is all there is: whoever has not failed gets it. */
+    if (may_same && !(v->doubtful && (moves & FALLBACK) != 0))
         return same;
     if ((moves & FALLBACK) != 0)
         return (struct retry_plan){RETRY_FALL_BACK, 0, was_work(v)};

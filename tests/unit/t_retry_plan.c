@@ -114,6 +114,21 @@ static void attempts_at_one_target_are_counted(void **state)
     assert_int_equal(r.attempts, rules.attempts);
 }
 
+static void the_one_attempt_more_is_made_elsewhere(void **state)
+{
+    const struct retry_room there = {.fallback = true};
+    const struct retry_verdict failed = verdict(500, ERR_OK, 0);
+    const struct retry_verdict busy = verdict(503, ERR_OK, 0);
+    struct retry r;
+
+    (void)state;
+    retry_begin(&r, NOW + 60000);
+    assert_int_equal(step_of(&r, &failed, &there), RETRY_FALL_BACK);
+    assert_int_equal(step_of(&r, &busy, &there), RETRY_SAME);
+    retry_made(&r, &failed, RETRY_FALL_BACK);
+    assert_int_equal(step_of(&r, &failed, &there), RETRY_STOP);
+}
+
 static void what_may_have_been_served_is_tried_once_more(void **state)
 {
     const struct retry_verdict failed = verdict(500, ERR_OK, 0);
@@ -433,6 +448,7 @@ int main(void)
         cmocka_unit_test(who_is_not_concerned_goes_first),
         cmocka_unit_test(who_is_busy_is_asked_again_once_before_others),
         cmocka_unit_test(attempts_at_one_target_are_counted),
+        cmocka_unit_test(the_one_attempt_more_is_made_elsewhere),
         cmocka_unit_test(what_may_have_been_served_is_tried_once_more),
         cmocka_unit_test(refusals_fall_back_only_when_asked_to),
         cmocka_unit_test(limits_are_waited_for_when_it_is_short),
