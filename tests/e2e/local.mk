@@ -35,6 +35,7 @@ EXTRA_DIST += \
     tests/e2e/faults-breaker.test.mjs \
     tests/e2e/faults-connect.test.mjs \
     tests/e2e/faults-doc.test.mjs \
+    tests/e2e/faults-host.test.mjs \
     tests/e2e/faults-replies.test.mjs \
     tests/e2e/fidelity.test.mjs \
     tests/e2e/gone-points.test.mjs \
@@ -76,6 +77,7 @@ EXTRA_DIST += \
     tests/e2e/lib/provider/ws.mjs \
     tests/e2e/lib/raw.mjs \
     tests/e2e/lib/rig.mjs \
+    tests/e2e/lib/stall.c \
     tests/e2e/lib/tollgate.mjs \
     tests/e2e/lib/until.mjs \
     tests/e2e/lib/upstream.mjs \

@@ -92,7 +92,8 @@ export class Rig {
   }
 }
 
-/** Options: upstream (provider options), entry (its config), config, env. */
+/** Options: upstream (provider options), entry (its config), config, env,
+ * before (words that the command of the daemon follows). */
 export async function startRig(options = {}) {
   const up = await startUpstream({ keys: [UPSTREAM_KEY], ...options.upstream });
   if (DIRECT) return new Rig(up, null, null);
@@ -103,7 +104,7 @@ export async function startRig(options = {}) {
       upstreams: [upstreamEntry(up, options.entry)],
       ...(typeof options.config === 'function'
         ? options.config(up) : options.config),
-    }, { env: options.env });
+    }, { env: options.env, before: options.before });
     return new Rig(up, gate, await gate.createKey('e2e'));
   } catch (e) {
     await gate?.kill9();

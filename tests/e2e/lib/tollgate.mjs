@@ -106,7 +106,8 @@ export class Tollgate {
   /** Starts the daemon and waits until it answers on its control socket. */
   async start() {
     this.exit = undefined;
-    const [file, ...before] = [...WRAPPER, program('tollgate')];
+    const [file, ...before] = [...(this.options.before ?? []), ...WRAPPER,
+      program('tollgate')];
     this.child = spawn(file, [...before, '-c', this.configFile], {
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd: this.dir,
