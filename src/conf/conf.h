@@ -206,6 +206,18 @@ struct conf_queue {
     int64_t wait_ms; /* so long at most, 10 s */
 };
 
+/* What a check of an upstream looks at; none of it costs anything. */
+enum conf_health_kind {
+    CONF_HEALTH_CONNECT = 0, /* whether it can be connected to */
+    CONF_HEALTH_MODELS,      /* whether it answers GET /models */
+};
+
+/* Checking an upstream now and then, besides what requests meet. */
+struct conf_health {
+    int64_t interval_ms; /* between two checks; 0: none */
+    enum conf_health_kind kind;
+};
+
 /* How an upstream's certificate is judged. */
 struct conf_up_tls {
     struct str ca;          /* PEM file or directory; empty = the system's */
@@ -231,6 +243,7 @@ struct conf_upstream {
     struct conf_breaker breaker;
     uint64_t max_in_flight; /* requests at once, 0 = no limit */
     struct conf_queue queue;
+    struct conf_health health;
     bool http2;          /* offer HTTP/2 by ALPN, false */
     struct secret proxy; /* URL, may hold a password; empty = none */
     struct conf_up_tls tls;

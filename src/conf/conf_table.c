@@ -17,6 +17,7 @@
 static const char *const keepalive_names[] = {"comment", "chunk", "off", NULL};
 static const char *const dialect_names[] = {"openai", "azure", "anthropic",
                                             NULL};
+static const char *const health_names[] = {"connect", "models", NULL};
 static const char *const strategy_names[] = {"weighted", "least_in_flight",
                                              "latency", "prefix", NULL};
 static const char *const fall_names[] = {"error", "context_length",
@@ -218,6 +219,13 @@ const struct opt conf_opts[] = {
  .def = "256", .help = "requests that may wait; 0 = none"},
 {"upstreams[].queue.wait", OPT_DURATION, 0, U(queue.wait_ms), IN(0, HOUR),
  .def = "10s", .help = "longest wait"},
+{"upstreams[].health", OPT_MAP, 0,
+ .help = "checks besides what requests meet; none of them costs anything"},
+{"upstreams[].health.interval", OPT_DURATION, 0, U(health.interval_ms),
+ IN(0, DAY), .def = "0s", .help = "time between two; 0 = none"},
+{"upstreams[].health.kind", OPT_ENUM, 0, U(health.kind),
+ .names = health_names, .def = "connect",
+ .help = "whether it can be connected to, or answers GET /models"},
 {"upstreams[].http2", OPT_BOOL, 0, U(http2), .def = "false",
  .help = "offer HTTP/2; experimental"},
 {"upstreams[].proxy", OPT_PROXY, OPT_EMPTY, U(proxy), .def = "\"\"",

@@ -25,6 +25,7 @@
 #include "engine/engine.h"
 #include "exchange/soft.h"
 #include "front/front.h"
+#include "serve/health.h"
 #include "serve/target.h"
 #include "settle/unpriced.h"
 #include "upstream/upstream.h"
@@ -84,7 +85,8 @@ static bool start_services(struct daemon *d)
         return false;
     resolver_refresh_trust(d->resolver);
     d->discover = discover_new(d->resolver);
-    if (!d->discover)
+    d->health = health_new(d->targets);
+    if (!d->discover || !d->health)
         return false;
     if (engine_open(d->conf, d->judged, &d->engine) != ERR_OK)
         return false;
@@ -202,6 +204,7 @@ void daemon_stop(struct daemon *d)
         worker_free(d->workers[i]);
     d->n_workers = 0;
     engine_close(d->engine);
+    health_free(d->health);
     discover_free(d->discover);
     resolver_free(d->resolver);
     target_table_free(d->targets);

@@ -19,6 +19,7 @@ struct engine_judged;
 struct event;
 struct event_base;
 struct front_net;
+struct health;
 struct keytab;
 struct ledger;
 struct resolver;
@@ -56,6 +57,7 @@ struct daemon {
     struct throttle *throttle;    /* owned */
     struct resolver *resolver;    /* owned */
     struct discover *discover;    /* owned */
+    struct health *health;        /* owned */
     struct target_table *targets; /* owned */
     struct engine *engine;        /* owned; NULL without engine models */
     struct unpriced *unpriced;    /* owned */

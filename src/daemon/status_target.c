@@ -44,6 +44,16 @@ static uint64_t probes(const struct target_view *v)
     return v->breaker.probes;
 }
 
+static uint64_t checks(const struct target_view *v)
+{
+    return v->checks;
+}
+
+static uint64_t checks_failed(const struct target_view *v)
+{
+    return v->checks_failed;
+}
+
 static uint64_t queued(const struct target_view *v)
 {
     return v->queued;
@@ -74,6 +84,8 @@ static const struct family families[] = {
     {"breaker_opened_total", "counter",
      "Times the breaker opened, but for failed probes", opened},
     {"breaker_probes_total", "counter", "Probes let through", probes},
+    {"health_checks_total", "counter", "Checks without a request", checks},
+    {"health_failures_total", "counter", "Checks that failed", checks_failed},
     {"queue_waiting", "gauge", "Requests that wait for a place", queued},
     {"queue_waits_total", "counter", "Requests that had to", waits},
     {"queue_wait_milliseconds_total", "counter", "How long they did",

@@ -20,6 +20,7 @@
 #include "exchange/exchange.h"
 #include "exchange/quota.h"
 #include "front/front.h"
+#include "serve/health.h"
 #include "settle/series.h"
 #include "upstream/upstream.h"
 
@@ -53,6 +54,13 @@ void worker_tell(struct daemon_worker *dw, enum worker_order order,
 
 /* ---- orders ------------------------------------------------------------ */
 
+/* What one worker does for all: it asks upstreams how they are. */
+static void checks_run(struct daemon_worker *dw)
+{
+    discover_run(dw->d->discover, &dw->w);
+    health_run(dw->d->health, &dw->w);
+}
+
 static void take_conf(struct daemon_worker *dw, struct conf *conf)
 {
     struct conf *old = dw->w.conf;
@@ -61,7 +69,7 @@ static void take_conf(struct daemon_worker *dw, struct conf *conf)
     conf_unref(old);
     front_reconf(dw->front);
     if (dw->w.index == 0)
-        discover_run(dw->d->discover, &dw->w);
+        checks_run(dw);
 }
 
 /* End everything that is still open with an error. The list changes while it
@@ -250,8 +258,10 @@ static void worker_unparts(struct daemon_worker *dw)
 
     front_close(dw->front);
     end_exchanges(w); /* whose clients had left before */
-    if (w->index == 0)
+    if (w->index == 0) {
         discover_stop(dw->d->discover);
+        health_stop(dw->d->health);
+    }
     upstream_pool_free(w->upstreams);
     engine_port_free(w->engine);
     ledger_worker_close(w->ledger);
@@ -280,7 +290,7 @@ static void worker_main(void *arg)
         daemon_quit(dw->d);
     } else {
         if (dw->w.index == 0)
-            discover_run(dw->d->discover, &dw->w);
+            checks_run(dw);
         event_base_dispatch(dw->w.base);
     }
     worker_unparts(dw);

@@ -16,6 +16,7 @@ src_serve_libserve_a_SOURCES = \
     src/serve/breaker.c src/serve/breaker.h \
     src/serve/candidates.c src/serve/candidates.h \
     src/serve/delay.c src/serve/delay.h \
+    src/serve/health.c src/serve/health.h \
     src/serve/loop.c src/serve/loop.h \
     src/serve/pick.c src/serve/pick.h \
     src/serve/queue.c src/serve/queue.h \

@@ -55,6 +55,8 @@ struct target_view {
     uint64_t queued;             /* requests that wait for a place there */
     uint64_t waits;              /* the same, ever, */
     uint64_t waited_ms;          /* and how long, all together */
+    uint64_t checks;             /* of its health, ever */
+    uint64_t checks_failed;      /* of these */
     uint64_t refused;            /* that found no place, or not in time */
 };
 
@@ -157,6 +159,19 @@ void target_tell(struct target_pass *p, const struct conf_upstream *up,
  * good counts as a failure, besides. */
 void target_leave(struct target_pass *p, const struct conf_upstream *up,
                   enum err e, const char *text, uint64_t now_ms);
+
+/* --- checks -------------------------------------------------------------- */
+
+/* Whether <t> may be checked now as up->health says, without a request; <out>
+ * is for target_checked() then. One that has failed with requests is not, nor
+ * is one that is drained or never shut. */
+bool target_check(struct target *t, const struct conf_upstream *up,
+                  uint64_t now_ms, struct target_pass *out);
+
+/* Tell what the check with <p> met. What goes well closes a breaker, and counts
+ * for nothing else. */
+void target_checked(struct target_pass *p, const struct conf_upstream *up,
+                    const struct retry_verdict *v, uint64_t now_ms);
 
 /* --- what strategies go by ----------------------------------------------- */
 

@@ -277,8 +277,11 @@ static void note_event(const struct target_pass *p, bool key,
            did[event], p->t->name, which,
            v ? retry_kind_name(v->kind) : "unheard",
            event == BREAKER_RECOVERED ? 0 : up->breaker.open_ms);
-    if (!key && event != BREAKER_RECOVERED)
-        target_put_off(p->t, now_ms);
+    if (key || event == BREAKER_RECOVERED)
+        return;
+    if (v)
+        atomic_store(&p->t->gate.opened_by, v->kind);
+    target_put_off(p->t, now_ms);
 }
 
 static struct target_key *key_of(const struct target_pass *p,
@@ -349,15 +352,12 @@ static void rest(const struct target_pass *p, const struct conf_upstream *up,
            v->rest_ms);
 }
 
-void target_tell(struct target_pass *p, const struct conf_upstream *up,
-                 const struct retry_verdict *v, uint64_t now_ms)
+/* What the attempt or the check with <p> met. */
+static void met(const struct target_pass *p, const struct conf_upstream *up,
+                const struct retry_verdict *v, uint64_t now_ms)
 {
     struct breaker_rules rules;
 
-    if (!p->in || p->told)
-        return;
-    p->told = true;
-    p->good = v->word == BREAKER_GOOD;
     words_say(p, up, v, now_ms);
     if (v->trip && p->watched) {
         rules = rules_of(up);
@@ -367,6 +367,69 @@ void target_tell(struct target_pass *p, const struct conf_upstream *up,
     }
     if (up && v->rest != RETRY_REST_NONE)
         rest(p, up, v, now_ms);
+}
+
+void target_tell(struct target_pass *p, const struct conf_upstream *up,
+                 const struct retry_verdict *v, uint64_t now_ms)
+{
+    if (!p->in || p->told)
+        return;
+    p->told = true;
+    p->good = v->word == BREAKER_GOOD;
+    met(p, up, v, now_ms);
+}
+
+/* --- checks -------------------------------------------------------------- */
+
+/* Whether a check of that kind can tell that what opened <g> is over. */
+static bool check_tells(const struct target_gate *g,
+                        const struct conf_upstream *up)
+{
+    switch ((enum retry_kind)atomic_load(&g->opened_by)) {
+    case RETRY_KIND_UNREACHED:
+    case RETRY_KIND_CERT:
+        return true;
+    case RETRY_KIND_BROKEN:
+        return up->health.kind == CONF_HEALTH_MODELS;
+    default:
+        return false;
+    }
+}
+
+bool target_check(struct target *t, const struct conf_upstream *up,
+                  uint64_t now_ms, struct target_pass *out)
+{
+    struct target_pass p = {.t = t, .key = TARGET_NO_KEY};
+    struct breaker_view v;
+
+    if (!is_watched(up) || is_closed(t, up, now_ms))
+        return false;
+    breaker_see(&t->gate.breaker, now_ms, &v);
+    if (v.state != BREAKER_CLOSED && !check_tells(&t->gate, up))
+        return false;
+    if (up->health.kind == CONF_HEALTH_MODELS && !key_choose(&p, up, 0, now_ms))
+        return false;
+    if (!passes_take(&p, up, now_ms))
+        return false;
+    atomic_fetch_add(&t->checks, 1);
+    log_probe(&p);
+    *out = p;
+    return true;
+}
+
+void target_checked(struct target_pass *p, const struct conf_upstream *up,
+                    const struct retry_verdict *v, uint64_t now_ms)
+{
+    struct retry_verdict judged = *v;
+
+    if (p->told)
+        return;
+    p->told = true;
+    if (judged.word == BREAKER_GOOD)
+        judged.word = BREAKER_ALIVE;
+    if (judged.word == BREAKER_BAD)
+        atomic_fetch_add(&p->t->checks_failed, 1);
+    met(p, up, &judged, now_ms);
 }
 
 /* --- out ----------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 struct target_gate {
     struct breaker breaker;
     _Atomic uint64_t rest_until_ms; /* others go first until then */
+    _Atomic unsigned opened_by;     /* enum retry_kind: what opened it last */
     _Atomic unsigned why; /* enum target_shut: of the last rest or failure */
 };
 
@@ -43,6 +44,9 @@ struct target {
     pthread_mutex_t lock; /* guards what follows, and writes of <keys> */
     char last_error[160];
     uint64_t last_error_wall_ms;
+
+    _Atomic uint64_t checks;        /* of its health */
+    _Atomic uint64_t checks_failed; /* likewise */
 
     _Atomic uint64_t limit;     /* of in_flight, as last heard; 0: none */
     _Atomic uint64_t waiting;   /* in <queue> now */

@@ -87,6 +87,8 @@ struct xfer_spec {
     struct str body;      /* borrowed: see xfer_needs_body() */
     int64_t length;       /* of a streamed body, -1 = unknown */
     bool streaming_reply; /* small buffers: events are expected */
+    bool connect_only;    /* just connect: TCP, proxy, TLS. end() says ERR_OK
+                           * without a head when that is done */
     int64_t deadline_us;  /* monotonic end of it all; 0: timeouts->total_ms
                            * from now */
     const struct conf_timeouts *timeouts; /* NULL: those of <up>; copied */

@@ -185,7 +185,8 @@ void xfer_done(struct xfer *xf, CURLcode code)
         tunnel_begin(xf);
         return;
     }
-    xfer_judge(xf, code);
+    if (!xf->connect_only || code != CURLE_OK)
+        xfer_judge(xf, code);
     xfer_end(xf);
 }
 
@@ -421,6 +422,7 @@ static struct xfer *xfer_new(struct upstream_pool *p, struct exchange *x,
     xf->x = x;
     xf->sink = s;
     xf->up = spec->up;
+    xf->connect_only = spec->connect_only;
     xf->body_kind = spec->body_kind;
     xf->body = spec->body;
     xf->length = spec->body_kind == XFER_BODY_STREAM ? spec->length : -1;

@@ -83,6 +83,7 @@ struct xfer {
     bool plain;         /* see xfer_is_plain(); set nothing that others lack */
     bool prepared;      /* <easy> had a plain transfer before */
     bool head_only;     /* HEAD */
+    bool connect_only;  /* over when connected */
     bool was_sent;      /* final once <easy> is gone */
     unsigned asked;     /* times libcurl was about to send the request */
     long sent_before;   /* CURLINFO_REQUEST_SIZE when it first was */

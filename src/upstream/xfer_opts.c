@@ -54,7 +54,7 @@ static int on_request(void *arg, char *there, char *here, int port_there,
     (void)port_here;  /* likewise */
     if (xf->fed)
         xf->fed->fed_gen = xf->feed_gen;
-    if (xf->tunnel)
+    if (xf->tunnel || xf->connect_only)
         return CURL_PREREQFUNC_OK; /* connected; tunnel.c sends the request */
     if (xf->asked > 0 && !xf->safe && xfer_sent_now(xf)) {
         xfer_fail(xf, ERR_UP_RESET,
@@ -397,7 +397,7 @@ enum err xfer_set_options(struct xfer *xf, const struct xfer_spec *spec)
     bool ok = target.p && set_own(xf) && (xf->prepared || set_basics(xf));
 
     ok = ok && set_proxy(xf) && set_url(xf, target) && set_tls(xf);
-    if (xf->tunnel) {
+    if (xf->tunnel || xf->connect_only) {
         SET(CURLOPT_CONNECT_ONLY, 1L);
         return ok ? ERR_OK : ERR_NOMEM;
     }
