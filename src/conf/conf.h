@@ -86,7 +86,7 @@ struct conf_limits {
     uint64_t max_buffered_bytes; /* all request bodies held, 1 GiB */
     uint64_t connections;        /* open client connections, 20000 */
     uint64_t connections_per_address; /* of them, 0 = no limit */
-    int64_t start_wait_ms; /* a request that waits to begin, 1 s; 0 = any */
+    int64_t start_wait_ms; /* a request that waits to begin, 2 s; 0 = any */
     uint64_t memory_bytes; /* before requests are refused; 0 = by the
                             * limits of cgroup and ulimit -v */
     bool half_close; /* serve clients that shut their sending side, false */

@@ -97,7 +97,7 @@ const struct opt conf_opts[] = {
  C(limits.connections_per_address), IN(0, 10000000), .def = "0",
  .help = "of them from one IP address (IPv6: one /64); 0 = no limit"},
 {"limits.start_wait", OPT_DURATION, 0, C(limits.start_wait_ms), IN(0, HOUR),
- .def = "1s",
+ .def = "2s",
  .help = "how long a request may wait to begin; 503 after it; 0 = for ever"},
 {"limits.memory", OPT_SIZE, 0, C(limits.memory_bytes), IN(0, 64 * TIB),
  .def = "0",

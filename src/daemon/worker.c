@@ -146,15 +146,14 @@ static uint64_t time_us(const struct timespec *t)
 static bool tick_open(struct daemon_worker *dw)
 {
     const struct itimerspec every = {.it_interval.tv_nsec = TICK_MS * 1000000,
-                                     .it_value.tv_sec = 1};
+                                     .it_value.tv_nsec = TICK_MS * 1000000};
     struct timespec now;
 
     dw->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (dw->tick_fd == -1)
         return false;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    now.tv_sec++;
-    dw->tick_due_us = time_us(&now);
+    dw->tick_due_us = time_us(&now) + TICK_US;
     return timerfd_settime(dw->tick_fd, 0, &every, NULL) == 0;
 }
 
