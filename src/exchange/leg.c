@@ -53,20 +53,27 @@ static void forget(struct exchange *x)
     x->work->cap_tok = 0;
 }
 
+/* Note whom the attempt of <x> asks. The name of its model may be a slice of
+ * the request's body, which is let go before the leg is. */
+static bool take_names(struct leg *leg, const struct exchange *x)
+{
+    const struct work *work = x->work;
+
+    leg->target_name = work->target_name;
+    leg->label = work->label;
+    leg->engine = work->engine;
+    leg->upstream_model = arena_dup(x->arena, work->upstream_model);
+    return leg->upstream_model.p || work->upstream_model.len == 0;
+}
+
 struct leg *leg_open(struct exchange *x)
 {
     struct leg *leg = arena_alloc(x->arena, sizeof(*leg));
 
     if (!leg)
         return NULL;
-    *leg = (struct leg){.open = true,
-                        .target_name = x->work->target_name,
-                        .label = x->work->label,
-                        .upstream_model = x->work->upstream_model,
-                        .engine = x->work->engine,
-                        .sent = true,
-                        .made = *x->made};
-    if (quota_part_take(x, &leg->part) != ERR_OK)
+    *leg = (struct leg){.open = true, .sent = true, .made = *x->made};
+    if (!take_names(leg, x) || quota_part_take(x, &leg->part) != ERR_OK)
         return NULL;
     name_row(leg, x);
     append(x, leg);
@@ -79,10 +86,8 @@ void leg_swap(struct exchange *x, struct leg *leg)
     struct work *work = x->work;
     const struct leg was = *leg;
 
-    leg->target_name = work->target_name;
-    leg->label = work->label;
-    leg->upstream_model = work->upstream_model;
-    leg->engine = work->engine;
+    if (!take_names(leg, x)) /* by no name it has no price */
+        leg->upstream_model = STR("");
     leg->made = *x->made;
     work->target_name = was.target_name;
     work->label = was.label;

@@ -34,7 +34,7 @@ struct leg {
     bool free;                 /* it cost nothing: no row, unless it holds */
     struct str target_name;    /* as in struct work */
     struct str label;          /* likewise */
-    struct str upstream_model; /* likewise */
+    struct str upstream_model; /* likewise; a copy */
     bool engine;               /* likewise */
     bool sent;                 /* as in struct leg_end, and so on */
     enum err why;

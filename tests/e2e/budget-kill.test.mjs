@@ -91,6 +91,7 @@ async function lane(rig, key, tally, next) {
       }
       const text = await r.text();
       if (r.status === 429) tally.refused += 1;
+      else if (r.status === 502 && tally.lossy) tally.lost += 1;
       else if (r.status !== 200) throw new Error(text);
       else if (!stream || text.endsWith('data: [DONE]\n\n'))
         tally.acked.push(r.headers.get('x-request-id'));
@@ -107,7 +108,7 @@ async function lane(rig, key, tally, next) {
 const pick = (next, list) => list[Math.floor(next() * list.length)];
 
 const sumOf = (tally) =>
-  tally.acked.length + tally.refused + tally.left + tally.cut;
+  tally.acked.length + tally.refused + tally.left + tally.cut + tally.lost;
 
 async function owners(rig) {
   const keys = [];
@@ -160,11 +161,14 @@ const MODES = [
   { name: 'requests that hold their cap', hold: 4096, rounds: ROUNDS,
     bounded: true },
   { name: 'streams whose holds grow', hold: 16, rounds: Math.ceil(ROUNDS / 5) },
+  { name: 'replies that are lost and asked for again', hold: 4096,
+    rounds: Math.ceil(ROUNDS / 3), bounded: true, lossy: true },
 ];
 
-async function rounds(t, rig, { rounds: n, bounded }) {
+async function rounds(t, rig, { rounds: n, bounded, lossy = false }) {
   const next = prng(SEED);
-  const tally = { acked: [], refused: 0, left: 0, cut: 0, odd: [] };
+  const tally = { acked: [], refused: 0, left: 0, cut: 0, lost: 0, odd: [],
+    lossy };
   const { keys, all, crew } = await owners(rig);
   let busy = 0;
   for (let round = 0; round < n; round++) {
@@ -173,6 +177,9 @@ async function rounds(t, rig, { rounds: n, bounded }) {
     rig.up.gapMs = next() < 0.5 ? 1 : 0;
     const stuck = rig.up.script({ gateAfter: pick(next, ['head', 0, 3, 9]),
       times: 4, match: () => next() < 0.05 });
+    if (lossy)
+      rig.up.script({ fault: 'reset', at: 0, times: 1e9,
+        match: () => next() < 0.2 });
     const target = sumOf(tally) + 1 + Math.floor(next() * next() * 150);
     const lanes = keys.flatMap((k) => [0, 1, 2, 3].map(() =>
       lane(rig, k, tally, next)));
@@ -193,13 +200,15 @@ async function rounds(t, rig, { rounds: n, bounded }) {
   const rows = await checkRows(rig, all, crew, tally);
   const whole = await rig.gate.ctl(['ledger', 'verify']);
   assert.equal(whole.code, 0, whole.stderr);
+  assert.equal(rows.some((r) => r.parent), lossy);
   const [cost, ...of] = all.map((o) => o.truth);
   for (const o of of.slice(0, 2))
     for (const k of Object.keys(cost)) cost[k] += o[k];
   const count = (f) => rows.filter(f).length;
   t.diagnostic(`${n} kills, ${busy} with requests at the provider; ` +
     `${tally.acked.length} answered, ${tally.refused} refused, ` +
-    `${tally.left} left, ${tally.cut} cut; ${rows.length} rows, ` +
+    `${tally.left} left, ${tally.cut} cut, ${tally.lost} lost; ` +
+    `${rows.length} rows, ${count((r) => r.parent)} legs, ` +
     `${count((r) => r.estimated)} estimated, ` +
     `${count((r) => r.in_doubt)} in doubt; true cost ` +
     `${cost.input} + ${cost.output} tokens`);
@@ -208,10 +217,12 @@ async function rounds(t, rig, { rounds: n, bounded }) {
 describe('kill -9 of a daemon that keeps budgets', GATE_ONLY, () => {
   for (const mode of MODES)
     test(`${mode.rounds} rounds of ${mode.name}`, async (t) => {
-      const rig = await startPriced([{ model: '*', ...PRICE }], { config: {
-        workers: 4, log: { level: 'warn', format: 'json' },
-        budgets: { wait: '50ms', drain: '50ms', min_output: 8,
-          default_output: 64, stream_hold: mode.hold } } });
+      const rig = await startPriced([{ model: '*', ...PRICE }], {
+        entry: mode.lossy && { retries: { attempts: 3, backoff: '1ms',
+          backoff_max: '1ms', retry_ambiguous: true } },
+        config: { workers: 4, log: { level: 'warn', format: 'json' },
+          budgets: { wait: '50ms', drain: '50ms', min_output: 8,
+            default_output: 64, stream_hold: mode.hold } } });
       try {
         await rounds(t, rig, mode);
       } finally {

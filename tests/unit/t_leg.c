@@ -68,13 +68,16 @@ static void what_may_have_been_served_is_charged_by_itself(void **state)
     struct rows all;
     struct rig r;
     struct one o;
+    char model[] = "dear";
     char id[ID_SIZE];
 
     rig_open(&r, *state, "1k-tokens/total");
     one_open(&o, &r);
     memcpy(id, o.x.name, sizeof(id));
     assert_int_equal(begin(&r, &o, "dear", 50), QUOTA_HELD);
+    o.work.upstream_model = str_from(model); /* as a slice of the body */
     assert_int_equal(leg_part(&o.x, &reset), ERR_OK);
+    memset(model, 0, sizeof(model));
     assert_int_equal(quota_output(&o.x), UINT64_MAX);
     assert_int_equal(begin(&r, &o, "m", 60), QUOTA_HELD);
     assert_int_equal(state_of(&r).held, 310);
