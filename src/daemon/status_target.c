@@ -110,6 +110,24 @@ static enum err put_family(struct daemon *d, const struct family *f,
     return e;
 }
 
+/* Of each key whether requests go with it. */
+static enum err put_key_states(struct daemon *d, const struct conf_upstream *up,
+                               uint64_t now_ms, struct buf *out)
+{
+    struct target *t = target_find(d->targets, up->name);
+    struct target_key_view v;
+    enum err e = ERR_OK;
+
+    for (unsigned i = 0; t && i < up->n_keys && e == ERR_OK; i++) {
+        target_key_view(t, up, i, now_ms, &v);
+        e = buf_printf(out,
+                       "tollgate_breaker_key_state{target=\"%.*s\","
+                       "key=\"%u\"} %u\n",
+                       STR_ARG(up->name), i, (unsigned)v.breaker.state);
+    }
+    return e;
+}
+
 /* How many of the keys of <up> may not be used now. */
 static unsigned keys_out(struct daemon *d, const struct conf_upstream *up,
                          uint64_t now_ms)
@@ -137,6 +155,12 @@ static enum err put_keys(struct daemon *d, const struct conf *c,
         e = buf_printf(out, "tollgate_target_keys_out{target=\"%.*s\"} %u\n",
                        STR_ARG(c->upstreams[i].name),
                        keys_out(d, &c->upstreams[i], now_ms));
+    if (e == ERR_OK)
+        e = buf_printf(out, "# HELP tollgate_breaker_key_state The same of "
+                            "each key.\n"
+                            "# TYPE tollgate_breaker_key_state gauge\n");
+    for (size_t i = 0; i < c->n_upstreams && e == ERR_OK; i++)
+        e = put_key_states(d, &c->upstreams[i], now_ms, out);
     return e;
 }
 

@@ -194,6 +194,8 @@ enum target_answer target_enter(struct target *t,
 
     if (is_closed(t, up, now_ms))
         return TARGET_SHUT;
+    if (up && atomic_load(&t->limit) != most)
+        target_set_limit(t, most, now_ms);
     /* Nobody comes before those who wait. */
     if (most > 0 && atomic_load(&t->waiting) > 0)
         return TARGET_FULL;

@@ -83,6 +83,9 @@ enum target_answer target_enter_placed(struct target *t,
 /* A place at <t> was given back: hand it to who waits for one. */
 void target_hand_on(struct target *t, uint64_t now_ms);
 
+/* <most> may be in flight at <t> now: a reload has changed it. */
+void target_set_limit(struct target *t, uint64_t most, uint64_t now_ms);
+
 /* <t> is shut: nobody needs to wait for it any more. */
 void target_put_off(struct target *t, uint64_t now_ms);
 

@@ -93,6 +93,12 @@ void target_hand_on(struct target *t, uint64_t now_ms)
     pthread_mutex_unlock(&t->queue_lock);
 }
 
+void target_set_limit(struct target *t, uint64_t most, uint64_t now_ms)
+{
+    atomic_store(&t->limit, most);
+    target_hand_on(t, now_ms);
+}
+
 void target_put_off(struct target *t, uint64_t now_ms)
 {
     struct turn *turn;
@@ -218,7 +224,6 @@ enum queue_answer turn_wait(struct exchange *x, struct target *t,
         turn = turn_new(x, t, deadline_ms - now_ms);
     if (turn) {
         pthread_mutex_lock(&t->queue_lock);
-        atomic_store(&t->limit, up->max_in_flight);
         a = put(turn, up, deadline_ms, now_ms);
         pthread_mutex_unlock(&t->queue_lock);
     }

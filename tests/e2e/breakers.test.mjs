@@ -25,9 +25,11 @@ async function listed(rig, name = 'up') {
 const logged = (rig, re) => until(`${re} is logged`, () =>
   re.test(rig.gate.log));
 
+const metrics = async (rig) =>
+  (await fetch(`${rig.gate.origin}/metrics`)).text();
+
 async function metric(rig, name) {
-  const text = await (await fetch(`${rig.gate.origin}/metrics`)).text();
-  const m = text.match(new RegExp(`^tollgate_${name}\\{target="up"\\} (.*)$`,
+  const m = (await metrics(rig)).match(new RegExp(`^tollgate_${name}\\{target="up"\\} (.*)$`,
     'm'));
   return Number(m?.[1]);
 }
@@ -78,6 +80,21 @@ describe('breakers', GATE_ONLY, () => {
       assert.ok(all.every((r) => r.status === 400));
     }
     assert.equal((await chat(rig)).status, 200);
+    assert.equal((await listed(rig)).window_failures, 0);
+  });
+
+  test('streams that break off in the middle count', async () => {
+    await start({ failures: 5, open: '1h' });
+    let broken = 0;
+    for (let i = 0; i < 10; i++) {
+      rig.up.script({ fault: 'cut_events', after: 3 });
+      const r = await rig.fetch('/v1/chat/completions',
+        { json: ask('tell me a lot', { stream: true }) });
+      broken += r.status === 200 && /"error"/.test(await r.text());
+    }
+    assert.equal(broken, 10);
+    assert.equal((await chat(rig)).status, 503);
+    assert.equal(rig.up.hits, 10);
     assert.equal((await listed(rig)).window_failures, 0);
   });
 
@@ -154,6 +171,8 @@ describe('breakers', GATE_ONLY, () => {
       assert.equal(t.breaker, 'closed');
       assert.equal(t.state, 'refused_key');
       assert.equal(t.keys[0].breaker, 'open');
+      assert.match(await metrics(rig),
+        /^tollgate_breaker_key_state\{target="up",key="0"\} 1$/m);
       await logged(rig, /breaker opened: upstream=up key=0 reason=key/);
     });
 });

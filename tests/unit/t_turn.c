@@ -306,6 +306,28 @@ static void no_more_wait_than_may(void **state)
     bench_end(&b);
 }
 
+/* Who waits where a reload has made room need not wait for others to go. */
+static void a_larger_limit_lets_more_in(void **state)
+{
+    struct bench b = bench_make(1);
+    struct target_pass p[3];
+    struct dummy one;
+
+    (void)state;
+    dummy_make(&one, &b.w, "a");
+    assert_int_equal(enter(&b, &p[0]), TARGET_IN);
+    assert_int_equal(enter(&b, &p[1]), TARGET_FULL);
+    assert_int_equal(wait_turn(&b, &one), QUEUE_WAITS);
+    b.up.max_in_flight = 3;
+    assert_int_equal(enter(&b, &p[1]), TARGET_IN);
+    read_mail(&b.w);
+    assert_true(woken(&one));
+    assert_int_equal(enter_in_turn(&b, &one, &p[2]), TARGET_IN);
+    for (unsigned i = 0; i < 3; i++)
+        leave(&b, &p[i]);
+    bench_end(&b);
+}
+
 /* A place that becomes free before it is waited for is not missed. */
 static void a_place_just_left_is_taken(void **state)
 {
@@ -315,6 +337,8 @@ static void a_place_just_left_is_taken(void **state)
 
     (void)state;
     dummy_make(&one, &b.w, "a");
+    assert_int_equal(enter(&b, &p), TARGET_IN);
+    leave(&b, &p);
     assert_int_equal(wait_turn(&b, &one), QUEUE_WAITS);
     read_mail(&b.w);
     assert_true(woken(&one));
@@ -428,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_place_without_a_key_is_passed_on),
         cmocka_unit_test(who_waits_too_long_is_told),
         cmocka_unit_test(no_more_wait_than_may),
+        cmocka_unit_test(a_larger_limit_lets_more_in),
         cmocka_unit_test(a_place_just_left_is_taken),
         cmocka_unit_test(threads_lose_no_place),
     };
