@@ -305,7 +305,7 @@ struct conf_route {
     const struct str *fallbacks; /* names of routes, none */
     size_t n_fallbacks;
     unsigned fallback_on;   /* bits of enum conf_fall, CONF_FALL_ERROR */
-    int64_t hedge_after_ms; /* 0 = never. No effect yet */
+    int64_t hedge_after_ms; /* 0 = never */
 };
 
 /* Recorded replies and shared flights. No effect yet. */

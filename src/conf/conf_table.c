@@ -309,9 +309,9 @@ const struct opt conf_opts[] = {
 {"routes[].fallback_on", OPT_SET, 0, R(fallback_on),
  .names = fall_names, .def = "[error]",
  .help = "what makes a request go to a fallback"},
-{"routes[].hedge_after", OPT_DURATION, OPT_LATER, R(hedge_after_ms),
+{"routes[].hedge_after", OPT_DURATION, 0, R(hedge_after_ms),
  IN(0, HOUR), .def = "0s",
- .help = "second try beside a silent first one; 0 = never"},
+ .help = "a second try beside a first one that is silent so long; 0 = never"},
 
 {"cache", OPT_MAP, OPT_LATER, .help = "stored replies"},
 {"cache.responses", OPT_MAP, .help = "exact repeats of a request"},

@@ -39,10 +39,33 @@ static enum err put_counts(struct daemon *d, struct buf *out)
     return e;
 }
 
+static enum err put_hedges(struct daemon *d, struct buf *out)
+{
+    static const char *const results[STATS_HEDGE_COUNT] = {"won", "lost"};
+    enum err e =
+        buf_printf(out, "# HELP tollgate_hedges_total Attempts beside one that "
+                        "was slow to answer, by whether they answered first.\n"
+                        "# TYPE tollgate_hedges_total counter\n");
+
+    for (int k = 0; k < STATS_HEDGE_COUNT && e == ERR_OK; k++) {
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < d->n_workers; i++)
+            sum += stat_read(&d->workers[i]->w.stats->hedges[k]);
+        e = buf_printf(out,
+                       "tollgate_hedges_total{result=\"%s\"} %" PRIu64 "\n",
+                       results[k], sum);
+    }
+    return e;
+}
+
 enum err status_retry_metrics(struct daemon *d, struct buf *out)
 {
     struct retry_budget_view v;
     enum err e = put_counts(d, out);
+
+    if (e == ERR_OK)
+        e = put_hedges(d, out);
 
     clock_update();
     retry_budget_see(&d->retries, clock_mono_ms(), &v);

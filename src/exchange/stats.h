@@ -133,12 +133,16 @@ struct budget_tally {
 /* Room for the kinds of ends that an attempt may follow. */
 #define STATS_RETRY_KINDS 16
 
+/* Which of two attempts beside each other was of use: the second or not. */
+enum stats_hedge { STATS_HEDGE_WON = 0, STATS_HEDGE_LOST, STATS_HEDGE_COUNT };
+
 /* One worker's numbers. */
 struct stats {
     _Atomic uint64_t counter[STAT_COUNT];
     _Atomic uint64_t rate_refused[RATE_KIND_COUNT]; /* requests, by limit */
     _Atomic uint64_t retries[STATS_RETRY_KINDS]; /* attempts after the first, by
                                                   * enum retry_kind before */
+    _Atomic uint64_t hedges[STATS_HEDGE_COUNT];  /* by what came of them */
     _Atomic uint64_t shed[SHED_REASON_COUNT];    /* requests */
     struct budget_tally budget_refused; /* requests, by a hard budget */
     struct budget_tally budget_warned;  /* replies, by a soft one */

@@ -305,8 +305,7 @@ static enum err attempt_body(struct attempt *a, struct xfer_spec *spec)
                           &a->request, &spec->body);
 }
 
-/* Tell the exchange who is asked for it. */
-static void attempt_note(struct attempt *a)
+void attempt_note(struct attempt *a)
 {
     struct work *work = a->x->work;
     const struct choice *c = &a->choice;

@@ -65,6 +65,9 @@ enum err attempt_start(struct exchange *x, const struct choice *c,
                        const struct target_pass *pass, int64_t deadline_us,
                        struct attempt **out) MUST_CHECK;
 
+/* Tell the exchange that <a> is who answers it, as far as is known. */
+void attempt_note(struct attempt *a);
+
 /* The exchange gets the reply of <a>, which is READY, or ENDED with a head. */
 void attempt_commit(struct attempt *a);
 

@@ -224,6 +224,11 @@ bool breaker_is_ready(const struct breaker *b, uint64_t now_ms)
     return breaker_wait_ms(b, now_ms) == 0;
 }
 
+bool breaker_is_closed(const struct breaker *b)
+{
+    return state_of(stand_now(b)) == BREAKER_CLOSED;
+}
+
 uint64_t breaker_wait_ms(const struct breaker *b, uint64_t now_ms)
 {
     uint64_t until_ms = until_now(b);

@@ -118,6 +118,9 @@ void breaker_fini(struct breaker *b);
  * can be told without a lock: for choosing among targets. */
 bool breaker_is_ready(const struct breaker *b, uint64_t now_ms);
 
+/* Whether <b> is closed, so that what is let through is no probe. No lock. */
+bool breaker_is_closed(const struct breaker *b);
+
 /* Milliseconds from <now_ms> until one may be let through; 0 when it is ready.
  * While a probe is under way that is when it will have had its time, which is
  * that of being open; its end may come before. No lock. */

@@ -17,6 +17,7 @@ src_serve_libserve_a_SOURCES = \
     src/serve/candidates.c src/serve/candidates.h \
     src/serve/delay.c src/serve/delay.h \
     src/serve/health.c src/serve/health.h \
+    src/serve/hedge.c src/serve/hedge.h \
     src/serve/loop.c src/serve/loop.h \
     src/serve/pick.c src/serve/pick.h \
     src/serve/queue.c src/serve/queue.h \

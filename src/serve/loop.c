@@ -13,6 +13,7 @@
 #include "serve/afford.h"
 #include "serve/attempt.h"
 #include "serve/blame.h"
+#include "serve/hedge.h"
 #include "serve/retry.h"
 #include "serve/retry_budget.h"
 #include "serve/route_none.h"
@@ -40,6 +41,7 @@ struct loop {
     struct retry retry;
     struct retry_verdict verdict; /* of the last attempt */
     struct attempt *last;         /* the last one begun; arena, or NULL */
+    struct hedge hedge;           /* what runs beside it */
     struct fail clean;            /* what x->fail is without a failure */
     struct fail fail;             /* of <last>, where it has told itself */
     uint64_t said_ms;             /* longest wait that an upstream asked for */
@@ -87,6 +89,7 @@ static void loop_release(struct exchange *x)
         event_del(&l->timer);
     l->timer_on = false;
     turn_end(l);
+    hedge_stop(&l->hedge, x);
     if (!a)
         return;
     if (a->state == ATTEMPT_ENDED)
@@ -103,6 +106,7 @@ static void loop_cancel(struct loop *l)
 
     l->state = LOOP_OVER;
     turn_end(l);
+    hedge_stop(&l->hedge, l->x);
     if (!a)
         return;
     attempt_cancel(a);
@@ -237,6 +241,7 @@ static enum verdict begin(struct loop *l, const struct target_pass *pass)
     l->last = a;
     l->parted = false;
     l->state = LOOP_TRY;
+    hedge_arm(&l->hedge, a);
     return VERDICT_WAIT;
 }
 
@@ -499,6 +504,7 @@ static enum verdict gone(struct loop *l)
     struct exchange *x = l->x;
 
     (void)exchange_fail(x, ERR_CLIENT_GONE, NULL);
+    hedge_stop(&l->hedge, x);
     if (l->state == LOOP_TRY && x->work->producer && quota_linger(x))
         return VERDICT_WAIT;
     loop_cancel(l);
@@ -515,24 +521,49 @@ static enum verdict drain(struct loop *l)
     return exchange_fail(l->x, ERR_DRAINING, NULL);
 }
 
+/* The last attempt, or one beside it, has come further. */
+static enum verdict look(struct loop *l, enum wake why)
+{
+    const bool beside = l->hedge.other != NULL;
+    enum attempt_state stands = ATTEMPT_RUNS;
+
+    if (l->state == LOOP_TRY) {
+        l->last = hedge_look(&l->hedge, &l->seek, l->last);
+        stands = l->last->state;
+    }
+    if (why == WAKE_HEAD)
+        return stands == ATTEMPT_READY ? commit(l) : VERDICT_WAIT;
+    if (stands == ATTEMPT_ENDED)
+        return judge(l);
+    if (beside)
+        return VERDICT_WAIT;
+    loop_cancel(l); /* the client's own body broke off */
+    return VERDICT_SKIP;
+}
+
+/* The last attempt is slow: another may do better. */
+static enum verdict hasten(struct loop *l)
+{
+    if (hedge_begin(&l->hedge, &l->seek, l->last, l->deadline_us))
+        l->retry.attempts++;
+    return VERDICT_WAIT;
+}
+
 enum verdict loop_resume(struct exchange *x, enum wake why)
 {
     struct loop *l = x->work->loop;
-    const struct attempt *a = l->state == LOOP_TRY ? l->last : NULL;
 
     switch (why) {
     case WAKE_HEAD:
-        return a && a->state == ATTEMPT_READY ? commit(l) : VERDICT_WAIT;
     case WAKE_FAIL:
-        if (a && a->state == ATTEMPT_ENDED)
-            return judge(l);
-        loop_cancel(l); /* the client's own body broke off */
-        return VERDICT_SKIP;
+        return look(l, why);
     case WAKE_GONE:
         return gone(l);
     case WAKE_QUOTA:
         return quota_resume(l);
     case WAKE_RETRY:
+        if (l->state == LOOP_TRY)
+            return hasten(l);
         return l->state == LOOP_PAUSE ? go(l) : VERDICT_WAIT;
     case WAKE_TURN:
         return turn_resume(l);

@@ -51,6 +51,9 @@ static void view_fill(const struct candidates *cs, const struct route_ask *ask,
         target_see(c->target, c->up, now_ms, &v[i]);
         v[i].out = route_was_tried(ask, c->target, c->model) ||
                    !target_is_last_resort(c->target, c->up, 0, now_ms);
+        v[i].out =
+            v[i].out || (ask->beside &&
+                         !(c->up && target_is_sound(c->target, c->up, now_ms)));
         ready[i] = !v[i].out && target_is_ready(c->target, c->up, 0, now_ms);
         any |= ready[i];
     }

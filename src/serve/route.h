@@ -48,6 +48,8 @@ struct route_tried {
 struct route_ask {
     struct str model; /* x->ask->model, or one of its route's fallbacks */
     const struct route_tried *tried; /* not to be asked again; NULL: nobody */
+    bool beside; /* only an upstream that is sound and has room: one that need
+                  * not be asked */
 };
 
 /* Why nobody was chosen: what to tell the client. */

@@ -133,6 +133,26 @@ bool seek_other(struct seek *s)
     return true;
 }
 
+bool seek_beside(struct seek *s, struct choice *out)
+{
+    struct route_tried tried = s->tried;
+    const struct route_ask ask = {
+        .model = s->asked, .tried = &tried, .beside = true};
+    struct route_none none;
+
+    tried_add(&tried, &s->choice);
+    return route_choose(s->x, &ask, out, &none) == ERR_OK;
+}
+
+void seek_swap(struct seek *s, struct choice *other)
+{
+    const struct choice was = s->choice;
+
+    tried_add(&s->tried, &was);
+    take(s, other);
+    *other = was;
+}
+
 static bool has_other_key(const struct seek *s, unsigned key)
 {
     const struct choice *c = &s->choice;

@@ -41,6 +41,14 @@ bool seek_again(struct seek *s);
  * is none. */
 bool seek_other(struct seek *s);
 
+/* Find somebody of the present route to ask beside the present choice, which
+ * stays. False: there is none. */
+bool seek_beside(struct seek *s, struct choice *out);
+
+/* The present choice is <other> from now on, and <other> what it was; that
+ * counts as tried. */
+void seek_swap(struct seek *s, struct choice *other);
+
 /* Look for what the moves of <v> allow, after an attempt with key number <key>
  * of the present target. */
 void seek_look(struct seek *s, const struct retry_verdict *v, unsigned key,

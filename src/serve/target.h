@@ -126,6 +126,10 @@ bool target_is_last_resort(const struct target *t,
                            const struct conf_upstream *up, uint64_t tried_keys,
                            uint64_t now_ms);
 
+/* Whether it is ready, its breaker is closed, and it has room. */
+bool target_is_sound(const struct target *t, const struct conf_upstream *up,
+                     uint64_t now_ms);
+
 /* Why a target lets nobody in. */
 enum target_shut {
     TARGET_OPEN = 0,    /* it does */

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "conf/conf.h"
+#include "serve/pick.h"
 #include "serve/retry.h"
 #include "serve/target_priv.h"
 
@@ -94,6 +95,17 @@ bool target_is_last_resort(const struct target *t,
                            uint64_t now_ms)
 {
     return is_passable(t, up, tried_keys, true, now_ms);
+}
+
+bool target_is_sound(const struct target *t, const struct conf_upstream *up,
+                     uint64_t now_ms)
+{
+    struct pick_view v = {.weight = 1};
+
+    target_see(t, up, now_ms, &v);
+    return target_is_ready(t, up, 0, now_ms) &&
+           breaker_is_closed(&t->gate.breaker) &&
+           (v.limit == 0 || v.in_flight < v.limit);
 }
 
 /* --- in ------------------------------------------------------------------ */

@@ -41,6 +41,7 @@ EXTRA_DIST += \
     tests/e2e/gone-points.test.mjs \
     tests/e2e/gone.test.mjs \
     tests/e2e/health.test.mjs \
+    tests/e2e/hedge.test.mjs \
     tests/e2e/hostile.test.mjs \
     tests/e2e/http1.test.mjs \
     tests/e2e/keepalive.test.mjs \
