@@ -125,8 +125,8 @@ class Outage:
 
     def section(self, title):
         during = [r for r in self.records if self.down <= r.at < self.up]
-        around = [r for r in self.records
-                  if r.at < self.down or r.at >= self.up + self.recovered_s()]
+        well = self.up + self.recovered_s()
+        around = [r for r in self.records if r.at < self.down or r.at >= well]
         waits = [r.total for r in during]
         probes = ", ".join(f"{p:.1f}" for p in self.probes()) or "-"
         opened = (f"breaker open after {self.opened_s():.2f} s; then tried "
