@@ -48,9 +48,16 @@ static struct usage usage_due(const struct exchange *x, const struct usage *u)
                : *u;
 }
 
+/* What was told of the reply that <x> ended with. */
+static const struct usage *usage_of(const struct exchange *x)
+{
+    return x->out->usage.present || !x->work->told ? &x->out->usage
+                                                   : x->work->told;
+}
+
 enum row_source cost_use_of(const struct exchange *x, struct cost_use *out)
 {
-    const struct usage u = usage_due(x, &x->out->usage);
+    const struct usage u = usage_due(x, usage_of(x));
 
     return use_of(x->made, &u, out);
 }
@@ -85,7 +92,7 @@ static bool is_told(const struct exchange *x, const struct usage *u)
 
 bool cost_is_told(const struct exchange *x)
 {
-    return !x->out->usage_passed && is_told(x, &x->out->usage);
+    return !x->out->usage_passed && is_told(x, usage_of(x));
 }
 
 bool cost_is_told_of_leg(const struct exchange *x, const struct leg *leg)

@@ -132,6 +132,8 @@ struct work {
     struct buf body;                /* reply bytes collected so far, owned */
     bool collected;                 /* body holds the whole reply */
     const struct jscan *scan;       /* arena: of the collected body, if JSON */
+    const struct usage *told;       /* arena: what a reply that broke off and
+                                     * is not passed on says; or NULL */
     int64_t head_us;                /* monotonic: reply head arrived, or 0 */
     struct buf request;             /* owned: spliced body, while needed */
     struct loop *loop;              /* arena: the attempts; serve's */

@@ -86,6 +86,8 @@ static void set_ended(struct attempt *a, struct retry_end end)
 static void set_broken(struct attempt *a, enum err e, const char *text)
 {
     a->text = text;
+    if (a->mode == REPLY_COLLECT && a->head && a->head->status < 300)
+        usage_from_body(&a->told, buf_str(&a->body));
     if (e == ERR_UP_INCOMPLETE) /* for the client it has not begun */
         e = ERR_UP_BAD;
     set_ended(a, (struct retry_end){.err = e});

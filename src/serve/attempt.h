@@ -17,6 +17,7 @@
 #include "serve/route.h"
 #include "serve/target.h"
 #include "wire/sse.h"
+#include "wire/usage.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -47,6 +48,8 @@ struct attempt {
     struct buf request;       /* owned: the body sent, while needed */
     struct buf body;          /* owned: bytes of the reply taken so far */
     const struct jscan *scan; /* arena: of <body>, where it is JSON; or NULL */
+    struct usage told;        /* ENDED: what a reply that is not whole says that
+                               * it used, all the same */
     struct sse_in events;     /* REPLY_PEEK: up to the first */
     struct event timer;       /* REPLY_PEEK: how long that is waited for */
     bool timer_on;            /* <timer> was set up */

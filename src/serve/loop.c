@@ -188,6 +188,7 @@ static enum verdict give_up(struct loop *l)
 
     l->state = LOOP_OVER;
     x->work->sent = a->sent && !l->parted;
+    x->work->told = l->parted ? NULL : &a->told;
     if (l->fail.err != ERR_OK)
         x->fail = l->fail;
     else if (l->verdict.kind == RETRY_KIND_KEY)
@@ -357,6 +358,7 @@ static bool part(struct loop *l)
     const struct leg_end how = {.why = a->end.err,
                                 .status = a->end.status,
                                 .sent = a->sent && a->end.err != ERR_OK,
+                                .usage = &a->told,
                                 .ms = (clock_mono_us() - a->start_us) / 1000};
 
     l->parted = leg_part(l->x, &how) == ERR_OK;

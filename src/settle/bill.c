@@ -68,8 +68,11 @@ static bool was_served(const struct exchange *x)
  * with its end, be that a failure. */
 static bool is_exact(const struct exchange *x)
 {
-    return cost_is_told(x) && (x->out->end == REPLY_COMPLETE ||
-                               x->out->usage_final || x->work->collected);
+    const bool is_lost = x->work->told && x->work->told->present;
+
+    return cost_is_told(x) &&
+           (x->out->end == REPLY_COMPLETE || x->out->usage_final ||
+            x->work->collected || is_lost);
 }
 
 static enum outcome outcome_of(const struct exchange *x)

@@ -69,7 +69,6 @@ const FAULTS = [
     return plan;
   } }, 'plain'],
   ['cut in its body', { fault: 'truncate', body: 5 }, 'plain'],
-  ['shorter than it says', { fault: 'short_length' }, 'plain'],
   ['a stream of nothing', { fault: 'cut_events', after: 0 }, 'stream'],
 ];
 
@@ -104,6 +103,35 @@ describe('legs', GATE_ONLY, () => {
         assert.equal(usage.errors, 0);
       });
     }
+
+  // all of its JSON is there, and tells its usage
+  const TOLD = { fault: 'short_length' };
+
+  test('a reply that is lost, but tells its usage, costs just that',
+    async () => {
+      rig = await start();
+      const key = await keyWith('100k-tokens/day');
+      rig.up.script({ ...TOLD });
+      const r = await chat(key);
+      assert.equal(r.status, 200);
+      const { usage } = await assertProved(key);
+      const { legs: [leg] } = await shown(r.id);
+      assert.equal(leg.usage_source, 'upstream');
+      assert.ok(!leg.estimated && !leg.in_doubt);
+      const truth = rig.up.cost;
+      assert.equal(usage.input_tokens, truth.input);
+      assert.equal(usage.output_tokens, truth.output);
+      rig.up.clear();
+      rig.up.script({ ...TOLD, times: 2 });
+      const bad = await chat(key);
+      assert.equal(bad.status, 502);
+      assert.equal(bad.code, 'upstream_bad_response');
+      const { usage: both } = await assertProved(key);
+      assert.equal((await shown(bad.id)).usage_source, 'upstream');
+      assert.equal(both.output_tokens, truth.output + rig.up.cost.output);
+      assert.equal(both.input_tokens, truth.input + rig.up.cost.input);
+      assert.equal(both.estimated, 0);
+    });
 
   test('a key without budgets is charged the input of each', async () => {
     rig = await start();
