@@ -1,7 +1,6 @@
 /* status_target.c - See status_target.h. */
 #include "daemon/status_target.h"
 
-#include <inttypes.h>
 
 #include "base/clock.h"
 #include "conf/conf.h"
@@ -12,6 +11,7 @@
 struct family {
     const char *name, *type, *help;
     uint64_t (*of)(const struct target_view *v);
+    double unit; /* what one of it counts */
 };
 
 static uint64_t in_flight(const struct target_view *v)
@@ -75,23 +75,24 @@ static uint64_t refused(const struct target_view *v)
 }
 
 static const struct family families[] = {
-    {"target_in_flight", "gauge", "Attempts under way", in_flight},
-    {"target_attempts_total", "counter", "Attempts made", attempts},
-    {"target_failures_total", "counter", "Attempts that failed", failures},
+    {"target_in_flight", "gauge", "Attempts under way", in_flight, 1},
+    {"target_attempts_total", "counter", "Attempts made", attempts, 1},
+    {"target_failures_total", "counter", "Attempts that failed", failures, 1},
     {"breaker_state", "gauge",
-     "Whether requests go there: 0 closed, they do; 1 open; 2 half open",
-     state},
+     "Whether requests go there: 0 closed, they do; 1 open; 2 half open", state,
+     1},
     {"breaker_opened_total", "counter",
-     "Times the breaker opened, but for failed probes", opened},
-    {"breaker_probes_total", "counter", "Probes let through", probes},
-    {"health_checks_total", "counter", "Checks without a request", checks},
-    {"health_failures_total", "counter", "Checks that failed", checks_failed},
-    {"queue_waiting", "gauge", "Requests that wait for a place", queued},
-    {"queue_waits_total", "counter", "Requests that had to", waits},
-    {"queue_wait_milliseconds_total", "counter", "How long they did",
-     waited_ms},
+     "Times the breaker opened, but for failed probes", opened, 1},
+    {"breaker_probes_total", "counter", "Probes let through", probes, 1},
+    {"health_checks_total", "counter", "Checks without a request", checks, 1},
+    {"health_failures_total", "counter", "Checks that failed", checks_failed,
+     1},
+    {"queue_waiting", "gauge", "Requests that wait for a place", queued, 1},
+    {"queue_waits_total", "counter", "Requests that had to", waits, 1},
+    {"queue_wait_seconds_total", "counter", "How long they did", waited_ms,
+     1e-3},
     {"queue_refused_total", "counter",
-     "Requests that could not wait, or had to for too long", refused},
+     "Requests that could not wait, or had to for too long", refused, 1},
 };
 
 static enum err put_family(struct daemon *d, const struct family *f,
@@ -105,8 +106,9 @@ static enum err put_family(struct daemon *d, const struct family *f,
 
     for (unsigned i = 0; e == ERR_OK && target_view(d->targets, i, now_ms, &v);
          i++)
-        e = buf_printf(out, "tollgate_%s{target=\"%.*s\"} %" PRIu64 "\n",
-                       f->name, STR_ARG(v.name), f->of(&v));
+        e = buf_printf(out, "tollgate_%s{target=\"%.*s\"} %.*f\n", f->name,
+                       STR_ARG(v.name), f->unit < 1 ? 3 : 0,
+                       (double)f->of(&v) * f->unit);
     return e;
 }
 

@@ -145,4 +145,48 @@ describe('queue', GATE_ONLY, () => {
       assert.equal((await first).status, 200);
       assert.equal(rig.up.hits, 1);
     });
+
+  test('no place is lost, whoever leaves while it waits', async () => {
+    await start({ max_in_flight: 4, queue: { wait: '60s' } });
+    const other = await rig.gate.createKey('other');
+    const one = async (i) => {
+      const leaves = new AbortController();
+      const asked = chat(rig, { key: i % 3 ? rig.key : other.key,
+        signal: leaves.signal, stream: false });
+      if (i % 4 === 0) setImmediate(() => leaves.abort());
+      try {
+        return (await asked).status;
+      } catch {
+        return 'left';
+      }
+    };
+    for (let round = 0; round < 4; round++) {
+      const all = await Promise.all(Array.from({ length: 60 },
+        (_, i) => one(i)));
+      assert.ok(all.every((s) => s === 200 || s === 'left'),
+        JSON.stringify(all));
+      assert.ok(all.filter((s) => s === 200).length >= 45);
+    }
+    const t = await until('all are gone', async () => {
+      const now = await listed(rig);
+      return now.in_flight + now.queued === 0 && now;
+    });
+    assert.equal(t.queued, 0);
+    assert.equal(await (await chat(rig)).status, 200);
+  });
+
+  test('a shutdown answers those who wait', async () => {
+    await start({ queue: { wait: '1h' } });
+    const script = rig.up.script({ gateAfter: 'head' });
+    const first = chat(rig);
+    await script.reached;
+    const rest = [chat(rig), chat(rig), chat(rig)];
+    await queued(rig, 3);
+    const stopped = rig.gate.stop();
+    script.open();
+    const all = await Promise.all([first, ...rest]);
+    assert.ok(all.every((r) => [200, 503].includes(r.status)),
+      JSON.stringify(all.map((r) => r.status)));
+    await stopped;
+  });
 });
