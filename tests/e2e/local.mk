@@ -36,6 +36,7 @@ EXTRA_DIST += \
     tests/e2e/faults-connect.test.mjs \
     tests/e2e/faults-doc.test.mjs \
     tests/e2e/faults-host.test.mjs \
+    tests/e2e/faults-load.test.mjs \
     tests/e2e/faults-replies.test.mjs \
     tests/e2e/fidelity.test.mjs \
     tests/e2e/gone-points.test.mjs \
@@ -58,8 +59,8 @@ EXTRA_DIST += \
     tests/e2e/lib/faults/breaker.mjs \
     tests/e2e/lib/faults/connect.mjs \
     tests/e2e/lib/faults/doc.mjs \
+    tests/e2e/lib/faults/load.mjs \
     tests/e2e/lib/faults/make.mjs \
-    tests/e2e/lib/faults/pending.mjs \
     tests/e2e/lib/faults/replies.mjs \
     tests/e2e/lib/faults/table.mjs \
     tests/e2e/lib/gguf.mjs \
@@ -114,7 +115,7 @@ check-e2e: $(bin_PROGRAMS)
 	    $(SHELL) $(top_srcdir)/tests/e2e/run.sh $(E2E)
 
 FAULT_SUITES = faults-answers.test.mjs faults-breaker.test.mjs \
-    faults-connect.test.mjs faults-replies.test.mjs
+    faults-connect.test.mjs faults-load.test.mjs faults-replies.test.mjs
 
 doc-faults: $(bin_PROGRAMS)
 	rm -rf tests/e2e/faults.seen

@@ -90,10 +90,11 @@ export const CLIENTS = [
   { id: 'gone-pausing', shape: 'one', a: BUSY,
     fault: 'the client leaves while 503 is waited out',
     want: { ...GONE, hits: [1, 0], billed: 'Z', attempts: 1 },
-    act: (c) => c.leave(async () => {
-      const rec = await c.a.waitFor(() => true);
-      await rec.whenOver();
-    }) },
+    act: (c) => {
+      const logged = c.gate.log.length;
+      return c.leave(() => until('the pause', () =>
+        /attempt again: .* wait_ms=/.test(c.gate.log.slice(logged))));
+    } },
   { id: 'gone-midway', fault: 'the client leaves in the middle of a stream',
     shape: 'two', streams: [true], a: { gateAfter: 6 },
     want: { ...GONE, hits: [1, 0], billed: ['C', 'H'], attempts: 1 },

@@ -4,7 +4,7 @@
 import { BODIES, STREAMS } from './answers.mjs';
 import { BREAKERS, CLIENTS } from './breaker.mjs';
 import { CLOSED, REACH, SECURE, SILENT } from './connect.mjs';
-import { PENDING } from './pending.mjs';
+import { PLACES, SHARES, TOLD } from './load.mjs';
 import { CAPS, FAILURES, LIMITS, OVERLOADS, REFUSALS } from './replies.mjs';
 
 export const INTRO = [
@@ -32,7 +32,7 @@ export const INTRO = [
   'log.',
 ];
 
-const ALL = [
+export const SECTIONS = [
   { title: 'Upstreams that cannot be reached', rows: REACH },
   { title: 'TLS with an upstream', rows: SECURE },
   { title: 'Upstreams that close before they answer', rows: CLOSED },
@@ -45,12 +45,10 @@ const ALL = [
   { title: 'Upstreams that are overloaded', rows: OVERLOADS },
   { title: 'Refusals', rows: REFUSALS },
   { title: 'Breakers', rows: BREAKERS },
+  { title: 'Targets without room', rows: PLACES },
+  { title: 'Many requests that fail', rows: [...SHARES, ...TOLD] },
   { title: 'Clients that leave', rows: CLIENTS },
 ];
-
-export const SECTIONS = ALL.map(({ title, rows }) =>
-  ({ title, rows: rows.filter((r) => !PENDING.has(r.id)) }))
-  .filter(({ rows }) => rows.length > 0);
 
 export const OUTRO = [
   '## Shown by other tests',
@@ -89,6 +87,12 @@ export const ELSEWHERE = [
     'tests/e2e/crash.test.mjs'],
   ['kill -9 under budgets', 'never more spent than there is',
     'tests/e2e/budget-kill.test.mjs'],
+  ['kill -9 while attempts are under way', 'each is charged as held',
+    'tests/e2e/legs.test.mjs',
+    'kill -9 charges every attempt that was under way'],
+  ['attempts that were cut off, under a hard budget',
+    'each has its row; never more taken than there is',
+    'tests/e2e/legs.test.mjs'],
   ['the machine loses power', 'what was leased is spent; no overspending',
     'tests/e2e/budget-power.test.mjs',
     'the machine: what was leased is spent, even without journals'],
@@ -104,19 +108,49 @@ export const ELSEWHERE = [
   ['a config with mistakes at a reload', 'the old one runs on',
     'tests/e2e/lifecycle.test.mjs',
     'a bad config: refused with every mistake, the old one runs on'],
+  ['a reload while a breaker is open', 'it stays open',
+    'tests/e2e/breakers.test.mjs', 'it stays open over a reload'],
+  ['a target is drained while requests wait for a place',
+    'they go elsewhere, or are told', 'tests/e2e/queue.test.mjs',
+    'a target that is drained lets those who wait go elsewhere'],
   ['SIGTERM with streams under way',
     'they end well; past `drain_timeout` with an error event',
     'tests/e2e/lifecycle.test.mjs',
     'after drain_timeout a stream ends with an error event, and is counted'],
   ['a second SIGTERM', 'it stops at once, its journal is whole',
     'tests/e2e/lifecycle.test.mjs', 'a second SIGTERM stops at once'],
-  ['descriptors run out', 'connections wait or are told so; no busy loop',
-    'tests/unit/t_front_net.c', 'shortage_of_descriptors'],
+  ['descriptors run out', 'connections are told so and closed; those let in are served, upstreams are still reached',
+    'tests/e2e/faults-host.test.mjs',
+    'of descriptors: some are refused, and those let in are served'],
+  ['more requests than can be served', '503 with a time, before the body is read',
+    'tests/e2e/faults-host.test.mjs',
+    'what waits too long to begin is refused, whole, and nobody was asked'],
+  ['10,000 connections in a moment', 'each is served',
+    'tests/e2e/faults-host.test.mjs',
+    '10,000 connections in a moment: each is served'],
+  ['memory is short', '503 but for health, until there is some',
+    'tests/e2e/faults-host.test.mjs',
+    'of memory: all but health is refused, and served once there is some'],
+  ['memory is refused by the system', 'large bodies are refused, nothing breaks',
+    'tests/e2e/faults-host.test.mjs',
+    'of addresses (ulimit -v): large bodies are refused, nothing breaks'],
+  ['the disk of the ledger is full', '503 with and without a budget; it heals by itself',
+    'tests/e2e/faults-host.test.mjs',
+    'of disk: 503 with and without a budget, and it heals by itself'],
+  ['a worker stands still', '/readyz and the log say so',
+    'tests/e2e/faults-host.test.mjs',
+    'a worker: /readyz and the log say so until it is back'],
+  ['the upstream is stopped (SIGSTOP)', '504, then it is left alone, and asked again by itself',
+    'tests/e2e/faults-host.test.mjs',
+    'an upstream (SIGSTOP): 504, left alone, and asked again by itself'],
+  ['the ledger fails (EIO, a panic of its store)',
+    'the daemon ends, and loses nothing', 'tests/e2e/crash.test.mjs',
+    'a ledger that cannot be opened again ends the daemon, losing nothing'],
   ['a name server that does not answer', 'nobody else is delayed',
     'tests/unit/t_xfer_time.c', 'slow_name_delays_nobody'],
-  ['the clock is set back or forward',
-    'windows of budgets never go back; waits go on',
-    'tests/unit/t_window.c'],
+  ['the clock is set back or forward', 'no request suffers; windows of budgets never go back',
+    'tests/e2e/faults-host.test.mjs',
+    'set back and forth: no request suffers, windows never go back'],
   ['the engine fails, or is being loaded',
     'its state and an error that says so', 'tests/e2e/engine-states.test.mjs'],
 ];
