@@ -3,6 +3,7 @@ noinst_LIBRARIES += src/upstream/libupstream.a
 TG_LIBS += src/upstream/libupstream.a
 src_upstream_libupstream_a_SOURCES = \
     src/upstream/discover.c \
+    src/upstream/lanes.c src/upstream/lanes.h \
     src/upstream/model_list.c \
     src/upstream/model_list.h \
     src/upstream/origins.c \

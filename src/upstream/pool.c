@@ -25,10 +25,6 @@
 #include "upstream/upstream.h"
 #include "upstream/xfer.h"
 
-/* Connections kept open, those in use included. Beyond it the one idle for
- * longest is closed. */
-#define POOL_CONNECTIONS 4096L
-
 /* Most transfers of a worker; admission keeps far below it. */
 #define POOL_XFERS 65536u
 
@@ -38,7 +34,7 @@
 struct pool_sock {
     UT_hash_handle hh;
     struct event ev;
-    struct upstream_pool *pool; /* borrowed */
+    struct lane *lane; /* borrowed */
     int fd;
     short want;   /* EV_READ, EV_WRITE: what libcurl waits for; 0 = idle */
     short loaded; /* what <ev> is registered for; 0 = it is not */
@@ -85,13 +81,13 @@ void pool_undefer(struct upstream_pool *p, struct xfer *xf)
     p->n_todo--;
 }
 
-/* Hand on what libcurl has finished. */
-static void pool_read_messages(struct upstream_pool *p)
+/* Hand on what libcurl has finished in <multi>. */
+static void read_messages(CURLM *multi)
 {
     int left;
 
     for (;;) {
-        CURLMsg *msg = curl_multi_info_read(p->multi, &left);
+        CURLMsg *msg = curl_multi_info_read(multi, &left);
         char *arg = NULL;
 
         if (!msg)
@@ -113,7 +109,8 @@ static void pool_settle(struct upstream_pool *p)
     unsigned n;
 
     p->settling = true;
-    pool_read_messages(p);
+    for (unsigned i = 0; i < p->n_lanes; i++)
+        read_messages(p->lanes[i].multi);
     n = p->n_todo;
     for (;;) {
         struct xfer *xf = TAILQ_FIRST(&p->todo);
@@ -142,20 +139,6 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 
 /* --- libcurl and the loop ----------------------------------------------- */
 
-static void pool_act(struct upstream_pool *p, curl_socket_t fd, int what)
-{
-    int running;
-    CURLMcode mc;
-
-    clock_update();
-    pool_enter(p);
-    mc = curl_multi_socket_action(p->multi, fd, what, &running);
-    if (mc != CURLM_OK)
-        log_err(LOG_UPSTREAM, "libcurl failed: reason=\"%s\"",
-                curl_multi_strerror(mc));
-    pool_leave(p);
-}
-
 static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
     struct pool_sock *s = arg;
@@ -167,36 +150,9 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
         s->loaded = 0;
         return;
     }
-    pool_act(s->pool, fd,
+    lane_act(s->lane, fd,
              ((what & EV_READ) ? CURL_CSELECT_IN : 0) |
                  ((what & EV_WRITE) ? CURL_CSELECT_OUT : 0));
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;   /* of no use here */
-    (void)what; /* likewise */
-    pool_act(arg, CURL_SOCKET_TIMEOUT, 0);
-}
-
-/* CURLMOPT_TIMERFUNCTION */
-static int on_multi_timer(CURLM *multi, long after_ms, void *arg)
-{
-    struct upstream_pool *p = arg;
-    struct timeval tv;
-
-    (void)multi; /* p->multi */
-    if (after_ms < 0) {
-        event_del(&p->timer);
-        return 0;
-    }
-    if (after_ms == 0) {
-        event_active(&p->timer, EV_TIMEOUT, 0);
-        return 0;
-    }
-    tv.tv_sec = after_ms / 1000;
-    tv.tv_usec = (after_ms % 1000) * 1000;
-    return event_add(&p->timer, &tv) == 0 ? 0 : -1;
 }
 
 /* --- sockets ------------------------------------------------------------ */
@@ -209,13 +165,14 @@ static struct pool_sock *sock_find(struct upstream_pool *p, int fd)
     return s;
 }
 
-static struct pool_sock *sock_new(struct upstream_pool *p, int fd)
+static struct pool_sock *sock_new(struct lane *l, int fd)
 {
+    struct upstream_pool *p = l->pool;
     struct pool_sock *s = slab_get(&p->socks);
 
     if (!s)
         return NULL;
-    s->pool = p;
+    s->lane = l;
     s->fd = fd;
     HASH_ADD_INT(p->by_fd, fd, s);
     if (MAP_ADDED(s))
@@ -232,8 +189,8 @@ static bool sock_load(struct pool_sock *s)
     if (s->loaded != 0)
         event_del(&s->ev);
     s->loaded = 0;
-    event_assign(&s->ev, s->pool->w->base, s->fd, (short)(s->want | EV_PERSIST),
-                 on_socket, s);
+    event_assign(&s->ev, s->lane->pool->w->base, s->fd,
+                 (short)(s->want | EV_PERSIST), on_socket, s);
     if (event_add(&s->ev, NULL) != 0)
         return false;
     s->loaded = s->want;
@@ -250,11 +207,11 @@ static void sock_drop(struct upstream_pool *p, struct pool_sock *s)
     slab_put(&p->socks, s);
 }
 
-/* CURLMOPT_SOCKETFUNCTION */
-static int on_multi_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
-                           void *sock)
+int pool_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
+                      void *sock)
 {
-    struct upstream_pool *p = arg;
+    struct lane *l = arg;
+    struct upstream_pool *p = l->pool;
     struct pool_sock *s = sock_find(p, fd);
     char *xf = NULL;
 
@@ -270,7 +227,7 @@ static int on_multi_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
         return 0;
     }
     if (!s)
-        s = sock_new(p, fd);
+        s = sock_new(l, fd);
     if (!s)
         return -1;
     s->want = (short)(((what & CURL_POLL_IN) ? EV_READ : 0) |
@@ -414,27 +371,17 @@ enum err upstream_boot(void)
     return curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK ? ERR_OK : ERR_IO;
 }
 
-/* Set what lives in libcurl up; false when it refuses. */
+/* Set what lives in libcurl up; false when it refuses. The lanes share the
+ * addresses that libcurl was fed, and TLS sessions. */
 static bool pool_setup_curl(struct upstream_pool *p)
 {
-    CURLM *m;
-
-    p->multi = m = curl_multi_init();
     p->share = curl_share_init();
-    if (!m || !p->share)
-        return false;
-    return curl_share_setopt(p->share, CURLSHOPT_SHARE,
+    return p->share &&
+           curl_share_setopt(p->share, CURLSHOPT_SHARE,
                              CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK &&
-           curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, on_multi_socket) ==
-               CURLM_OK &&
-           curl_multi_setopt(m, CURLMOPT_SOCKETDATA, p) == CURLM_OK &&
-           curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, on_multi_timer) ==
-               CURLM_OK &&
-           curl_multi_setopt(m, CURLMOPT_TIMERDATA, p) == CURLM_OK &&
-           curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, POOL_CONNECTIONS) ==
-               CURLM_OK &&
-           curl_multi_setopt(m, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) ==
-               CURLM_OK;
+           curl_share_setopt(p->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) ==
+               CURLSHE_OK &&
+           lanes_open(p);
 }
 
 struct upstream_pool *upstream_pool_new(struct worker *w, struct resolver *r)
@@ -454,7 +401,6 @@ struct upstream_pool *upstream_pool_new(struct worker *w, struct resolver *r)
     slab_init(&p->xfers, "xfer", sizeof(struct xfer), POOL_XFERS);
     slab_init(&p->socks, "upstream socket", sizeof(struct pool_sock),
               POOL_XFERS);
-    event_assign(&p->timer, w->base, -1, 0, on_timer, p);
     event_assign(&p->later, w->base, -1, 0, on_later, p);
     p->answers.fd = -1;
     if (!pool_setup_curl(p) || mbox_init(&p->answers) != ERR_OK) {
@@ -483,8 +429,7 @@ static void pool_free_curl(struct upstream_pool *p)
         curl_easy_cleanup(p->spare[--p->n_spare]);
     while (p->n_plain > 0)
         curl_easy_cleanup(p->plain[--p->n_plain]);
-    if (p->multi)
-        curl_multi_cleanup(p->multi);
+    lanes_close(p);
     if (p->share)
         curl_share_cleanup(p->share);
     X509_STORE_free(p->trust);
@@ -499,7 +444,6 @@ void upstream_pool_free(struct upstream_pool *p)
     pool_free_curl(p);
     if (p->listening)
         event_del(&p->answers_ev);
-    event_del(&p->timer);
     event_del(&p->later);
     if (p->answers.fd >= 0) {
         mbox_drain(&p->answers, 0, drop_answer, NULL);

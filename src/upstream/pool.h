@@ -1,5 +1,5 @@
 /* pool.h - What the files of this folder know of a worker's pool: libcurl's
- * multi handle on the loop, work put off until libcurl has returned, addresses
+ * multi handles on the loop, work put off until libcurl has returned, addresses
  * fed to libcurl, spare easy handles. */
 #ifndef TG_UPSTREAM_POOL_H
 #define TG_UPSTREAM_POOL_H
@@ -8,6 +8,7 @@
 #include "base/mbox.h"
 #include "base/slab.h"
 #include "base/str.h"
+#include "upstream/lanes.h"
 #include "upstream/resolve.h"
 
 #include <curl/curl.h>
@@ -27,7 +28,7 @@ TAILQ_HEAD(xfer_list, xfer);
 /* Easy handles kept for the next transfers, about 6 KiB each. */
 #define POOL_SPARE_MAX 64
 
-/* A name whose addresses this pool's multi handle has been given. */
+/* A name whose addresses this pool's handles have been given. */
 struct pool_host {
     UT_hash_handle hh;
     struct arena *mem; /* owned; holds this */
@@ -45,14 +46,14 @@ struct pool_url {
 
 /* The pool of a worker. */
 struct upstream_pool {
-    struct arena *mem;           /* owned; holds this */
-    struct worker *w;            /* borrowed */
-    struct resolver *resolver;   /* borrowed */
-    CURLM *multi;                /* owned */
-    CURLSH *share;               /* owned; TLS sessions of all handles */
+    struct arena *mem;            /* owned; holds this */
+    struct worker *w;             /* borrowed */
+    struct resolver *resolver;    /* borrowed */
+    struct lane lanes[LANES_MAX]; /* owned: libcurl's multi handles */
+    unsigned n_lanes;
+    CURLSH *share; /* owned; addresses and TLS sessions of all handles */
     struct x509_store_st *trust; /* owned; the system\'s, or NULL */
     uint64_t trust_gen;          /* trust_gen() of <trust> */
-    struct event timer;          /* libcurl's one timer */
     struct event later;          /* work put off */
     struct event answers_ev;     /* <answers> has some */
     struct mbox answers;         /* from the resolver */
@@ -110,6 +111,10 @@ void pool_origins_free(struct upstream_pool *p);
 /* libcurl's CURLOPT_SSL_CTX_FUNCTION for upstreams that the authorities of the
  * system vouch for; <arg> is the pool. */
 CURLcode pool_set_trust(CURL *easy, void *ctx, void *arg);
+
+/* libcurl's CURLMOPT_SOCKETFUNCTION; <arg> is the lane. */
+int pool_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
+                      void *sock);
 
 /* libcurl's CURLOPT_OPENSOCKETFUNCTION; <arg> is the pool. */
 curl_socket_t pool_open_socket(void *arg, curlsocktype purpose,

@@ -135,12 +135,8 @@ static void xfer_detach(struct xfer *xf)
     event_del(&xf->timer);
     if (xf->tunnel)
         tunnel_close(xf);
-    if (xf->in_multi) {
-        CURLMcode mc = curl_multi_remove_handle(p->multi, xf->easy);
-
-        BUG_ON(mc != CURLM_OK);
-        xf->in_multi = false;
-    }
+    if (xf->lane)
+        lanes_remove(xf);
     TAILQ_REMOVE(&p->open, xf, link);
     p->n_open--;
 }
@@ -161,7 +157,7 @@ void xfer_drop(struct xfer *xf)
 {
     struct upstream_pool *p = xf->pool;
 
-    BUG_ON(p->in_curl > 0 && xf->in_multi);
+    BUG_ON(p->in_curl > 0 && xf->lane);
     xfer_detach(xf);
     xfer_free(xf, false);
 }
@@ -171,7 +167,7 @@ void xfer_end(struct xfer *xf)
     struct upstream_pool *p = xf->pool;
     struct produce_end how = {.err = xf->fail, .text = xf->text};
 
-    BUG_ON(p->in_curl > 0 && xf->in_multi);
+    BUG_ON(p->in_curl > 0 && xf->lane);
     xfer_detach(xf);
     if (xf->sink)
         xf->sink->ops->end(xf->sink, &how);
@@ -215,8 +211,7 @@ static void xfer_add(struct xfer *xf)
     }
     xfer_enter(xf, XFER_CONNECT);
     pool_enter(p);
-    mc = curl_multi_add_handle(p->multi, xf->easy);
-    xf->in_multi = mc == CURLM_OK;
+    mc = lanes_add(p, xf);
     if (mc != CURLM_OK) {
         xfer_fail(xf, ERR_NOMEM, "libcurl takes no more transfers");
         xfer_put_off(xf, XFER_WORK_END);
@@ -230,7 +225,7 @@ static void xfer_unpause(struct xfer *xf)
     struct upstream_pool *p = xf->pool;
     CURLcode code;
 
-    if (!xf->in_multi || xf->state < XFER_ASK || xf->tunnel)
+    if (!xf->lane || xf->state < XFER_ASK || xf->tunnel)
         return;
     pool_enter(p);
     code =
@@ -256,7 +251,7 @@ static void xfer_kick(struct xfer *xf)
 {
     struct upstream_pool *p = xf->pool;
 
-    if (xf->state != XFER_CONNECT || !xf->in_multi)
+    if (xf->state != XFER_CONNECT || !xf->lane)
         return;
     pool_enter(p);
     if (curl_easy_pause(xf->easy, CURLPAUSE_SEND) == CURLE_OK &&
@@ -316,7 +311,7 @@ static void xfer_cancel(struct producer *pr)
     struct xfer *xf = (struct xfer *)pr;
 
     BUG_ON(xf->state == XFER_OVER);
-    if (xf->pool->in_curl > 0 && xf->in_multi) {
+    if (xf->pool->in_curl > 0 && xf->lane) {
         xf->sink = NULL;
         xfer_fail(xf, ERR_CLOSED, "cancelled");
         xfer_put_off(xf, XFER_WORK_DROP);

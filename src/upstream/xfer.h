@@ -65,6 +65,7 @@ struct xfer {
     TAILQ_ENTRY(xfer) todo_link;
     struct upstream_pool *pool;     /* borrowed */
     CURL *easy;                     /* owned; NULL once over */
+    struct lane *lane;              /* borrowed; that <easy> is in, or NULL */
     struct exchange *x;             /* borrowed; may be NULL */
     struct arena *arena;            /* borrowed */
     struct sink *sink;              /* borrowed; NULL once cancelled */
@@ -72,9 +73,8 @@ struct xfer {
     struct tunnel *tunnel;          /* arena; NULL: an ordinary transfer */
     struct event timer;
     enum xfer_state state;
-    unsigned todo; /* enum xfer_later bits */
-    bool queued;   /* on pool->todo */
-    bool in_multi;
+    unsigned todo;     /* enum xfer_later bits */
+    bool queued;       /* on pool->todo */
     bool write_paused; /* the sink has enough */
     bool read_paused;  /* no body bytes to send */
     bool proxied;
