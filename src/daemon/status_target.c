@@ -1,7 +1,6 @@
 /* status_target.c - See status_target.h. */
 #include "daemon/status_target.h"
 
-
 #include "base/clock.h"
 #include "conf/conf.h"
 #include "daemon/daemon.h"
