@@ -442,6 +442,8 @@ enum err jscan_run(struct jscan *out, struct str text,
 {
     struct scan s;
 
+    if (text.len == 0) /* which may have no address */
+        text = STR("");
     *out = (struct jscan){.text = text};
     s.p = text.p;
     s.end = text.p + text.len;
