@@ -59,6 +59,7 @@ EXTRA_DIST += \
     tests/e2e/lib/faults/breaker.mjs \
     tests/e2e/lib/faults/connect.mjs \
     tests/e2e/lib/faults/doc.mjs \
+    tests/e2e/lib/faults/hedge.mjs \
     tests/e2e/lib/faults/load.mjs \
     tests/e2e/lib/faults/make.mjs \
     tests/e2e/lib/faults/replies.mjs \

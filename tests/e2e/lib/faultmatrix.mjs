@@ -56,6 +56,8 @@ const SHAPES = {
   expired: { asks: ['old'] },
   line: { asks: ['a'], entry: ONE_PLACE },
   line2: { asks: ['a', 'b'], entry: ONE_PLACE },
+  hedge: { asks: ['a', 'b'], route: { hedge_after: '150ms' } },
+  patient: { asks: ['a', 'b'], route: { hedge_after: '30s' } },
   always: { asks: ['a'], entry: { breaker: { failures: 0 },
     retries: { ...RETRIES, backoff: '1ms' } } },
   breaks: { asks: ['a'], entry: { retries: { attempts: 1 },

@@ -4,6 +4,7 @@
 import { BODIES, STREAMS } from './answers.mjs';
 import { BREAKERS, CLIENTS } from './breaker.mjs';
 import { CLOSED, REACH, SECURE, SILENT } from './connect.mjs';
+import { HEDGES } from './hedge.mjs';
 import { PLACES, SHARES, TOLD } from './load.mjs';
 import { CAPS, FAILURES, LIMITS, OVERLOADS, REFUSALS } from './replies.mjs';
 
@@ -37,6 +38,7 @@ export const SECTIONS = [
   { title: 'TLS with an upstream', rows: SECURE },
   { title: 'Upstreams that close before they answer', rows: CLOSED },
   { title: 'Upstreams that are silent', rows: SILENT },
+  { title: 'Upstreams that are late', rows: HEDGES },
   { title: 'Answers that are broken', rows: BODIES },
   { title: 'Streams that end before they should', rows: STREAMS },
   { title: 'Limits of a provider', rows: LIMITS },
