@@ -135,8 +135,10 @@ struct work {
     const struct usage *told;       /* arena: what a reply that broke off and
                                      * is not passed on says; or NULL */
     int64_t head_us;                /* monotonic: reply head arrived, or 0 */
-    struct buf request;             /* owned: spliced body, while needed */
-    struct loop *loop;              /* arena: the attempts; serve's */
+    struct buf request;     /* owned: the spliced body of an attempt that was
+                             * cancelled while it was being sent */
+    bool keeps_body;        /* in->body is read to the end, for such a one */
+    struct loop *loop;      /* arena: the attempts; serve's */
     int64_t retry_after_ms; /* what an error that is passed on says instead of
                              * its own; 0: its own */
     bool no_retry;          /* it says that trying again does not help */

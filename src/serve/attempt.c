@@ -441,7 +441,8 @@ void attempt_drop_request(struct attempt *a)
 
     /* How HTTP/2 sends a body is libcurl's own affair. */
     if (!a->producer || !a->choice.up || x->in->mode != BODY_COLLECT ||
-        a->choice.up->http2 || xfer_needs_body(a->producer))
+        x->work->keeps_body || a->choice.up->http2 ||
+        xfer_needs_body(a->producer))
         return;
     buf_fini(&a->request);
     exchange_drop_body(x);

@@ -12,6 +12,7 @@
 #include "serve/retry_budget.h"
 #include "serve/seek.h"
 #include "serve/target.h"
+#include "upstream/upstream.h"
 #include "wire/jscan.h"
 
 /* --- whether ------------------------------------------------------------- */
@@ -118,6 +119,20 @@ static void leg_tell(struct exchange *x, struct leg *leg,
     leg_close(x, leg, &how);
 }
 
+/* It is cancelled in the midst of its request: libcurl may read on in it until
+ * the turn is over, so that this must not be freed with the attempt. */
+static void keep_request(struct attempt *o)
+{
+    struct exchange *x = o->x;
+
+    if (!o->producer || !xfer_needs_body(o->producer))
+        return;
+    x->work->keeps_body = true;
+    buf_fini(&x->work->request);
+    x->work->request = o->request;
+    buf_init(&o->request, 0);
+}
+
 /* The other is not needed any more, or has ended in vain. */
 static void drop(struct hedge *h, struct exchange *x)
 {
@@ -125,6 +140,7 @@ static void drop(struct hedge *h, struct exchange *x)
     const bool ended = o->state == ATTEMPT_ENDED;
 
     h->other = NULL;
+    keep_request(o);
     attempt_cancel(o);
     blame_leave(o, ended ? blame_of(o) : ERR_OK, ended ? o->text : NULL);
     leg_tell(x, h->leg, o);

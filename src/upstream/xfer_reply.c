@@ -144,7 +144,7 @@ static size_t on_head_end(struct xfer *xf, size_t n)
     xfer_enter(xf, XFER_BODY);
     if (xf->sink)
         xf->sink->ops->head(xf->sink, head);
-    return n;
+    return xf->fail == ERR_OK ? n : 0; /* cancelled: its body may be gone */
 }
 
 size_t xfer_on_header(char *p, size_t size, size_t n, void *arg)
@@ -181,6 +181,7 @@ size_t xfer_on_data(char *p, size_t size, size_t n, void *arg)
 {
     struct xfer *xf = arg;
     size_t len = size * n;
+    enum flow flow;
 
     xf->last_us = clock_mono_us();
     if (xf->fail != ERR_OK || len == 0)
@@ -189,7 +190,10 @@ size_t xfer_on_data(char *p, size_t size, size_t n, void *arg)
         refuse(xf, "the reply has a body without a head");
         return CURL_WRITEFUNC_ERROR;
     }
-    if (xf->sink->ops->data(xf->sink, str_of(p, len)) == FLOW_PAUSE) {
+    flow = xf->sink->ops->data(xf->sink, str_of(p, len));
+    if (xf->fail != ERR_OK) /* cancelled: its body may be gone */
+        return CURL_WRITEFUNC_ERROR;
+    if (flow == FLOW_PAUSE) {
         xf->write_paused = true;
         stats_inc(xf->pool->w->stats, STAT_UP_PAUSED);
         return CURL_WRITEFUNC_PAUSE;
