@@ -98,6 +98,28 @@ describe('breakers', GATE_ONLY, () => {
     assert.equal((await listed(rig)).window_failures, 0);
   });
 
+  test('half open, one request goes there, however many come', async () => {
+    await start({ open: '2s' });
+    fail(3, 500);
+    for (let i = 0; i < 3; i++) await chat(rig);
+    await until('it is half open', async () =>
+      (await listed(rig)).breaker === 'half_open');
+    const script = rig.up.script({ gateAfter: 'head' });
+    let refused = 0;
+    const all = Array.from({ length: 20 }, async () => {
+      const r = await chat(rig);
+      refused += r.status === 503 && Number(r.headers.get('retry-after')) >= 1;
+      return r.status;
+    });
+    await script.reached;
+    await until('all others are refused', () => refused === 19);
+    script.open();
+    const got = await Promise.all(all);
+    assert.equal(got.filter((status) => status === 200).length, 1, `${got}`);
+    assert.equal(rig.up.hits, 4);
+    assert.equal((await chat(rig)).status, 200);
+  });
+
   test('an operator opens it again', async () => {
     await start({ open: '1h' });
     fail(3, 500);
