@@ -92,7 +92,8 @@ static void loop_release(struct exchange *x)
     hedge_stop(&l->hedge, x);
     if (!a)
         return;
-    if (a->state == ATTEMPT_ENDED)
+    /* An error reply that was passed on says how it ended, too. */
+    if (a->state == ATTEMPT_ENDED || a->end.status >= 400)
         blame_leave(a, blame_of(a), a->text);
     else
         blame_leave(a, x->fail.err, NULL);

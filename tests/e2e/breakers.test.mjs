@@ -57,6 +57,8 @@ describe('breakers', GATE_ONLY, () => {
     const t = await listed(rig);
     assert.equal(t.state, 'broken');
     assert.equal(t.breaker, 'open');
+    assert.equal(t.failures, 3);
+    assert.match(t.last_error, /it answered 500/);
     assert.ok(t.retry_in_ms > 0 && t.retry_in_ms <= 1500);
     assert.equal(await metric(rig, 'breaker_state'), 1);
     assert.equal(await metric(rig, 'breaker_opened_total'), 1);
@@ -192,6 +194,8 @@ describe('breakers', GATE_ONLY, () => {
       const t = await listed(rig);
       assert.equal(t.breaker, 'closed');
       assert.equal(t.state, 'refused_key');
+      assert.equal(t.failures, 3);
+      assert.match(t.last_error, /it answered 401/);
       assert.equal(t.keys[0].breaker, 'open');
       assert.match(await metrics(rig),
         /^tollgate_breaker_key_state\{target="up",key="0"\} 1$/m);
