@@ -6,22 +6,19 @@
  *        b_load open PORT KEY CONNS SECONDS RATE     at a fixed rate, in 1/s
  *        b_load stream PORT KEY CONNS SECONDS GAP    an event each GAP ms
  *        b_load hold PORT KEY CONNS                  streams that stay open
- *        b_load trace PORT KEY CONNS SECONDS RATE BODY
- *                                                    one line a request
+ *        b_load trace PORT KEY CONNS SECONDS RATE BODY   a line for each
  *
  * An open loop measures from the moment a request was to be sent, so that a
  * server that stalls is charged for those that had to wait. A stream measures
  * each event from the moment that the provider wrote into it. hold says
  * "ready" when every stream has its first event, and ends with its input.
  *
- * trace is an open loop for servers that fail: it connects when it must, and
- * goes on whatever it is answered. At the end it writes of each request: when
- * it was to be sent (monotonic us), microseconds from then to the first byte
- * of use (of a stream: its first event, no comment) and to the end, -1 where
- * there was none, the status, and 1 if the answer was whole: a stream with its
- * [DONE] and no error. The status is 0 where the connection was lost, -1 where
- * no answer came, -2 where no connection was free to send it on until the end;
- * what waits for one is charged for it.
+ * trace is an open loop that goes on whatever it is answered. At the end it
+ * writes of each request: when it was to be sent (monotonic us), microseconds
+ * from then to the first byte of use (of a stream: its first event, no comment)
+ * and to the end, -1 where there was none, the status, and 1 if the answer was
+ * whole: a stream with its [DONE] and no error. Status 0: the connection was
+ * lost, -1: no answer, -2: no connection was free to send it on until the end.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -42,7 +39,8 @@
 #define SECOND_NS INT64_C(1000000000)
 
 enum { MAX_CONNS = 20000, MAX_SAMPLES = 1 << 22, BIG_BODY = 1 << 20 };
-enum { WARM_NS = 300000000, GRACE_S = 5, TRACE_GRACE_S = 60 };
+enum { WARM_NS = 300000000, LATE_NS = 10000000 };
+enum { GRACE_S = 5, TRACE_GRACE_S = 60 };
 enum { LOST = 0, UNANSWERED = -1, UNSENT = -2 };
 
 enum mode { CLOSED, BIG, OPEN, STREAM, HOLD, TRACE, MODES };
@@ -83,7 +81,7 @@ struct load {
     int n_idle;
     char *request;
     size_t request_len;
-    int64_t begin_ns, end_ns, step_ns, next_ns;
+    int64_t begin_ns, end_ns, stop_ns, step_ns, next_ns;
     long issued, max_issued;
     long completed, counted, errors;
     double *samples; // us
@@ -389,7 +387,7 @@ static int64_t issue_due(struct load *l)
             issue(l, now_ns());
         return l->end_ns;
     }
-    if (l->mode == TRACE && now >= l->end_ns)
+    if (l->mode == TRACE && now >= l->stop_ns)
         return l->end_ns;
     while (l->n_idle > 0 && l->next_ns <= now && l->next_ns < l->end_ns &&
            l->issued < l->max_issued) {
@@ -407,7 +405,7 @@ static bool finished(const struct load *l, int64_t now)
         return l->n_seen == l->n_conns || now > l->end_ns;
     if (l->n_busy > 0)
         return now > l->end_ns + grace_s * SECOND_NS;
-    return l->issued >= l->max_issued || now >= l->end_ns;
+    return l->issued >= l->max_issued || now >= l->stop_ns;
 }
 
 static void drive(struct load *l)
@@ -416,6 +414,7 @@ static void drive(struct load *l)
 
     l->begin_ns = l->next_ns = now_ns();
     l->end_ns += l->begin_ns;
+    l->stop_ns = l->end_ns + (l->mode == TRACE ? LATE_NS : 0);
     while (!finished(l, now_ns())) {
         int64_t wait = issue_due(l) - now_ns();
         struct timespec ts;

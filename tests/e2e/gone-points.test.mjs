@@ -176,6 +176,14 @@ const POINTS = {
     } };
   },
 
+  'while two targets are asked at once': async (s) => {
+    s.up.script({ gateAfter: 'head', times: 2 });
+    await s.client.send(s.chat({ model: 'hedged', stream: true }));
+    await until('both are asked', () => s.up.inFlight === 2);
+    const [rec, second] = s.up.requests;
+    return { rec, second, hits: 2 };
+  },
+
   'within a stream of the Responses': async (s) => {
     const script = s.up.script({ gateAfter: 6 });
     const rec = await s.sendUntil(script, s.bytes('POST', '/v1/responses',
@@ -200,8 +208,9 @@ const connectionEnds = (up, id) => new Promise((resolve) => {
 
 /** Milliseconds from the client's leaving to the provider's being told; null
  * where it never knew of the request, or was no more wanted before. */
-async function leave(s, { rec, id, rest }, go) {
-  const told = rec ? rec.whenAborted()
+async function leave(s, { rec, second, id, rest }, go) {
+  const told = rec
+    ? Promise.all([rec.whenAborted(), second?.whenAborted()])
     : id !== undefined ? connectionEnds(s.up, id) : undefined;
   const left = performance.now();
   go();
@@ -209,7 +218,8 @@ async function leave(s, { rec, id, rest }, go) {
   s.client.destroy();
   await rest?.();
   if (!told) return null;
-  const at = rec ? rec.abortedMs : performance.now();
+  const at = rec ? Math.max(rec.abortedMs, second?.abortedMs ?? 0)
+    : performance.now();
   return at < left ? null : at - left;
 }
 
@@ -269,6 +279,8 @@ const TARGETS = {
   up: {},
   again: { retries: { attempts: 3, backoff: '10ms' } },
   narrow: { max_in_flight: 1 },
+  left: {},
+  right: {},
 };
 
 const to = (...names) => names.map((upstream) => ({ upstream, model: 'demo' }));
@@ -276,6 +288,7 @@ const to = (...names) => names.map((upstream) => ({ upstream, model: 'demo' }));
 const ROUTES = [
   { model: 'again', targets: to('again') },
   { model: 'narrow', targets: to('narrow') },
+  { model: 'hedged', targets: to('left', 'right'), hedge_after: '20ms' },
   { model: '*', targets: to('up') },
 ];
 
