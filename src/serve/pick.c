@@ -248,12 +248,14 @@ void pick_pace_see(const struct pick_pace *p, uint64_t now_ms,
         atomic_load_explicit(&p->latency, memory_order_relaxed);
     const uint64_t load = atomic_load_explicit(&p->load, memory_order_relaxed);
     const uint64_t age_ms = age_of(word, now_ms);
+    const uint64_t half_ms =
+        v->in_flight > 0 ? PICK_BUSY_HALF_MS : PICK_IDLE_HALF_MS;
 
     v->latency_us = 0;
     v->load = 0;
     if (word == 0)
         return;
-    v->latency_us = decayed(word >> 32, age_ms, PICK_IDLE_HALF_MS);
+    v->latency_us = decayed(word >> 32, age_ms, half_ms);
     if (v->latency_us == 0)
         v->latency_us = 1;
     v->load = decayed(load, age_ms, PICK_IDLE_HALF_MS);

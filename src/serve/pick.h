@@ -54,6 +54,10 @@ size_t pick_target(enum conf_strategy how, const struct pick_view *v, size_t n,
  * every half minute. */
 #define PICK_IDLE_HALF_MS 10000
 
+/* The same while requests are under way there: one that is about to find out is
+ * enough, others wait for what it finds. */
+#define PICK_BUSY_HALF_MS 40000
+
 /* Parts of a request that loads are counted in. */
 #define PICK_LOAD_PARTS 16
 
@@ -69,7 +73,8 @@ struct pick_pace {
 void pick_pace_note(struct pick_pace *p, uint64_t latency_us,
                     uint64_t in_flight, uint64_t now_ms);
 
-/* Fill latency_us and load of <v> with what is known of <p> at <now_ms>. */
+/* Fill latency_us and load of <v> with what is known of <p> at <now_ms>;
+ * v->in_flight is there already. */
 void pick_pace_see(const struct pick_pace *p, uint64_t now_ms,
                    struct pick_view *v);
 

@@ -458,6 +458,24 @@ static void a_target_ten_times_slower_is_left_alone(void **state)
     }
 }
 
+/* After a silence that leaves little of what was known, one request finds out;
+ * the others do not go there before it is back. */
+static void one_request_finds_out(void **state)
+{
+    static struct sim s;
+
+    (void)state;
+    for (uint64_t silence_us = 0; silence_us <= 60000000;
+         silence_us += 5000000) {
+        sim_init(&s, 2, 20000, 200000);
+        sim_run(&s, 200, 50000);
+        s.now_us += silence_us;
+        s.sent[1] = 0;
+        sim_run(&s, 400, 50000);
+        assert_in_range(s.sent[1], 0, 2);
+    }
+}
+
 static void equals_share_the_requests(void **state)
 {
     static struct sim s;
@@ -522,6 +540,7 @@ int main(void)
         cmocka_unit_test(busyness_that_was_measured_is_not_counted_twice),
         cmocka_unit_test(one_request_finds_out_about_the_unknown),
         cmocka_unit_test(a_target_ten_times_slower_is_left_alone),
+        cmocka_unit_test(one_request_finds_out),
         cmocka_unit_test(equals_share_the_requests),
         cmocka_unit_test(who_slows_down_is_left_and_found_again),
         cmocka_unit_test(who_hangs_is_left_without_a_word_from_it),
