@@ -49,7 +49,7 @@ describe('health', GATE_ONLY, () => {
       });
 
   test('one that fails requests has to serve one well', async () => {
-    await start({ interval: '20ms', kind: 'models' }, { open: '1s' });
+    await start({ interval: '20ms', kind: 'models' }, { open: '4s' });
     rig.up.script({ fault: 'status', code: 500, times: 3,
       match: (r) => r.path !== '/v1/models' });
     for (let i = 0; i < 3; i++) assert.equal(await chat(rig), 500);
