@@ -36,6 +36,7 @@ EXTRA_DIST += \
     tests/e2e/faults-connect.test.mjs \
     tests/e2e/faults-doc.test.mjs \
     tests/e2e/faults-host.test.mjs \
+    tests/e2e/faults-http2.test.mjs \
     tests/e2e/faults-load.test.mjs \
     tests/e2e/faults-replies.test.mjs \
     tests/e2e/fidelity.test.mjs \

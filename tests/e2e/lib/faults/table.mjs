@@ -61,6 +61,21 @@ export const OUTRO = [
 
 /** Fault, what is shown of it, and the test: its file and its name. */
 export const ELSEWHERE = [
+  ['over HTTP/2 a stream is refused, or the server goes away',
+    '502, charged as held; nothing is sent twice. That the stream was not ' +
+      'worked for is not used to ask again',
+    'tests/e2e/faults-http2.test.mjs'],
+  ['each timeout', 'the error says which', 'tests/unit/t_xfer_time.c'],
+  ['a stream that is silent for long', 'comments keep it alive',
+    'tests/e2e/keepalive.test.mjs'],
+  ['errors in the shape of other APIs', 'an error event of theirs',
+    'tests/e2e/anthropic.test.mjs',
+    'a stream without message_stop ends with event: error'],
+  ['many wait for a place', 'each key has its turn',
+    'tests/e2e/queue.test.mjs',
+    'each key has its turn, however many of one wait'],
+  ['a target that nobody asks', 'it is checked without a paid request',
+    'tests/e2e/health.test.mjs'],
   ['a provider reports more usage than was held, or ignores caps',
     'a stream is cut where its budget ends; never more spent than there is',
     'tests/e2e/budget-streams.test.mjs'],
