@@ -152,6 +152,42 @@ describe('hedging', GATE_ONLY, () => {
     await rig.gate.must(['ledger', 'verify']);
   });
 
+  test('a crowd beyond its budget, with faults: it holds', async () => {
+    const hedges = await metric(rig, 'tollgate_hedges_total');
+    const limit = 9000;
+    const key = await rig.gate.must(['key', 'create', '--name', 'crowd',
+      '--budget', `${limit}-tokens/day`]);
+    let k = 0;
+    const odd = [{ fault: 'split', n: 250, gap: 70 }, { fault: 'reset' },
+      { fault: 'status', code: 500 }, { fault: 'split', n: 100, gap: 40 }];
+    for (const u of [rig.up, two])
+      for (const fault of odd)
+        u.script({ ...fault, times: 10, match: () => k++ % 3 > 0 });
+    const headers = { authorization: `Bearer ${key.key}` };
+    const replies = await Promise.all(Array.from({ length: 60 }, (_, i) =>
+      chat('wide', { max_tokens: 40, stream: i % 2 === 0 }, { headers })));
+    assert.ok(replies.some((r) => r.status === 200));
+    await calm();
+    const shown = await until('all is settled', async () => {
+      const u = await rig.gate.must(['key', 'show', key.id]);
+      return u.budgets[0].held === 0 && u;
+    });
+    const truth = [rig.up, two].map((u) => u.trueCost())
+      .reduce((n, c) => n + c.input + c.output, 0);
+    const { spent } = shown.budgets[0];
+    assert.ok(truth <= spent && spent <= limit, `${truth}, ${spent}`);
+    assert.ok(truth > 0);
+    assert.ok(await metric(rig, 'tollgate_hedges_total') > hedges);
+    await rig.gate.must(['ledger', 'verify']);
+    const usage = await until('all rows are there', async () => {
+      const u = await rig.gate.must(
+        ['usage', '--key', key.id, '--by', 'target']);
+      return u.behind === false && u.data;
+    });
+    const sum = usage.reduce((n, r) => n + r.input_tokens + r.output_tokens, 0);
+    assert.equal(sum, spent, 'the rows are what was spent');
+  });
+
   test('no budget for two: the first is waited for', async () => {
     const key = await rig.gate.must(['key', 'create', '--name', 'tight',
       '--budget', '600-tokens/day']);
