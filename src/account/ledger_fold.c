@@ -82,7 +82,7 @@ static enum err fold_row(struct ledger *l, struct txn *t, struct str payload)
     } else if (err == ERR_OK)
         err = spend_map_add_row(&l->spends, &row);
     if (err == ERR_OK)
-        err = ledger_hold_end(t, &row);
+        err = hold_batch_end(&l->holds, t, &row);
     if (err == ERR_OK)
         l->n_rows_now++;
     return err;
@@ -129,7 +129,7 @@ static enum err fold_file(struct ledger *l, struct txn *t, struct jfile *f,
         err = journal_read_next(&r, &type, &payload);
         if (err != ERR_OK)
             break;
-        err = type == REC_HOLD ? ledger_hold_fold(t, payload)
+        err = type == REC_HOLD ? hold_batch_add(&l->holds, payload)
                                : fold_row(l, t, payload);
         *n += 1;
         if (err == ERR_SYNTAX) {
@@ -201,6 +201,8 @@ static enum err fold_pull(void *owner, struct txn *t, unsigned max,
 
     tally_map_fini(&l->sums);
     spend_map_fini(&l->spends);
+    hold_batch_fini(&l->holds);
+    l->holds.in_order = atomic_load(&l->is_settled);
     l->n_twice_now = 0;
     l->n_rows_now = 0;
     for (size_t i = 0; err == ERR_OK && n < max && i < l->n_work; i++) {
@@ -213,6 +215,8 @@ static enum err fold_pull(void *owner, struct txn *t, unsigned max,
         if (lw)
             err = fold_ring(l, t, lw, max, &n);
     }
+    if (err == ERR_OK)
+        err = hold_batch_flush(&l->holds, t);
     if (err == ERR_OK)
         err = ldb_counters_add(t, &l->sums);
     if (err == ERR_OK)
@@ -474,6 +478,7 @@ void ledger_fold_fini(struct ledger *l)
     }
     tally_map_fini(&l->sums);
     spend_map_fini(&l->spends);
+    hold_batch_fini(&l->holds);
     free(l->work);
     free(l->gone);
 }

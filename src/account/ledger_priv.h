@@ -2,6 +2,7 @@
 #ifndef TG_ACCOUNT_LEDGER_PRIV_H
 #define TG_ACCOUNT_LEDGER_PRIV_H
 
+#include "account/hold_batch.h"
 #include "account/journal.h"
 #include "account/ledger.h"
 #include "account/spend.h"
@@ -74,7 +75,8 @@ struct ledger {
     size_t n_work, room_work;
     struct tally_map sums;
     struct spend_map spends;
-    struct gone_id *gone; /* owned */
+    struct hold_batch holds; /* in the transaction under way */
+    struct gone_id *gone;    /* owned */
     size_t n_gone, room_gone, n_gone_now;
     uint64_t n_rows_now, n_twice_now; /* in the transaction under way */
     unsigned ticks;

@@ -11,6 +11,7 @@ src_account_libaccount_a_SOURCES = \
     src/account/budget.c src/account/budget.h \
     src/account/budget_spec.c src/account/budget_spec.h \
     src/account/hold.c src/account/hold.h \
+    src/account/hold_batch.c src/account/hold_batch.h \
     src/account/journal.c src/account/journal.h \
     src/account/key.c src/account/key.h \
     src/account/key_rec.c \
