@@ -27,7 +27,7 @@ enum err quota_part_take(struct exchange *x, struct quota_part **part_out)
             return ERR_NOMEM;
         *part = q->p;
         q->again = q->again || part->held;
-        q->beside = q->beside || part->held;
+        q->beside += part->held;
         q->p.held = false;
         if (part->held) {
             id_new(q->p.id);
@@ -51,6 +51,7 @@ void quota_part_swap(struct exchange *x, struct quota_part *part)
         return;
     quota_wait_end(q);
     was = q->p;
+    q->beside += (unsigned)was.held - (unsigned)part->held;
     q->p = *part;
     *part = was;
     quota_part_name(q, x);
@@ -85,6 +86,16 @@ struct str quota_hold_id(const struct exchange *x)
     return str_eq(id, str_from(x->name)) ? STR("") : id;
 }
 
+/* <part> holds nothing any more. */
+static void let_go(struct exchange *x, struct quota_part *part)
+{
+    struct quota *q = x->work->quota;
+
+    if (part != &q->p)
+        q->beside -= part->held;
+    part->held = false;
+}
+
 void quota_part_settle(struct exchange *x, struct quota_part *part,
                        const struct usage_row *row)
 {
@@ -94,7 +105,7 @@ void quota_part_settle(struct exchange *x, struct quota_part *part,
         return;
     accounts_settle(x->w->svc->accounts, is_held ? &part->hold : NULL, row);
     if (part)
-        part->held = false;
+        let_go(x, part);
 }
 
 void quota_part_give(struct exchange *x, struct quota_part *part)
@@ -109,7 +120,7 @@ void quota_part_give(struct exchange *x, struct quota_part *part)
     ask.parent = strcmp(part->id, x->name) == 0 ? STR("") : str_from(x->name);
     q->again = true;
     if (accounts_give(q->a, x->w->ledger, &ask, &part->hold) == ERR_OK)
-        part->held = false;
+        let_go(x, part);
     else
         log_warn(LOG_ADMIT, "what is held cannot be given back: id=%s",
                  x->name);

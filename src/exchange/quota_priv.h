@@ -56,8 +56,8 @@ struct quota {
     bool asked;
     bool again;              /* an attempt had a hold that fitted: what does
                               * not fit now says nothing to the client */
-    bool beside;             /* other attempts of it hold, too: waiting for
-                              * those would be waiting for itself */
+    unsigned beside;         /* other attempts of it that hold, too: waiting
+                              * for those would be waiting for itself */
     struct quota_part p;     /* of the attempt under way */
     uint64_t began_ms;       /* monotonic: to wait for others; 0: it has not */
     bool late;               /* a lease did not come in time */

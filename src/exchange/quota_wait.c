@@ -57,7 +57,7 @@ bool quota_may_wait(struct exchange *x, uint64_t most_ms)
     struct quota *q = x->work->quota;
     const uint64_t now_ms = clock_mono_ms();
 
-    if (q->beside)
+    if (q->beside > 0)
         return false;
     if (q->began_ms == 0) {
         q->began_ms = now_ms;

@@ -11,6 +11,7 @@ import { OpenAI } from 'openai';
 import { clientOf, crowd, noneHeld, rowsOf, standOf, startPriced }
   from './lib/budget.mjs';
 import { ask } from './lib/openai.mjs';
+import { Plan } from './lib/provider/http.mjs';
 import { GATE_ONLY, upstreamEntry } from './lib/rig.mjs';
 import { until } from './lib/until.mjs';
 
@@ -260,6 +261,44 @@ describe('streams that are longer than what they hold', GATE_ONLY, () => {
     assert.match(text,
       /\n\ndata: \{"error":\{[^\n]*"code":"budget_cut"[^\n]*\n\n$/);
   });
+});
+
+/** Chat events with <text> each, which the provider counts as <tok> tokens. */
+async function* bundles(text, n, tok) {
+  const chunk = (more) => ({ data: JSON.stringify({ id: 'c', created: 1,
+    object: 'chat.completion.chunk', model: 'demo', ...more }) });
+  for (let i = 0; i < n; i++)
+    yield chunk({ choices: [{ index: 0, delta: { content: text } }] });
+  yield chunk({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
+  yield chunk({ choices: [], usage: { prompt_tokens: 20,
+    completion_tokens: n * tok, total_tokens: n * tok + 20 } });
+  yield { data: '[DONE]', done: true };
+}
+
+describe('events that bundle tokens', GATE_ONLY, () => {
+  before(async () => {
+    rig = await start({});
+  });
+  beforeEach(() => rig.up.clear());
+  after(() => rig?.close());
+
+  for (const [what, text] of [
+    ['words', 'so it goes and on and on until the end. '],
+    ['letters and digits', 'abcd12345.']])
+    test(`100 streams whose budget has room: none is cut, ${what}`,
+      async () => {
+        const key = await createKey('--budget', '300k-tokens/day');
+        rig.up.script({ times: 100,
+          plan: () => Plan.events(bundles(text, 200, 10)) });
+        const { served, errors } = await crowd(rig, [key], 100, (c) =>
+          readChat(c.chat.completions.create(countTo(1, {
+            stream_options: { include_usage: true } }))));
+        assert.deepEqual(errors, []);
+        for (const got of served)
+          assert.deepEqual([got.error, got.usage?.completion_tokens],
+            [null, 2000]);
+        assert.equal((await noneHeld(rig, 'key', key.id))[0].spent, 202000);
+      });
 });
 
 describe('streams whose budget suffices', GATE_ONLY, () => {

@@ -258,26 +258,39 @@ describe('a provider that works and resets', GATE_ONLY, () => {
     return books;
   }
 
+  /** Asks four at once until nothing is answered any more. */
+  async function assertBounded(money, stream, books) {
+    const key = await keyWith(money ? '$0.12/day' : `${TOKENS}-tokens/day`);
+    const all = [];
+    for (let round = 0; round < 100; round++) {
+      const four = await Promise.all([1, 2, 3, 4].map(() =>
+        chat(key, { stream, max_tokens: 300 })));
+      all.push(...four);
+      if (four.every((r) => r.status === 429)) break;
+    }
+    assert.equal(all.at(-1).status, 429, all.at(-1).text);
+    assert.ok(all.some((r) => r.status === 200));
+    const { usage, stand: [b] } = await assertProved(key);
+    const truth = money ? books.nusd : books.tokens;
+    assert.ok(usage.legs > 0);
+    assert.ok(truth <= b.spent, `${truth} of ${b.spent}`);
+    assert.ok(b.spent <= (money ? NUSD : TOKENS), `${b.spent}`);
+  }
+
   for (const stream of [false, true])
-    for (const money of [false, true])
-      test(`never takes more than ${money ? 'money' : 'tokens'} allow, ` +
-        `${stream ? 'stream' : 'plain'}`, async () => {
+    for (const money of [false, true]) {
+      const what = `${money ? 'money' : 'tokens'} allow, ` +
+        `${stream ? 'stream' : 'plain'}`;
+      test(`never takes more than ${what}`, async () => {
         rig = await start();
-        const key = await keyWith(money ? '$0.12/day' : `${TOKENS}-tokens/day`);
-        const books = lossy(rig.up, stream);
-        const all = [];
-        for (let round = 0; round < 100; round++) {
-          const four = await Promise.all([1, 2, 3, 4].map(() =>
-            chat(key, { stream, max_tokens: 300 })));
-          all.push(...four);
-          if (four.every((r) => r.status === 429)) break;
-        }
-        assert.equal(all.at(-1).status, 429, all.at(-1).text);
-        assert.ok(all.some((r) => r.status === 200));
-        const { usage, stand: [b] } = await assertProved(key);
-        const truth = money ? books.nusd : books.tokens;
-        assert.ok(usage.legs > 0);
-        assert.ok(truth <= b.spent, `${truth} of ${b.spent}`);
-        assert.ok(b.spent <= (money ? NUSD : TOKENS), `${b.spent}`);
+        await assertBounded(money, stream, lossy(rig.up, stream));
       });
+      test(`nor do two that are asked at once: ${what}`, async () => {
+        rig = await start({}, (up) => ({
+          upstreams: [upstreamEntry(up), upstreamEntry(up, { name: 'two' })],
+          routes: [{ model: '*', hedge_after: '1ms', targets: [
+            { upstream: 'up' }, { upstream: 'two' }] }] }));
+        await assertBounded(money, stream, greedy(rig.up, { slowMs: 30 }));
+      });
+    }
 });

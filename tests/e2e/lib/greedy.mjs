@@ -130,9 +130,17 @@ async function* eventsFor(o, w, id, { usage, silent, dense }, count) {
  * Makes <up> answer everything that way.  Options: usage: false (it tells no
  * usage), over: n (it takes n times what its cap says), silent: true (it thinks
  * all that, and streams nothing of it), dense: true (each byte it streams is a
- * token).  Gives its books.
+ * token), slowMs: n (its first byte comes so late).  Gives its books.
  */
 export function greedy(up, options = {}) {
+  const late = async function* (ops) {
+    await new Promise((r) => setTimeout(r, options.slowMs));
+    yield* ops;
+  };
+  const slow = (plan) => {
+    if (options.slowMs) plan.transforms.push(late);
+    return plan;
+  };
   const { usage = true, over = 1 } = options;
   const books = { requests: 0, input: 0, output: 0, nusd: 0,
     get tokens() {
@@ -152,12 +160,12 @@ export function greedy(up, options = {}) {
       books.requests++;
       const id = up.nextId('greedy');
       if (o.stream && /completions/.test(rec.path))
-        return Plan.events(
-          eventsFor(o, w, id, { ...options, usage }, count(o)));
+        return slow(Plan.events(
+          eventsFor(o, w, id, { ...options, usage }, count(o))));
       count(o)(w);
       const body = bodyFor(rec.path, o, w, id);
       if (!usage) delete body.usage;
-      return Plan.json(body);
+      return slow(Plan.json(body));
     } });
   return books;
 }
