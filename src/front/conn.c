@@ -402,7 +402,7 @@ void conn_mark(struct conn *c, bool later)
     conn_turn(f, later);
 }
 
-static void handshake_go_on(struct conn *c)
+void conn_handshake(struct conn *c)
 {
     struct stats *stats = c->f->w->stats;
 
@@ -410,6 +410,8 @@ static void handshake_go_on(struct conn *c)
     case ERR_OK:
         stats_inc(stats, STAT_TLS_HANDSHAKES);
         conn_enter(c, CONN_IDLE);
+        c->look = true;
+        conn_mark(c, false);
         return;
     case ERR_AGAIN:
         return;
@@ -460,10 +462,10 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
         c->readable = true;
     if (c->ssl || (what & EV_WRITE))
         c->writable = true;
-    if (c->state == CONN_HANDSHAKE)
-        handshake_go_on(c);
-    if (c->state == CONN_CLOSED || c->state == CONN_HANDSHAKE)
+    if (c->state == CONN_HANDSHAKE) {
+        gate_hold_shake(c);
         return;
+    }
     if (conn_in_is_wanted(c))
         conn_in_read(c);
     else if (what & (EV_READ | EV_CLOSED))

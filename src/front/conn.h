@@ -92,7 +92,7 @@ struct conn {
     enum conn_state state;
     TAILQ_ENTRY(conn) live; /* in f->live, in f->dead when closed */
     TAILQ_ENTRY(conn) work; /* in f->work, while <queued> */
-    TAILQ_ENTRY(conn) hold; /* in f->gate.line, while <held> */
+    TAILQ_ENTRY(conn) hold; /* in f->gate.line or .shakes */
     struct event io;
     struct event timer;
     int64_t timer_us; /* when <timer> fires; 0 = not armed */
@@ -119,6 +119,7 @@ struct conn {
     uint32_t requests;  /* heads seen */
     bool queued;        /* in f->work */
     bool held;          /* in f->gate.line */
+    bool shaking;       /* in f->gate.shakes */
     bool shed;          /* its exchange is to fail: gate_fail() */
     bool look;          /* work: parse and read, not only write */
     bool body_wake;     /* work: tell that the body was complete already */
@@ -188,6 +189,9 @@ bool conn_may_enter(enum conn_state from, enum conn_state to);
 
 /* Make the timer fire no later than the nearest deadline. */
 void conn_arm(struct conn *c);
+
+/* Go on with the TLS handshake as far as the client's bytes go. */
+void conn_handshake(struct conn *c);
 
 /* Do what the deadline that has passed asks for, or arm the timer again. */
 void conn_check_deadline(struct conn *c);

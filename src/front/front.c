@@ -85,7 +85,7 @@ enum err front_open(struct worker *w, struct front_net *net,
     TAILQ_INIT(&f->live);
     TAILQ_INIT(&f->dead);
     TAILQ_INIT(&f->todo);
-    TAILQ_INIT(&f->gate.line);
+    gate_init(&f->gate);
     slab_init(&f->conns, "conn", sizeof(struct conn), UINT32_MAX);
     buf_init(&f->head, HEAD_BYTES);
     f->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

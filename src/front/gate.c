@@ -40,6 +40,13 @@ static const char *const reason_names[SHED_REASON_COUNT] = {
 
 /* ---- the line ----------------------------------------------------------- */
 
+void gate_init(struct gate *g)
+{
+    *g = (struct gate){0};
+    TAILQ_INIT(&g->line);
+    TAILQ_INIT(&g->shakes);
+}
+
 bool gate_is_shut(const struct front *f)
 {
     return f->gate.late || net_is_short(f->net);
@@ -79,10 +86,36 @@ static void unhold(struct conn *c)
     stat_shift(&c->f->w->stats->held, -1);
 }
 
+void gate_hold_shake(struct conn *c)
+{
+    if (!c->shaking)
+        TAILQ_INSERT_TAIL(&c->f->gate.shakes, c, hold);
+    c->shaking = true;
+    conn_turn(c->f, false);
+}
+
 void gate_forget(struct conn *c)
 {
     if (c->held)
         unhold(c);
+    if (c->shaking)
+        TAILQ_REMOVE(&c->f->gate.shakes, c, hold);
+    c->shaking = false;
+}
+
+static void shakes_run(struct front *f)
+{
+    struct conn *c;
+
+    for (int i = 0; i < GATE_SHAKES; i++) {
+        c = TAILQ_FIRST(&f->gate.shakes);
+        if (!c)
+            return;
+        gate_forget(c);
+        conn_handshake(c);
+    }
+    if (!TAILQ_EMPTY(&f->gate.shakes))
+        conn_turn(f, true);
 }
 
 /* ---- refusing ----------------------------------------------------------- */
@@ -264,6 +297,7 @@ void gate_run(struct front *f)
             break;
         begin(c);
     }
+    shakes_run(f);
     g->begun = 0;
     if (g->n > 0)
         conn_turn(f, true);

@@ -10,7 +10,10 @@
  *
  * All that come are refused while the loop itself is late, which waiting here
  * does not show (streams under way can take all its time), and while memory is
- * short. Health, metrics and the like are never refused. */
+ * short. Health, metrics and the like are never refused.
+ *
+ * TLS handshakes go on here too, some in a turn: a thousand at once would hold
+ * up everything else for a second. */
 #ifndef TG_FRONT_GATE_H
 #define TG_FRONT_GATE_H
 
@@ -22,8 +25,10 @@ struct conn;
 struct exchange;
 struct front;
 
-/* Requests that a turn begins. */
+/* Requests that a turn begins, and steps of TLS handshakes that it does: such a
+ * step takes about a millisecond. */
 #define GATE_BEGINS 32
+#define GATE_SHAKES 8
 
 /* The loop is late: each tick of a second came that much after its moment. It
  * is no more, once a tick is that little late. Microseconds. */
@@ -35,10 +40,11 @@ TAILQ_HEAD(gate_line, conn);
 
 /* One worker's gate. Times are monotonic, in us. */
 struct gate {
-    struct gate_line line; /* by c->hold */
-    unsigned n;            /* in it */
-    unsigned begun;        /* in this turn */
-    int64_t stood_us;      /* since when the line is not empty; 0 = it is */
+    struct gate_line line;   /* by c->hold */
+    unsigned n;              /* in it */
+    struct gate_line shakes; /* by c->hold: handshakes that can go on */
+    unsigned begun;          /* in this turn */
+    int64_t stood_us;        /* since when the line is not empty; 0 = it is */
     int64_t late_us;  /* since when the loop has been late; 0 = it is not */
     bool late;        /* for so long that nobody is let in */
     uint64_t refused; /* since the line was empty or the loop in time */
@@ -46,12 +52,18 @@ struct gate {
     int64_t said_us;  /* last line in the log */
 };
 
+/* Nobody waits. */
+void gate_init(struct gate *g);
+
 /* Whether the request that is read now may begin at once; then it is counted
  * as begun. */
 bool gate_pass(struct front *f);
 
 /* Put <c>, whose next head is complete in c->in, into the line. */
 void gate_hold(struct conn *c);
+
+/* Have the TLS handshake of <c> go on when its turn comes. */
+void gate_hold_shake(struct conn *c);
 
 /* <c> ends: take it out of the line. */
 void gate_forget(struct conn *c);
