@@ -15,7 +15,8 @@ enum err blame_of(const struct attempt *a)
 
     if (end->err != ERR_OK)
         return end->err;
-    if (end->status < 429 && retry_judge(end).kind == RETRY_KIND_KEY)
+    /* Not by its words: they may be gone with the reply. */
+    if (end->own_key && (end->status == 401 || end->status == 403))
         return ERR_UP_AUTH;
     return end->status == 429 || end->status >= 500 ? reply_err_of(end->status)
                                                     : ERR_OK;
