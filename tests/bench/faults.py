@@ -113,7 +113,7 @@ class Outage:
         """Tries once the breaker had opened, as seconds since then; a try is
         on its way for some ms, and samples are some ms apart."""
         opened = self.down + self.opened_s()
-        return [at - opened for at in self.tries() if at > opened + 0.1]
+        return [at - opened for at in self.tries() if at > opened + 0.5]
 
     def recovered_s(self):
         """From the provider's return to the last request that failed."""
