@@ -173,6 +173,15 @@ static uint64_t note_delay(struct daemon_worker *dw)
     return delay_us;
 }
 
+/* What this thread has had of a processor. */
+static uint64_t busy_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return time_us(&ts);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct daemon_worker *dw = arg;
@@ -184,7 +193,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     delay_us = note_delay(dw);
     dw->tick_due_us += n * TICK_US;
     clock_update();
-    front_note_lag(dw->front, delay_us);
+    front_note_lag(dw->front, delay_us, busy_us());
     atomic_store(&dw->beat_ms, clock_mono_ms());
     atomic_store(&dw->busy, front_clients(dw->front) + dw->w.exchanges);
     quota_tick(&dw->w);

@@ -143,9 +143,9 @@ unsigned front_clients(const struct front *f)
     return f->n_conns - f->n_watchers;
 }
 
-void front_note_lag(struct front *f, uint64_t lag_us)
+void front_note_lag(struct front *f, uint64_t lag_us, uint64_t busy_us)
 {
-    gate_note_lag(f, lag_us);
+    gate_note_lag(f, lag_us, busy_us);
 }
 
 void front_check_deadlines(struct front *f)

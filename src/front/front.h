@@ -107,8 +107,9 @@ unsigned front_conns(const struct front *f);
 unsigned front_clients(const struct front *f);
 
 /* A timer of the worker's loop ran <lag_us> after its moment: tell it often.
- * While the loop is late, requests that come are refused. */
-void front_note_lag(struct front *f, uint64_t lag_us);
+ * <busy_us> is what its thread has had of a processor since it began. While the
+ * loop is late by its own work, requests that come are refused. */
+void front_note_lag(struct front *f, uint64_t lag_us, uint64_t busy_us);
 
 /* Look at every deadline now, as after a move of the clock in tests. */
 void front_check_deadlines(struct front *f);

@@ -305,7 +305,17 @@ void gate_run(struct front *f)
         line_is_empty(g);
 }
 
-void gate_note_lag(struct front *f, uint64_t lag_us)
+/* Whether the loop has been late for long, and by its own work. */
+static bool is_late(const struct gate *g, int64_t now, uint64_t busy_us)
+{
+    const int64_t for_us = now - g->late_us;
+
+    return for_us >= GATE_LATE_FOR_US &&
+           (busy_us - g->late_busy_us) * 100 >=
+               (uint64_t)for_us * GATE_BUSY_PERCENT;
+}
+
+void gate_note_lag(struct front *f, uint64_t lag_us, uint64_t busy_us)
 {
     struct gate *g = &f->gate;
     int64_t now = (int64_t)clock_mono_us();
@@ -317,8 +327,10 @@ void gate_note_lag(struct front *f, uint64_t lag_us)
     }
     if (g->late_us == 0 && lag_us < GATE_LATE_US)
         return;
-    if (g->late_us == 0)
-        g->late_us = now - (int64_t)lag_us;
+    if (g->late_us == 0) {
+        g->late_us = now;
+        g->late_busy_us = busy_us;
+    }
     if (f->w->conf->limits.start_wait_ms > 0)
-        g->late = now - g->late_us >= GATE_LATE_FOR_US;
+        g->late = is_late(g, now, busy_us);
 }

@@ -36,6 +36,10 @@ struct front;
 #define GATE_LATE_FOR_US (1000 * 1000)
 #define GATE_IN_TIME_US  (150 * 1000)
 
+/* And it is late by its own work: its thread had so many percent of the time. A
+ * machine that others keep from it is made no quicker by refusals. */
+#define GATE_BUSY_PERCENT 50
+
 TAILQ_HEAD(gate_line, conn);
 
 /* One worker's gate. Times are monotonic, in us. */
@@ -45,11 +49,12 @@ struct gate {
     struct gate_line shakes; /* by c->hold: handshakes that can go on */
     unsigned begun;          /* in this turn */
     int64_t stood_us;        /* since when the line is not empty; 0 = it is */
-    int64_t late_us;  /* since when the loop has been late; 0 = it is not */
-    bool late;        /* for so long that nobody is let in */
-    uint64_t refused; /* since the line was empty or the loop in time */
-    uint64_t unsaid;  /* of them, not yet logged */
-    int64_t said_us;  /* last line in the log */
+    int64_t late_us; /* since when the loop has been late; 0 = it is not */
+    uint64_t late_busy_us; /* what its thread had had of a processor then */
+    bool late;             /* for so long that nobody is let in */
+    uint64_t refused;      /* since the line was empty or the loop in time */
+    uint64_t unsaid;       /* of them, not yet logged */
+    int64_t said_us;       /* last line in the log */
 };
 
 /* Nobody waits. */
@@ -71,8 +76,9 @@ void gate_forget(struct conn *c);
 /* Begin or refuse those in line whose turn it is. Once a turn of the loop. */
 void gate_run(struct front *f);
 
-/* A tick of the loop came <lag_us> after its moment. */
-void gate_note_lag(struct front *f, uint64_t lag_us);
+/* A tick of the loop came <lag_us> after its moment; its thread has had
+ * <busy_us> of a processor since it began. */
+void gate_note_lag(struct front *f, uint64_t lag_us, uint64_t busy_us);
 
 /* Whether a TLS handshake, which costs as much as many requests, is not to be
  * begun now. */

@@ -255,14 +255,24 @@ static void health_is_answered_all_the_same(void **state)
     rig_free(r);
 }
 
-/* Ticks of a loop for <ms>, each late by <lag_us>. */
-static void tick(struct rig *r, unsigned ms, uint64_t lag_us)
+/* Ticks of a loop for <ms>, each late by <lag_us>, whose thread has <percent>
+ * of a processor. */
+static void tick_at(struct rig *r, unsigned ms, uint64_t lag_us,
+                    unsigned percent)
 {
+    static uint64_t busy_us;
+
     for (unsigned at = 0; at < ms; at += 100) {
         clock_advance_ms(100);
         clock_update();
-        front_note_lag(r->front, lag_us);
+        busy_us += 1000 * percent;
+        front_note_lag(r->front, lag_us, busy_us);
     }
+}
+
+static void tick(struct rig *r, unsigned ms, uint64_t lag_us)
+{
+    tick_at(r, ms, lag_us, 100);
 }
 
 static void ask(struct cli *c, const char *want)
@@ -281,7 +291,7 @@ static void a_loop_that_stays_late_lets_nobody_in(void **state)
     cli_open(&c, r, 0);
     tick(r, 300, GATE_LATE_US);
     ask(&c, "\r\n\r\nhello"); /* a moment is no load */
-    tick(r, 1000, GATE_LATE_US - 1);
+    tick(r, 1100, GATE_LATE_US - 1);
     ask(&c, REFUSED);
     tick(r, 1000, GATE_IN_TIME_US);
     ask(&c, REFUSED);
@@ -290,6 +300,23 @@ static void a_loop_that_stays_late_lets_nobody_in(void **state)
     tick(r, 5000, GATE_LATE_US - 1);
     ask(&c, "\r\n\r\nhello");
     assert_int_equal(stat_read(&r->stats.shed[SHED_LAG]), 2);
+    cli_close(&c);
+    RIG_UNTIL(r, front_conns(r->front) == 0);
+    rig_free(r);
+}
+
+static void who_is_kept_from_a_processor_serves_all(void **state)
+{
+    struct rig *r = rig_new(NULL, NULL);
+    struct cli c;
+
+    (void)state;
+    cli_open(&c, r, 0);
+    tick_at(r, 5000, GATE_LATE_US, GATE_BUSY_PERCENT - 1);
+    ask(&c, "\r\n\r\nhello");
+    tick_at(r, 6000, GATE_LATE_US, 100);
+    ask(&c, REFUSED);
+    assert_int_equal(stat_read(&r->stats.shed[SHED_LAG]), 1);
     cli_close(&c);
     RIG_UNTIL(r, front_conns(r->front) == 0);
     rig_free(r);
@@ -308,6 +335,7 @@ int main(void)
         cmocka_unit_test(anthropic_clients_read_their_shape),
         cmocka_unit_test(health_is_answered_all_the_same),
         cmocka_unit_test(a_loop_that_stays_late_lets_nobody_in),
+        cmocka_unit_test(who_is_kept_from_a_processor_serves_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
