@@ -200,12 +200,15 @@ describe('shortage', GATE_ONLY, () => {
       const big = { ...CHAT, messages: [{ role: 'user',
         content: 'x '.repeat(1 << 19) }] };
       try {
-        const all = await Promise.all(Array.from({ length: 60 }, () =>
-          statusOf(rig.fetch('/v1/chat/completions', { json: big }))
-            .catch(() => 0)));
-        for (const status of all)
+        const seen = new Set();
+        for (let i = 0; i < 5 && !(seen.has(200) && seen.has(503)); i++)
+          for (const status of await Promise.all(Array.from({ length: 60 },
+            () => statusOf(rig.fetch('/v1/chat/completions', { json: big }))
+              .catch(() => 0))))
+            seen.add(status);
+        for (const status of seen)
           assert.ok([0, 200, 503].includes(status), `status ${status}`);
-        assert.ok(all.includes(200) && all.includes(503));
+        assert.ok(seen.has(200) && seen.has(503), `${[...seen]}`);
         await until('all are served again', async () =>
           (await statusOf(chat(rig)).catch(() => 0)) === 200);
         assert.equal(rig.gate.exit, undefined);
@@ -288,6 +291,7 @@ describe('clocks', GATE_ONLY, () => {
         const key = await rig.gate.createKey('day', '--rpm', '1000',
           '--budget', '100M-tokens/day');
         let resets = '';
+        let jumps = 0;
         for (const offset of ['+0', '-2d', '+3d', '-1d', '+0']) {
           set(offset);
           for (let i = 0; i < 3; i++)
@@ -295,9 +299,10 @@ describe('clocks', GATE_ONLY, () => {
           const now = await rig.gate.must(['key', 'show', key.id]);
           assert.ok(now.budgets[0].resets >= resets, offset);
           resets = now.budgets[0].resets;
+          await until('the jump is in the log', () =>
+            rig.gate.log.split('the clock was set').length > jumps);
+          jumps++;
         }
-        await until('the jumps are in the log', () =>
-          rig.gate.log.split('the clock was set').length > 4);
         assert.equal((await rig.gate.ctl(['ledger', 'verify'])).code, 0);
       } finally {
         await rig.close();

@@ -157,13 +157,16 @@ describe('hedging', GATE_ONLY, () => {
     const limit = 9000;
     const key = await rig.gate.must(['key', 'create', '--name', 'crowd',
       '--budget', `${limit}-tokens/day`]);
+    const headers = { authorization: `Bearer ${key.key}` };
+    rig.up.script({ gateAfter: 'head' });
+    const first = await chat('hedged', { max_tokens: 40 }, { headers });
+    assert.equal(first.target, 'two', 'what the crowd has no room for');
     let k = 0;
     const odd = [{ fault: 'split', n: 250, gap: 70 }, { fault: 'reset' },
       { fault: 'status', code: 500 }, { fault: 'split', n: 100, gap: 40 }];
     for (const u of [rig.up, two])
       for (const fault of odd)
         u.script({ ...fault, times: 10, match: () => k++ % 3 > 0 });
-    const headers = { authorization: `Bearer ${key.key}` };
     const replies = await Promise.all(Array.from({ length: 60 }, (_, i) =>
       chat('wide', { max_tokens: 40, stream: i % 2 === 0 }, { headers })));
     assert.ok(replies.some((r) => r.status === 200));
