@@ -410,6 +410,9 @@ def overload(bench, page):
 def overload_turn(bench, page, gate):
     seconds = 60 if FULL else 10
     peak = max(closed(bench, gate, n) for n in (32, 64, 128, 32, 64, 128))
+    used = run.cpu_us(gate.child.pid)
+    peak_cpu = closed(bench, gate, 64) * 1e6 / (run.cpu_us(gate.child.pid)
+                                                - used)
     rate, calm_rate = int(3 * peak), int(peak / 10)
     calm = [quantile([r.total for r in steady(bench, gate, calm_rate)], .99)
             for _ in range(ROUNDS)]
@@ -417,7 +420,9 @@ def overload_turn(bench, page, gate):
     watch = Watch(gate, 0.25)
     watch.start()
     storm = Trace(bench, gate, seconds, rate, BODY, 8000)
+    used = run.cpu_us(gate.child.pid)
     time.sleep(seconds)
+    used = (run.cpu_us(gate.child.pid) - used) / 1e6
     tail = steady(bench, gate, calm_rate, 6)
     storm = storm.records()
     samples = watch.stop()
@@ -440,6 +445,11 @@ def overload_turn(bench, page, gate):
              f"{peak:,.0f}/s before and {peak_after:,.0f}/s after; an open "
              f"loop of {rate:,}/s for {seconds} s.", "",
              f"- {counts(storm)}",
+             f"- the daemon used {used / seconds * 100:.0f} % of its "
+             "processor (the load generator and the provider, which have one "
+             f"for both, all of theirs): {ratio * peak / (used / seconds):,.0f}"
+             " good answers for each second of it, and 1 s of closed loops "
+             f"{peak_cpu:,.0f}",
              f"- good answers: p50 {quantile(good, .5) * 1e3:.1f} ms, p99 "
              f"{quantile(good, .99) * 1e3:.0f} ms; 503: p50 "
              f"{quantile(shed, .5) * 1e3:.1f} ms, p99 "
