@@ -33,8 +33,8 @@ enum loop_state {
     LOOP_OVER,     /* nothing will be tried any more */
 };
 
-/* The attempts of one request; in its arena, as x->work->loop: relay has its own
- * x->stage_data while what is left of them is closed. */
+/* The attempts of one request; in its arena, as x->work->loop: relay has its
+ * own x->stage_data while what is left of them is closed. */
 struct loop {
     struct exchange *x; /* borrowed */
     enum loop_state state;
