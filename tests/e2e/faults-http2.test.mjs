@@ -32,10 +32,12 @@ class Provider {
       this.sessions.add(s);
       s.on('error', () => {});
     });
+    // a request is read whole first: an answer that overtakes it breaks off
     this.server.on('stream', (s) => {
       s.on('error', () => {});
       this.streams += 1;
-      (this.does.shift() ?? this.answer).call(this, s);
+      const act = this.does.shift() ?? this.answer;
+      s.on('end', () => act.call(this, s)).resume();
     });
   }
 
@@ -64,7 +66,9 @@ class Provider {
     stream.close(NGHTTP2_REFUSED_STREAM);
   }
 
+  /** Needs a stream before it on its connection: Node cannot say "none". */
   goAway(stream) {
+    assert.ok(stream.id > 2, 'a connection that has served');
     stream.session.goaway(NGHTTP2_NO_ERROR, stream.id - 2);
   }
 
@@ -82,7 +86,8 @@ describe('faults: an upstream over HTTP/2', GATE_ONLY, () => {
   before(async () => {
     own = new Authority();
     up = await new Provider(own.issue(['127.0.0.1'])).listen();
-    gate = await startTollgate({ upstreams: [{ name: 'up', http2: true,
+    // one worker: what is asked next comes on the connection before
+    gate = await startTollgate({ workers: 1, upstreams: [{ name: 'up', http2: true,
       base_url: `https://127.0.0.1:${up.server.address().port}/v1`,
       api_key: 'env:E2E_UPSTREAM_KEY', models: ['*'], tls: { ca: own.file },
       retries: { attempts: 3, backoff: '10ms' }, breaker: { failures: 0 } }] });
