@@ -9,6 +9,7 @@ src_base_libbase_a_SOURCES = \
     src/base/digest.c src/base/digest.h \
     src/base/err.c src/base/err.h \
     src/base/id.c src/base/id.h \
+    src/base/key_file.c src/base/key_file.h \
     src/base/log.c src/base/log.h \
     src/base/log_line.c src/base/log_line.h \
     src/base/log_sink.c src/base/log_sink.h \

@@ -17,7 +17,6 @@
 #include "engine/model.h"
 #include "engine/prep.h"
 #include "engine/scope.h"
-#include "engine/secret.h"
 #include "kernels/krn.h"
 
 #define PREP_THREADS 2
@@ -34,7 +33,7 @@ static enum err state_secret(struct engine *e)
     char dir[ENGINE_PATH_BYTES];
 
     snprintf(dir, sizeof(dir), "%.*s", STR_ARG(e->conf->state_dir));
-    if (secret_get(dir, e->secret) == ERR_OK)
+    if (key_file_get(dir, "engine.key", e->secret) == ERR_OK)
         return ERR_OK;
     log_err(LOG_ENGINE,
             "the engine's secret cannot be read or made: file=%s/engine.key; "
@@ -54,7 +53,7 @@ static enum err secret_read(struct engine *e)
     if (c->prefix_dir.len == 0 || c->prefix_size_bytes == 0)
         return state_secret(e);
     engine_prefix_root(e, dir);
-    err = secret_get(dir, e->secret);
+    err = key_file_get(dir, "engine.key", e->secret);
     if (err == ERR_OK)
         return ERR_OK;
     log_warn(LOG_ENGINE,

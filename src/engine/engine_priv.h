@@ -3,12 +3,12 @@
 #ifndef TG_ENGINE_ENGINE_PRIV_H
 #define TG_ENGINE_ENGINE_PRIV_H
 
+#include "base/key_file.h"
 #include "base/thr.h"
 #include "conf/conf.h"
 #include "engine/engine.h"
 #include "engine/engine_model.h"
 #include "engine/scope.h"
-#include "engine/secret.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,11 +30,11 @@ struct engine {
     struct prep_pool *preps; /* owned */
     struct thr loader;
     _Atomic bool closing;
-    _Atomic uint64_t next_id;      /* of requests and jobs */
-    uint8_t secret[SECRET_BYTES];  /* of scopes */
-    pthread_mutex_t lock;          /* guards what follows */
-    struct engine_rate *rates;     /* owned: (n_models) */
-    LIST_HEAD(, engine_port) gone; /* ports given up: messages may come */
+    _Atomic uint64_t next_id;       /* of requests and jobs */
+    uint8_t secret[KEY_FILE_BYTES]; /* of scopes */
+    pthread_mutex_t lock;           /* guards what follows */
+    struct engine_rate *rates;      /* owned: (n_models) */
+    LIST_HEAD(, engine_port) gone;  /* ports given up: messages may come */
 };
 
 /* The model called <name>, or NULL. */

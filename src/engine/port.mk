@@ -21,5 +21,4 @@ src_engine_libengine_a_SOURCES += \
     src/engine/prep_messages.c \
     src/engine/prep_text.c \
     src/engine/prep_token.c \
-    src/engine/scope.c src/engine/scope.h \
-    src/engine/secret.c src/engine/secret.h
+    src/engine/scope.c src/engine/scope.h

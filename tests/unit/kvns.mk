@@ -12,11 +12,11 @@ tests_unit_t_scope_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_scope_CFLAGS = $(unit_cflags)
 tests_unit_t_scope_LDADD = $(unit_libs)
 
-check_PROGRAMS += tests/unit/t_secret
-tests_unit_t_secret_SOURCES = tests/unit/t_secret.c tests/unit/state_dir.h
-tests_unit_t_secret_CPPFLAGS = $(unit_cppflags)
-tests_unit_t_secret_CFLAGS = $(unit_cflags)
-tests_unit_t_secret_LDADD = $(unit_libs)
+check_PROGRAMS += tests/unit/t_key_file
+tests_unit_t_key_file_SOURCES = tests/unit/t_key_file.c tests/unit/state_dir.h
+tests_unit_t_key_file_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_key_file_CFLAGS = $(unit_cflags)
+tests_unit_t_key_file_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/t_digest_cache
 tests_unit_t_digest_cache_SOURCES = tests/unit/t_digest_cache.c \

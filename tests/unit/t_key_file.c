@@ -1,6 +1,7 @@
-/* t_secret.c - A secret is made once, whoever asks for it and however many at
+/* t_key_file.c - A secret is made once, whoever asks for it and however many at
  * once; what is damaged is told and left alone. */
-#include "engine/secret.h"
+
+#include "base/key_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,19 +16,19 @@
 static void is_made_once_and_read_again(void **state)
 {
     char *dir = state_dir_make();
-    uint8_t a[SECRET_BYTES] = {0}, b[SECRET_BYTES] = {0};
-    static const uint8_t none[SECRET_BYTES];
+    uint8_t a[KEY_FILE_BYTES] = {0}, b[KEY_FILE_BYTES] = {0};
+    static const uint8_t none[KEY_FILE_BYTES];
     char path[4096];
     struct stat st;
 
     (void)state;
-    assert_int_equal(secret_get(dir, a), ERR_OK);
-    assert_int_equal(secret_get(dir, b), ERR_OK);
-    assert_memory_equal(a, b, SECRET_BYTES);
-    assert_memory_not_equal(a, none, SECRET_BYTES);
+    assert_int_equal(key_file_get(dir, "engine.key", a), ERR_OK);
+    assert_int_equal(key_file_get(dir, "engine.key", b), ERR_OK);
+    assert_memory_equal(a, b, KEY_FILE_BYTES);
+    assert_memory_not_equal(a, none, KEY_FILE_BYTES);
     assert_int_equal(stat(state_dir_path(dir, "engine.key", path), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
-    assert_int_equal(st.st_size, SECRET_BYTES);
+    assert_int_equal(st.st_size, KEY_FILE_BYTES);
     assert_int_equal(st.st_nlink, 1);
     state_dir_drop(dir);
 }
@@ -35,12 +36,12 @@ static void is_made_once_and_read_again(void **state)
 static void two_directories_have_two(void **state)
 {
     char *one = state_dir_make(), *two = state_dir_make();
-    uint8_t a[SECRET_BYTES], b[SECRET_BYTES];
+    uint8_t a[KEY_FILE_BYTES], b[KEY_FILE_BYTES];
 
     (void)state;
-    assert_int_equal(secret_get(one, a), ERR_OK);
-    assert_int_equal(secret_get(two, b), ERR_OK);
-    assert_memory_not_equal(a, b, SECRET_BYTES);
+    assert_int_equal(key_file_get(one, "engine.key", a), ERR_OK);
+    assert_int_equal(key_file_get(two, "engine.key", b), ERR_OK);
+    assert_memory_not_equal(a, b, KEY_FILE_BYTES);
     state_dir_drop(one);
     state_dir_drop(two);
 }
@@ -48,12 +49,14 @@ static void two_directories_have_two(void **state)
 static void a_missing_directory_is_made_for_the_owner_alone(void **state)
 {
     char *dir = state_dir_make();
-    uint8_t a[SECRET_BYTES];
+    uint8_t a[KEY_FILE_BYTES];
     char path[4096];
     struct stat st;
 
     (void)state;
-    assert_int_equal(secret_get(state_dir_path(dir, "new", path), a), ERR_OK);
+    assert_int_equal(
+        key_file_get(state_dir_path(dir, "new", path), "engine.key", a),
+        ERR_OK);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
     state_dir_drop(dir);
@@ -65,14 +68,14 @@ struct racer {
     struct thr thread;
     const char *dir;
     enum err err;
-    uint8_t got[SECRET_BYTES];
+    uint8_t got[KEY_FILE_BYTES];
 };
 
 static void race(void *arg)
 {
     struct racer *r = arg;
 
-    r->err = secret_get(r->dir, r->got);
+    r->err = key_file_get(r->dir, "engine.key", r->got);
 }
 
 static unsigned names_in(const char *dir)
@@ -108,7 +111,7 @@ static void threads_at_once_get_one(void **state)
             thr_join(&r[i].thread);
         for (unsigned i = 0; i < TOGETHER; i++) {
             assert_int_equal(r[i].err, ERR_OK);
-            assert_memory_equal(r[i].got, r[0].got, SECRET_BYTES);
+            assert_memory_equal(r[i].got, r[0].got, KEY_FILE_BYTES);
         }
         assert_int_equal(names_in(path), 1);
         state_dir_drop(dir);
@@ -117,10 +120,11 @@ static void threads_at_once_get_one(void **state)
 
 static void run_child(const char *dir, int go, int out)
 {
-    uint8_t got[SECRET_BYTES];
+    uint8_t got[KEY_FILE_BYTES];
     char byte;
 
-    if (read(go, &byte, 1) != 0 || secret_get(dir, got) != ERR_OK)
+    if (read(go, &byte, 1) != 0 ||
+        key_file_get(dir, "engine.key", got) != ERR_OK)
         _exit(1);
     _exit(write(out, got, sizeof(got)) == (ssize_t)sizeof(got) ? 0 : 1);
 }
@@ -130,7 +134,7 @@ static void processes_at_once_get_one(void **state)
     (void)state;
     for (unsigned round = 0; round < 20; round++) {
         char *dir = state_dir_make();
-        uint8_t got[TOGETHER][SECRET_BYTES];
+        uint8_t got[TOGETHER][KEY_FILE_BYTES];
         int go[2], out[2], status;
 
         assert_int_equal(pipe(go), 0);
@@ -144,8 +148,9 @@ static void processes_at_once_get_one(void **state)
         close(go[0]);
         close(go[1]); /* all start at this end of file */
         for (unsigned i = 0; i < TOGETHER; i++) {
-            assert_int_equal(read(out[0], got[i], SECRET_BYTES), SECRET_BYTES);
-            assert_memory_equal(got[i], got[0], SECRET_BYTES);
+            assert_int_equal(read(out[0], got[i], KEY_FILE_BYTES),
+                             KEY_FILE_BYTES);
+            assert_memory_equal(got[i], got[0], KEY_FILE_BYTES);
             assert_true(wait(&status) > 0 && status == 0);
         }
         close(out[0]);
@@ -159,18 +164,18 @@ static void processes_at_once_get_one(void **state)
 static void a_short_file_is_told_and_left_alone(void **state)
 {
     char *dir = state_dir_make();
-    uint8_t a[SECRET_BYTES] = {7};
+    uint8_t a[KEY_FILE_BYTES] = {7};
     char path[4096];
     struct stat st;
 
     (void)state;
-    for (unsigned len = 0; len < SECRET_BYTES; len += 31) {
+    for (unsigned len = 0; len < KEY_FILE_BYTES; len += 31) {
         FILE *f = fopen(state_dir_path(dir, "engine.key", path), "we");
 
         assert_non_null(f);
         assert_int_equal(fwrite(a, 1, len, f), len);
         fclose(f);
-        assert_int_equal(secret_get(dir, a), ERR_CORRUPT);
+        assert_int_equal(key_file_get(dir, "engine.key", a), ERR_CORRUPT);
         assert_int_equal(a[0], 7);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_size, len);
@@ -181,14 +186,14 @@ static void a_short_file_is_told_and_left_alone(void **state)
 static void a_file_in_the_way_is_told(void **state)
 {
     char *dir = state_dir_make();
-    uint8_t a[SECRET_BYTES] = {7};
+    uint8_t a[KEY_FILE_BYTES] = {7};
     char path[4096];
     FILE *f = fopen(state_dir_path(dir, "p", path), "we");
 
     (void)state;
     assert_non_null(f);
     fclose(f);
-    assert_int_equal(secret_get(path, a), ERR_IO);
+    assert_int_equal(key_file_get(path, "engine.key", a), ERR_IO);
     assert_int_equal(errno, ENOTDIR);
     assert_int_equal(a[0], 7);
     state_dir_drop(dir);
@@ -197,7 +202,7 @@ static void a_file_in_the_way_is_told(void **state)
 static void a_directory_that_cannot_be_written_is_told(void **state)
 {
     char *dir = state_dir_make();
-    uint8_t a[SECRET_BYTES] = {7}, b[SECRET_BYTES];
+    uint8_t a[KEY_FILE_BYTES] = {7}, b[KEY_FILE_BYTES];
     char path[4096];
 
     (void)state;
@@ -206,14 +211,14 @@ static void a_directory_that_cannot_be_written_is_told(void **state)
         skip();
     }
     assert_int_equal(mkdir(state_dir_path(dir, "p", path), 0500), 0);
-    assert_int_equal(secret_get(path, a), ERR_IO);
+    assert_int_equal(key_file_get(path, "engine.key", a), ERR_IO);
     assert_int_equal(errno, EACCES);
     assert_int_equal(a[0], 7);
     assert_int_equal(chmod(path, 0700), 0);
-    assert_int_equal(secret_get(path, a), ERR_OK);
+    assert_int_equal(key_file_get(path, "engine.key", a), ERR_OK);
     assert_int_equal(chmod(path, 0500), 0);
-    assert_int_equal(secret_get(path, b), ERR_OK);
-    assert_memory_equal(a, b, SECRET_BYTES);
+    assert_int_equal(key_file_get(path, "engine.key", b), ERR_OK);
+    assert_memory_equal(a, b, KEY_FILE_BYTES);
     assert_int_equal(chmod(path, 0700), 0);
     state_dir_drop(dir);
 }

@@ -1,7 +1,7 @@
-/* secret.c - See secret.h. A new secret is written in full under a name of its
- * own and then linked to where it belongs, unless one stands there by now:
+/* key_file.c - See key_file.h. A new secret is written in full under a name of
+ * its own and then linked to where it belongs, unless one stands there by now:
  * nobody ever reads half of one, and whoever comes second takes the first's. */
-#include "engine/secret.h"
+#include "base/key_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,6 @@
 #include "base/digest.h"
 
 #define PATH_BYTES 4400
-#define NAME       "engine.key"
 
 /* Write <len> bytes into the new file <path>, and onto the disk. */
 static enum err write_new(const char *path, const uint8_t *p, size_t len)
@@ -54,7 +53,7 @@ static enum err settle(const char *from, const char *to)
 
 static enum err make(const char *dir, const char *path)
 {
-    uint8_t fresh[SECRET_BYTES];
+    uint8_t fresh[KEY_FILE_BYTES];
     char from[PATH_BYTES + 32];
     char tail[17];
     enum err e;
@@ -69,10 +68,10 @@ static enum err make(const char *dir, const char *path)
     return e == ERR_OK ? settle(from, path) : e;
 }
 
-static enum err read_all(const char *path, uint8_t out[SECRET_BYTES])
+static enum err read_all(const char *path, uint8_t out[KEY_FILE_BYTES])
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    uint8_t room[SECRET_BYTES];
+    uint8_t room[KEY_FILE_BYTES];
     ssize_t n;
     int why;
 
@@ -90,12 +89,13 @@ static enum err read_all(const char *path, uint8_t out[SECRET_BYTES])
     return n == (ssize_t)sizeof(room) ? ERR_OK : ERR_CORRUPT;
 }
 
-enum err secret_get(const char *dir, uint8_t out[SECRET_BYTES])
+enum err key_file_get(const char *dir, const char *name,
+                      uint8_t out[KEY_FILE_BYTES])
 {
     char path[PATH_BYTES];
     enum err e;
 
-    if (snprintf(path, sizeof(path), "%s/" NAME, dir) >= (int)sizeof(path)) {
+    if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path)) {
         errno = ENAMETOOLONG;
         return ERR_IO;
     }
