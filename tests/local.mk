@@ -13,6 +13,7 @@ include tests/unit/front.mk
 include tests/unit/upstream.mk
 include tests/unit/stages.mk
 include tests/unit/serve.mk
+include tests/unit/tape.mk
 include tests/unit/daemon.mk
 include tests/unit/vocab.mk
 include tests/unit/template.mk

@@ -18,4 +18,7 @@ src_exchange_libexchange_a_SOURCES = \
     src/exchange/soft.c src/exchange/soft.h \
     src/exchange/stage.h \
     src/exchange/stats.h \
+    src/exchange/tape.c src/exchange/tape.h \
+    src/exchange/tape_priv.h \
+    src/exchange/tape_read.c \
     src/exchange/worker.h

@@ -2,4 +2,6 @@
 noinst_LIBRARIES += src/recall/librecall.a
 TG_LIBS += src/recall/librecall.a
 src_recall_librecall_a_SOURCES = \
-    src/recall/recall.c src/recall/recall.h
+    src/recall/flight.c src/recall/flight.h \
+    src/recall/recall.c src/recall/recall.h \
+    src/recall/record.c src/recall/record.h
