@@ -119,6 +119,12 @@ void conf_keep_engine(struct conf *fresh, struct conf *running)
     }
 }
 
+void conf_keep_cache(struct conf *fresh, const struct conf *running)
+{
+    fresh->cache.responses = running->cache.responses;
+    fresh->cache.size_bytes = running->cache.size_bytes;
+}
+
 /* Append all of <fd> to <text>. */
 static enum err read_all(int fd, struct buf *text)
 {

@@ -149,6 +149,25 @@ enum conf_scope {
     CONF_SCOPE_SHARED,
 };
 
+/* Of which requests replies are stored and calls are shared. */
+enum conf_keep {
+    CONF_KEEP_NEVER = 0,
+    CONF_KEEP_DETERMINISTIC, /* embeddings, temperature 0, or a seed */
+    CONF_KEEP_ALWAYS,
+};
+
+/* What a stored or shared reply costs who gets it. */
+enum conf_charge {
+    CONF_CHARGE_NONE = 0, /* nothing */
+    CONF_CHARGE_FULL,     /* what it cost who it was made for */
+};
+
+/* How fast a stored stream is sent. */
+enum conf_pace {
+    CONF_PACE_INSTANT = 0, /* as fast as the client reads */
+    CONF_PACE_RECORDED,    /* as it came */
+};
+
 /* When a prefix is stored. */
 enum conf_admission {
     CONF_ADMISSION_FIRST = 0, /* as soon as it is computed */
@@ -306,16 +325,29 @@ struct conf_route {
     size_t n_fallbacks;
     unsigned fallback_on;   /* bits of enum conf_fall, CONF_FALL_ERROR */
     int64_t hedge_after_ms; /* 0 = never */
+    bool keep_given;        /* false: conf.cache.keep holds */
+    enum conf_keep keep;    /* of its replies; see conf_keep_of() */
+    bool ttl_given;         /* false: conf.cache.ttl_ms holds */
+    int64_t ttl_ms;         /* of its replies; see conf_ttl_of() */
 };
 
-/* Recorded replies and shared flights. No effect yet. */
+/* Recorded replies and shared flights. */
 struct conf_cache {
-    bool responses;           /* responses.enabled, false */
-    uint64_t size_bytes;      /* 1 GiB */
-    int64_t ttl_ms;           /* 1 h */
-    enum conf_scope scope;    /* key */
-    uint64_t max_entry_bytes; /* 4 MiB */
-    bool coalesce;            /* true */
+    bool responses;                 /* responses.enabled, false */
+    uint64_t size_bytes;            /* 1 GiB */
+    int64_t ttl_ms;                 /* 1 h */
+    enum conf_scope scope;          /* key */
+    uint64_t max_entry_bytes;       /* 4 MiB */
+    enum conf_keep keep;            /* deterministic */
+    int64_t stale_if_error_ms;      /* after its time, when calls fail; 0 s */
+    int64_t stale_while_refresh_ms; /* after its time, while it is asked for
+                                     * anew; 0 s */
+    bool coalesce;                  /* true */
+    enum conf_charge charge;        /* none */
+    bool exact_mode;          /* streams answer streams only, false: all */
+    enum conf_pace pace;      /* instant */
+    const struct str *ignore; /* paths of bodies that carry no meaning */
+    size_t n_ignore;
 };
 
 /* Where the access log goes. */
@@ -465,6 +497,10 @@ enum err conf_load(const char *arg, unsigned flags, struct conf_report *r,
  * has neither an upstream nor an engine then. */
 void conf_keep_engine(struct conf *fresh, struct conf *running);
 
+/* Give <fresh>, which nobody else has yet, what of the response cache of
+ * <running> stays until a restart: whether there is one, and its size. */
+void conf_keep_cache(struct conf *fresh, const struct conf *running);
+
 /* One more reference; returns <c>. Any thread. */
 struct conf *conf_ref(struct conf *c);
 
@@ -488,6 +524,20 @@ void conf_prefix_root(const struct conf *c, char out[CONF_PREFIX_ROOT_BYTES]);
  * NULL if there is none. */
 const struct conf_route *conf_route_find(const struct conf *c,
                                          struct str model);
+
+/* The rule of <c> for replies of <r>, NULL for what has no route. */
+static inline enum conf_keep conf_keep_of(const struct conf *c,
+                                          const struct conf_route *r)
+{
+    return r && r->keep_given ? r->keep : c->cache.keep;
+}
+
+/* How long they are served, in ms. */
+static inline int64_t conf_ttl_of(const struct conf *c,
+                                  const struct conf_route *r)
+{
+    return r && r->ttl_given ? r->ttl_ms : c->cache.ttl_ms;
+}
 
 /* Whether one of the globs of <u> matches <model>; false when models_given
  * is false (what it serves is then known only to the upstream). */

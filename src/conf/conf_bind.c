@@ -55,6 +55,26 @@ void *bind_array(struct bind *b, const struct opt *o, void *base, size_t n,
 static void bind_map(struct bind *b, const struct opt *parent,
                      const struct ynode *map, void *base);
 
+/* The default "[a, \"b\"]" of a list of texts, which hold no comma. */
+static void default_strs(struct bind *b, const struct opt *o, void *base)
+{
+    struct str rest = str_skip(str_from(o->def), 1);
+    struct str part;
+    size_t n = 1;
+    struct str *v;
+
+    rest.len--;
+    for (size_t i = 0; i < rest.len; i++)
+        n += rest.p[i] == ',';
+    v = bind_array(b, o, base, n, sizeof(*v));
+    for (size_t i = 0; v && i < n && str_split(&rest, ',', &part); i++) {
+        part = str_trim(part);
+        if (part.p[0] == '"')
+            part = str_of(part.p + 1, part.len - 2);
+        v[i] = bind_dup(b, part);
+    }
+}
+
 /* Give <base> the default of <o>; it is parsed like any other value. */
 static void bind_default(struct bind *b, const struct opt *o, void *base)
 {
@@ -62,6 +82,10 @@ static void bind_default(struct bind *b, const struct opt *o, void *base)
 
     if (!o->def || strcmp(o->def, "[]") == 0 || strcmp(o->def, "{}") == 0)
         return;
+    if (o->type == OPT_STRS) {
+        default_strs(b, o, base);
+        return;
+    }
     n.text = strcmp(o->def, "\"\"") == 0 ? STR("") : str_from(o->def);
     bind_value(b, o, &n, base);
 }

@@ -53,6 +53,10 @@ bool conf_header_is_secret(struct str name);
  * each other. Mistakes go to bind.say. */
 void conf_check_all(struct bind *b, const struct ynode *root, struct conf *c);
 
+/* The part of conf_check_all() that is about the cache. */
+void conf_check_cache(struct bind *b, const struct ynode *root,
+                      const struct conf *c);
+
 /* As conf_prices_parse(), with the messages as <say> writes them. */
 enum err conf_prices_read(const struct say *say, struct str text,
                           const struct conf *c, struct arena *mem,

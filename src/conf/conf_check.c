@@ -541,4 +541,5 @@ void conf_check_all(struct bind *b, const struct ynode *root, struct conf *c)
     c->passthrough = resolve_upstream(
         &k, c->passthrough_name, ynode_get(root, "passthrough"), "passthrough");
     check_routes(&k);
+    conf_check_cache(b, root, c);
 }

@@ -23,6 +23,10 @@ static const char *const strategy_names[] = {"weighted", "least_in_flight",
 static const char *const fall_names[] = {"error", "context_length",
                                          "content_filter", NULL};
 static const char *const scope_names[] = {"key", "team", "shared", NULL};
+static const char *const keep_names[] = {"never", "deterministic", "always",
+                                         NULL};
+static const char *const charge_names[] = {"none", "full", NULL};
+static const char *const pace_names[] = {"instant", "recorded", NULL};
 static const char *const admission_names[] = {"first", "second", "auto", NULL};
 static const char *const kv_names[] = {"auto", "f32", "f16",
                                        "bf16", "q8",  NULL};
@@ -41,6 +45,11 @@ static const char *const format_names[] = {"json", "text", NULL};
 #define N(s, f)     .off_n = offsetof(struct s, f)
 #define GIVEN(s, f) .off_given = offsetof(struct s, f)
 #define IN(lo, hi)  .min = (lo), .max = (hi)
+
+/* What tells who asks or how the provider should keep it, not what for. */
+#define IGNORED                                                                \
+    "[user, metadata, client_metadata, prompt_cache_key, safety_identifier, "  \
+    "\"input[].id\", \"system[x-anthropic-billing-header]\"]"
 
 /* clang-format off */
 const struct opt conf_opts[] = {
@@ -313,11 +322,18 @@ const struct opt conf_opts[] = {
  IN(0, HOUR), .def = "0s",
  .help = "a second try beside a first one that is silent so long; 0 = never"},
 
-{"cache", OPT_MAP, OPT_LATER, .help = "stored replies"},
+{"routes[].cache", OPT_ENUM, 0, R(keep), GIVEN(conf_route, keep_given),
+ .names = keep_names, .example = "always",
+ .help = "whose replies are kept; absent = cache.responses.keep"},
+{"routes[].cache_ttl", OPT_DURATION, 0, R(ttl_ms),
+ GIVEN(conf_route, ttl_given), IN(SEC, 3650 * DAY), .example = "10m",
+ .help = "how long one is served; absent = cache.responses.ttl"},
+
+{"cache", OPT_MAP, .help = "stored replies"},
 {"cache.responses", OPT_MAP, .help = "exact repeats of a request"},
-{"cache.responses.enabled", OPT_BOOL, 0, C(cache.responses), .def = "false",
- .help = "keep replies and serve them again"},
-{"cache.responses.size", OPT_SIZE, 0, C(cache.size_bytes),
+{"cache.responses.enabled", OPT_BOOL, OPT_RESTART, C(cache.responses),
+ .def = "false", .help = "keep replies and serve them again"},
+{"cache.responses.size", OPT_SIZE, OPT_RESTART, C(cache.size_bytes),
  IN(MIB, 1024 * TIB), .def = "1GiB", .help = "disk space for them"},
 {"cache.responses.ttl", OPT_DURATION, 0, C(cache.ttl_ms), IN(SEC, 3650 * DAY),
  .def = "1h", .help = "how long one is served"},
@@ -325,8 +341,26 @@ const struct opt conf_opts[] = {
  .def = "key", .help = "who shares them"},
 {"cache.responses.max_entry", OPT_SIZE, 0, C(cache.max_entry_bytes),
  IN(KIB, GIB), .def = "4MiB", .help = "largest reply kept"},
+{"cache.responses.keep", OPT_ENUM, 0, C(cache.keep), .names = keep_names,
+ .def = "deterministic",
+ .help = "whose replies are kept: never, deterministic or always"},
+{"cache.responses.stale_if_error", OPT_DURATION, 0, C(cache.stale_if_error_ms),
+ IN(0, 3650 * DAY), .def = "0s",
+ .help = "served so long after its time when nobody else answers"},
+{"cache.responses.stale_while_revalidate", OPT_DURATION, 0,
+ C(cache.stale_while_refresh_ms), IN(0, 3650 * DAY), .def = "0s",
+ .help = "served so long after its time while it is asked for anew"},
 {"cache.coalesce", OPT_BOOL, 0, C(cache.coalesce), .def = "true",
  .help = "identical requests in flight share one upstream call"},
+{"cache.charge", OPT_ENUM, 0, C(cache.charge), .names = charge_names,
+ .def = "none", .help = "what such a reply costs who gets it: none or full"},
+{"cache.exact_mode", OPT_BOOL, 0, C(cache.exact_mode), .def = "false",
+ .help = "a stored stream answers streams only, a plain reply plain ones"},
+{"cache.pace", OPT_ENUM, 0, C(cache.pace), .names = pace_names,
+ .def = "instant", .help = "how fast a stored stream is sent: instant or recorded"},
+{"cache.ignore", OPT_STRS, 0, C(cache.ignore), N(conf, cache.n_ignore),
+ IN(0, 100), .def = IGNORED,
+ .help = "members of bodies that carry no meaning for the answer"},
 
 {"prices", OPT_PATH, 0, C(prices),
  .def = CONF_PRICES_FILE, .help = "file of USD per million tokens"},

@@ -4,7 +4,7 @@ TG_LIBS += src/conf/libconf.a
 src_conf_libconf_a_SOURCES = \
     src/conf/conf.c src/conf/conf.h \
     src/conf/conf_bind.c src/conf/conf_bind.h \
-    src/conf/conf_check.c \
+    src/conf/conf_cache.c src/conf/conf_check.c \
     src/conf/conf_net.c \
     src/conf/conf_parse.c src/conf/conf_parse.h \
     src/conf/conf_price_text.c \

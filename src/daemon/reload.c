@@ -159,6 +159,7 @@ static void apply(struct daemon *d, struct conf *fresh, struct buf *report)
     tell_changes(d->conf, fresh, false, report);
     tell_changes(d->conf_start, fresh, true, report);
     conf_keep_engine(fresh, d->conf_start);
+    conf_keep_cache(fresh, d->conf_start);
     for (size_t i = 0; i < fresh->n_upstreams; i++)
         (void)target_get(d->targets, fresh->upstreams[i].name);
     conf_unref(d->conf);

@@ -120,6 +120,8 @@ static void exchange_free(struct exchange *x)
     struct worker *w = x->w;
 
     exchange_release(x);
+    if (x->found->release)
+        x->found->release(x);
     quota_close(x);
     TAILQ_REMOVE(&w->by_stage[x->stage], x, link);
     w->exchanges--;

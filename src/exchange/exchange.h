@@ -37,7 +37,10 @@ struct key;
 struct leg;
 struct quota;
 struct rate_hold;
+struct tape;
+struct tape_sum;
 struct target;
+struct usage_row;
 
 /* Names an exchange across threads and time. */
 struct xid {
@@ -108,9 +111,33 @@ struct ask {
     unsigned n;          /* choices asked for, >= 1 */
 };
 
-/* recall/: what was found in stores (nothing yet). */
+/* Where the reply of an exchange comes from. */
+enum recall_how {
+    RECALL_BYPASS = 0, /* a call of its own, which nobody else may know */
+    RECALL_MISS,       /* a call of its own, whose reply may be kept */
+    RECALL_HIT,        /* it was kept */
+    RECALL_JOINED,     /* the call of another exchange */
+    RECALL_HOW_COUNT
+};
+
+/* recall/: what was found in stores, and who else waits for the reply. */
 struct recall {
-    bool bypass;
+    enum recall_how how;
+    bool stale;        /* HIT: its time is over */
+    bool refresh;      /* nobody waits: it renews what is kept */
+    int64_t age_s;     /* HIT: seconds since it was made */
+    struct tape *tape; /* what relay writes too, counted; NULL: nothing */
+    const struct tape_sum *sum; /* HIT, JOINED: what the one who paid paid;
+                                 * NULL: not known */
+    /* Whether somebody else waits for the reply, though the client has left;
+     * or NULL. */
+    bool (*wanted)(struct exchange *x);
+    /* Said by relay when the call failed: true makes what is kept its reply;
+     * or NULL. */
+    bool (*rescue)(struct exchange *x);
+    /* Settle's word to those who follow, once the row is safe; or NULL. */
+    void (*settled)(struct exchange *x, const struct usage_row *row);
+    void (*release)(struct exchange *x); /* when <x> is freed; or NULL */
 };
 
 /* serve/: who answers. */

@@ -5,6 +5,6 @@
 
 enum verdict recall_run(struct exchange *x)
 {
-    x->found->bypass = true;
+    x->found->how = RECALL_BYPASS;
     return VERDICT_GO;
 }

@@ -251,6 +251,8 @@ enum verdict settle_run(struct exchange *x)
         row_put(x, NULL, &row);
         soft_note(x);
     }
+    if (x->found->settled)
+        x->found->settled(x, &row);
     limits_settle(x, legs_tok);
     exchange_release(x);
     if (x->client)

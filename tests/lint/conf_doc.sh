@@ -82,7 +82,7 @@ key == ""   { next }
 want && /^\.(Cm|Pa) / {
     value = $0
     sub(/^\.(Cm|Pa) /, "", value); sub(/ \.$/, "", value)
-    if (value == "\\(dq\\(dq") value = "\"\""
+    gsub(/\\\(dq/, "\"", value)
     print "default\t" key "\t" value; want = 0
 }
 /^No effect yet\.$/    { print "flag\t" key "\tlater" }

@@ -17,6 +17,12 @@ tests_unit_t_conf_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_conf_CFLAGS = $(unit_cflags)
 tests_unit_t_conf_LDADD = $(unit_libs)
 
+check_PROGRAMS += tests/unit/t_conf_cache
+tests_unit_t_conf_cache_SOURCES = tests/unit/t_conf_cache.c
+tests_unit_t_conf_cache_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_conf_cache_CFLAGS = $(unit_cflags)
+tests_unit_t_conf_cache_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/t_conf_show
 tests_unit_t_conf_show_SOURCES = tests/unit/t_conf_show.c
 tests_unit_t_conf_show_CPPFLAGS = $(unit_cppflags)
