@@ -2,6 +2,8 @@
 noinst_LIBRARIES += src/recall/librecall.a
 TG_LIBS += src/recall/librecall.a
 src_recall_librecall_a_SOURCES = \
+    src/recall/demand.c src/recall/demand.h \
     src/recall/flight.c src/recall/flight.h \
     src/recall/recall.c src/recall/recall.h \
-    src/recall/record.c src/recall/record.h
+    src/recall/record.c src/recall/record.h \
+    src/recall/reqkey.c src/recall/reqkey.h src/recall/reqkey_skip.c

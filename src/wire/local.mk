@@ -2,6 +2,10 @@
 noinst_LIBRARIES += src/wire/libwire.a
 TG_LIBS += src/wire/libwire.a
 src_wire_libwire_a_SOURCES = \
+    src/wire/canon.c \
+    src/wire/canon.h \
+    src/wire/canon_text.c \
+    src/wire/canon_text.h \
     src/wire/endpoint.c \
     src/wire/endpoint.h \
     src/wire/http1.c \

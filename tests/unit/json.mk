@@ -1,5 +1,6 @@
 # Unit tests of area 'json': the codecs of JSON, SSE, usage, errors, multipart.
 json_unit_tests = \
+    tests/unit/t_canon \
     tests/unit/t_jscan \
     tests/unit/t_jsplice \
     tests/unit/t_multipart \
@@ -8,6 +9,11 @@ json_unit_tests = \
     tests/unit/t_sse_judge \
     tests/unit/t_usage
 check_PROGRAMS += $(json_unit_tests)
+
+tests_unit_t_canon_SOURCES = tests/unit/t_canon.c
+tests_unit_t_canon_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_canon_CFLAGS = $(unit_cflags)
+tests_unit_t_canon_LDADD = $(unit_libs)
 
 tests_unit_t_jscan_SOURCES = tests/unit/t_jscan.c tests/lib/json_cases.h
 tests_unit_t_jscan_CPPFLAGS = $(unit_cppflags)

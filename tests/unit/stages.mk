@@ -61,3 +61,9 @@ tests_unit_t_leg_death_SOURCES = tests/unit/t_leg_death.c tests/unit/leg_rig.h \
 tests_unit_t_leg_death_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_leg_death_CFLAGS = $(unit_cflags)
 tests_unit_t_leg_death_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_demand
+tests_unit_t_demand_SOURCES = tests/unit/t_demand.c
+tests_unit_t_demand_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_demand_CFLAGS = $(unit_cflags)
+tests_unit_t_demand_LDADD = $(unit_libs)
