@@ -66,12 +66,14 @@ struct tape_sum {
     bool estimated;              /* the tokens are an estimate */
 };
 
-/* Why there will be no reply. */
+/* Why there will be no reply. Without <err> and <again> nothing failed, but the
+ * reply is not to be shared: each reader asks by itself. */
 struct tape_failure {
     enum err err;
-    struct str text; /* for the client; may be empty */
-    int status;      /* that an upstream had sent, or 0 */
-    bool again;      /* one of the readers may try it once more */
+    struct str text;        /* for the client; may be empty */
+    int status;             /* that an upstream had sent, or 0 */
+    bool again;             /* one of the readers may try it once more */
+    int64_t retry_after_ms; /* for retry-after headers; 0: unsaid */
 };
 
 /* A blank tape with one reference that keeps at most <max_bytes> of body

@@ -17,3 +17,10 @@ tests_unit_t_tape_SOURCES = tests/unit/t_tape.c tests/unit/tape_kit.h
 tests_unit_t_tape_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_tape_CFLAGS = $(unit_cflags)
 tests_unit_t_tape_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_tape_threads
+tests_unit_t_tape_threads_SOURCES = tests/unit/t_tape_threads.c \
+    tests/unit/tape_kit.h
+tests_unit_t_tape_threads_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_tape_threads_CFLAGS = $(unit_cflags)
+tests_unit_t_tape_threads_LDADD = $(unit_libs)
