@@ -35,3 +35,9 @@ FUZZ_TARGETS += tests/fuzz/fz_bound
 tests_fuzz_fz_bound_SOURCES = tests/fuzz/fz_bound.c
 tests_fuzz_fz_bound_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fz_bound_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+noinst_PROGRAMS += tests/fuzz/fz_fold
+FUZZ_TARGETS += tests/fuzz/fz_fold
+tests_fuzz_fz_fold_SOURCES = tests/fuzz/fz_fold.c
+tests_fuzz_fz_fold_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fz_fold_LDADD = $(TG_LIBS) $(LDADD_DEPS)
