@@ -130,6 +130,10 @@ static const struct err_row rows[ERR_COUNT] = {
     [ERR_UP_TIMEOUT] = {"up_timeout", 504, UPE, "upstream_timeout",
                         "timeout_error", RETRY_YES, OUTCOME_H,
                         "The upstream did not answer in time."},
+    [ERR_NOT_CACHED] = {"not_cached", 504, IRE, "not_cached", IRE, RETRY_NO,
+                        OUTCOME_Z,
+                        "No stored reply fits, and the request asks for "
+                        "nothing else (Cache-Control: only-if-cached)."},
     [ERR_OVERLOADED] = {"overloaded", 503, SVE, "overloaded",
                         "overloaded_error", RETRY_YES, OUTCOME_Z,
                         "The server is overloaded."},

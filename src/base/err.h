@@ -69,6 +69,8 @@ enum err {
     ERR_UP_INCOMPLETE,     /* 502, or the error event: stream broke off */
     ERR_UP_UNAVAILABLE,    /* 503 upstream_unavailable */
     ERR_UP_TIMEOUT,        /* 504 upstream_timeout */
+    ERR_NOT_CACHED,        /* 504 not_cached: nothing stored fits, and the
+                            * client wants nothing else */
     ERR_OVERLOADED,        /* 503 overloaded */
     ERR_DRAINING,          /* 503 overloaded, shutting down */
     ERR_MODEL_DOWN,        /* 503 model_unavailable: ours cannot be served */

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += src/exchange/libexchange.a
 TG_LIBS += src/exchange/libexchange.a
 src_exchange_libexchange_a_SOURCES = \
+    src/exchange/charge.c src/exchange/charge.h \
     src/exchange/client.h \
     src/exchange/cost.c src/exchange/cost.h \
     src/exchange/exchange.c src/exchange/exchange.h \
