@@ -122,6 +122,11 @@ bool env_is_held(struct env *env);
 /* Wait until none does, for 100 ms at most; false when none did. */
 bool env_wait_held(struct env *env);
 
+/* Let the system take the map out of this process, which it then reads anew
+ * from the page cache where it is touched: bounds what counts as resident.
+ * Writer only, with no write transaction open; readers go on. */
+void env_forget(struct env *env);
+
 /* Free the slots of readers whose process is gone; how many. Writer only,
  * once a minute: they keep pages from being used again. */
 unsigned env_drop_stale_readers(struct env *env);
@@ -188,6 +193,12 @@ enum err txn_put(struct txn *t, unsigned table, struct str key,
 enum err txn_reserve(struct txn *t, unsigned table, struct str key, size_t len,
                      void **room_out) MUST_CHECK;
 
+/* Make room for a value of <len> bytes behind the last record of <table>, whose
+ * key is less than <key>: pages are filled one after the other. ERR_EXISTS when
+ * it is not; else as txn_reserve(). */
+enum err txn_append(struct txn *t, unsigned table, struct str key, size_t len,
+                    void **room_out) MUST_CHECK;
+
 /* Copy <len> bytes of the value <v> of a transaction that is open, from its
  * byte <from> on. A disk that fails, or a file that was cut, is ERR_IO here and
  * a signal where the value itself is touched (before Linux 5.14 here, too). */
@@ -201,7 +212,7 @@ bool txn_is_warm(struct str v, size_t from);
 enum err txn_add(struct txn *t, unsigned table, struct str key,
                  struct str value) MUST_CHECK;
 
-/* Delete a value that has pages of its own, in a write transaction of an
+/* Delete a value that may have pages of its own, in a write transaction of an
  * ENV_WATCHED environment: LMDB frees what their head says, so that this is
  * proved before. ERR_CORRUPT: it is damaged; ERR_NOT_FOUND, ERR_IO. */
 enum err txn_del_large(struct txn *t, unsigned table,
@@ -220,6 +231,9 @@ enum err txn_count(struct txn *t, unsigned table,
 /* Records of LMDB's list of free pages, and pages that it holds. */
 enum err txn_count_free(struct txn *t, uint64_t *records_out,
                         uint64_t *pages_out) MUST_CHECK;
+
+/* How many pages all tables, LMDB's own with them, have in use. */
+enum err txn_count_used(struct txn *t, uint64_t *pages_out) MUST_CHECK;
 
 /* A place in a table; ends with its transaction, close it before. */
 struct cursor {

@@ -3,6 +3,13 @@ noinst_LIBRARIES += src/store/libstore.a
 TG_LIBS += src/store/libstore.a
 src_store_libstore_a_SOURCES = \
     src/store/boot.c src/store/boot.h \
+    src/store/cache_entry.c src/store/cache_entry.h \
+    src/store/cache_file.c \
+    src/store/cache_find.c \
+    src/store/cache_priv.h \
+    src/store/cache_queue.c src/store/cache_queue.h \
+    src/store/cache_store.c src/store/cache_store.h \
+    src/store/cache_write.c \
     src/store/child.c src/store/child.h \
     src/store/env.c src/store/env.h src/store/env_priv.h \
     src/store/env_page.c src/store/env_walk.c \

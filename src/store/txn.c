@@ -266,19 +266,31 @@ enum err txn_add(struct txn *t, unsigned table, struct str key,
     return put(t, table, key, value, MDB_NOOVERWRITE);
 }
 
-enum err txn_reserve(struct txn *t, unsigned table, struct str key, size_t len,
-                     void **room_out)
+static enum err reserve(struct txn *t, unsigned table, struct str key,
+                        MDB_val v, unsigned flags, void **room_out)
 {
     MDB_val k = val_of(key);
-    MDB_val v = {.mv_size = len};
 
     BUG_ON(!is_open_table(t, table));
-    const int rc = mdb_put(t->mdb, t->env->dbi[table], &k, &v,
-                           MDB_NOOVERWRITE | MDB_RESERVE);
+    const int rc = mdb_put(t->mdb, t->env->dbi[table], &k, &v, flags);
     if (rc != MDB_SUCCESS)
         return env_error(t->env, rc);
     *room_out = v.mv_data;
     return ERR_OK;
+}
+
+enum err txn_reserve(struct txn *t, unsigned table, struct str key, size_t len,
+                     void **room_out)
+{
+    return reserve(t, table, key, (MDB_val){.mv_size = len},
+                   MDB_NOOVERWRITE | MDB_RESERVE, room_out);
+}
+
+enum err txn_append(struct txn *t, unsigned table, struct str key, size_t len,
+                    void **room_out)
+{
+    return reserve(t, table, key, (MDB_val){.mv_size = len},
+                   MDB_APPEND | MDB_RESERVE, room_out);
 }
 
 /* Have the pages of <len> bytes at <p> read in: the system says here what
@@ -389,8 +401,20 @@ enum err txn_del_large(struct txn *t, unsigned table, struct str key)
     if (t->env->base == 0)
         ERR_TRY(find_base(t->env));
     ERR_TRY(txn_get(t, table, key, &v));
-    ERR_TRY(prove_head(t, v));
+    if (((uintptr_t)v.p & (t->env->page_bytes - 1)) == PAGE_HEAD)
+        ERR_TRY(prove_head(t, v)); /* a leaf's nodes stand further behind */
     return txn_del(t, table, key);
+}
+
+void env_forget(struct env *env)
+{
+    const size_t len = atomic_load(&env->map_bytes);
+
+    if (!env->mdb || (env->base == 0 && find_base(env) != ERR_OK))
+        return;
+    /* It is only a wish. */
+    if (madvise((void *)env->base, len, MADV_DONTNEED) != 0)
+        errno = 0;
 }
 
 enum err txn_clear(struct txn *t, unsigned table)
@@ -408,6 +432,25 @@ enum err txn_count(struct txn *t, unsigned table, uint64_t *count_out)
     if (rc != MDB_SUCCESS)
         return env_error(t->env, rc);
     *count_out = st.ms_entries;
+    return ERR_OK;
+}
+
+enum err txn_count_used(struct txn *t, uint64_t *pages_out)
+{
+    uint64_t pages = 2; /* heads */
+    MDB_stat st;
+
+    for (unsigned i = 0; i < t->env->opts.n_tables + 2; i++) {
+        const MDB_dbi dbi = i == 0   ? DBI_FREE
+                            : i == 1 ? DBI_TABLES
+                                     : t->env->dbi[i - 2];
+        const int rc = mdb_stat(t->mdb, dbi, &st);
+
+        if (rc != MDB_SUCCESS)
+            return env_error(t->env, rc);
+        pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
+    }
+    *pages_out = pages;
     return ERR_OK;
 }
 

@@ -139,3 +139,10 @@ tests_unit_t_ledger_power_SOURCES = tests/unit/t_ledger_power.c \
 tests_unit_t_ledger_power_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_ledger_power_CFLAGS = $(unit_cflags)
 tests_unit_t_ledger_power_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_cache_db
+tests_unit_t_cache_db_SOURCES = tests/unit/t_cache_db.c \
+    tests/unit/cache_fixture.h tests/unit/state_dir.h
+tests_unit_t_cache_db_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_cache_db_CFLAGS = $(unit_cflags)
+tests_unit_t_cache_db_LDADD = $(unit_libs)
