@@ -29,7 +29,7 @@ struct level {
     const char *src; /* its bracket in the text */
     size_t at;       /* its bracket in out->p */
     unsigned first;  /* of its members in spans */
-    uint32_t paths;  /* bit per path that leads here */
+    uint64_t paths;  /* bit per path that leads here */
     bool object;
     bool sorted; /* so far every name was greater than the one before */
 };
@@ -47,7 +47,7 @@ struct canon {
     struct level level[CANON_DEPTH + 1]; /* [0]: around the whole */
 };
 
-_Static_assert(CANON_PATHS <= 32, "struct level has a bit for each path");
+_Static_assert(CANON_PATHS <= 64, "struct level has a bit for each path");
 
 static enum err put_char(struct canon *c, char ch)
 {
@@ -171,7 +171,7 @@ static enum err end_value(struct canon *c)
     return ERR_OK;
 }
 
-static enum err open_level(struct canon *c, uint32_t paths)
+static enum err open_level(struct canon *c, uint64_t paths)
 {
     struct level *l;
 
@@ -235,7 +235,7 @@ static enum err put_string(struct canon *c)
 }
 
 /* The value at c->p, which <paths> lead to. */
-static enum err put_value(struct canon *c, uint32_t paths)
+static enum err put_value(struct canon *c, uint64_t paths)
 {
     switch (*c->p) {
     case '{':
@@ -279,12 +279,12 @@ static bool brings_content(const struct canon *c, const char *src)
 
 /* Which of the paths that lead to the innermost level lead on to its member
  * <key>; <gone_out>: one of them ends there, it is left out. */
-static uint32_t paths_of_member(const struct canon *c, struct str key,
+static uint64_t paths_of_member(const struct canon *c, struct str key,
                                 bool *gone_out)
 {
     const struct level *l = &c->level[c->depth];
     const unsigned step = c->depth - 1;
-    uint32_t on = 0;
+    uint64_t on = 0;
 
     for (unsigned i = 0; i < c->skip->count; i++) {
         const struct canon_step *s;
@@ -295,7 +295,7 @@ static uint32_t paths_of_member(const struct canon *c, struct str key,
         if (s->how != CANON_MEMBER || !jval_is(key, s->text))
             continue;
         if (c->skip->path[i].count > step + 1)
-            on |= UINT32_C(1) << i;
+            on |= UINT64_C(1) << i;
         else if (step == 0 || s[-1].how == CANON_MEMBER ||
                  !str_eq(s->text, STR("id")) || brings_content(c, l->src))
             *gone_out = true;
@@ -304,11 +304,11 @@ static uint32_t paths_of_member(const struct canon *c, struct str key,
 }
 
 /* The same for the element at c->p. */
-static uint32_t paths_of_element(const struct canon *c, bool *gone_out)
+static uint64_t paths_of_element(const struct canon *c, bool *gone_out)
 {
     const struct level *l = &c->level[c->depth];
     const unsigned step = c->depth - 1;
-    uint32_t on = 0;
+    uint64_t on = 0;
 
     for (unsigned i = 0; i < c->skip->count; i++) {
         const struct canon_step *s;
@@ -316,8 +316,10 @@ static uint32_t paths_of_element(const struct canon *c, bool *gone_out)
         if ((l->paths >> i & 1) == 0)
             continue;
         s = &c->skip->path[i].step[step];
-        if (s->how == CANON_EACH) {
-            on |= UINT32_C(1) << i;
+        if (s->how == CANON_EACH && c->skip->path[i].count == step + 1) {
+            *gone_out = true;
+        } else if (s->how == CANON_EACH) {
+            on |= UINT64_C(1) << i;
         } else if (s->how == CANON_LINES) {
             struct jmember m = peek_value(c, (struct str){NULL, 0});
             *gone_out = *gone_out || canon_is_line(&m, s->text);
@@ -359,7 +361,7 @@ static enum err put_key(struct canon *c, struct str key)
 static enum err put_member(struct canon *c)
 {
     const char *start = c->p;
-    uint32_t paths = 0;
+    uint64_t paths = 0;
     bool gone = false;
     struct str key;
 
@@ -385,7 +387,7 @@ static enum err put_member(struct canon *c)
 
 static enum err put_element(struct canon *c)
 {
-    uint32_t paths = 0;
+    uint64_t paths = 0;
     bool gone = false;
 
     if (c->level[c->depth].paths != 0)
@@ -419,7 +421,7 @@ static enum err put_text(struct canon *c)
     c->p = jtext_skip_space(c->p, c->end);
     if (c->p == c->end)
         return ERR_BAD_JSON;
-    ERR_TRY(put_value(c, (uint32_t)((UINT64_C(1) << paths) - 1)));
+    ERR_TRY(put_value(c, paths ? UINT64_MAX >> (64 - paths) : 0));
     while (c->depth > 0) {
         c->p = jtext_skip_space(c->p, c->end);
         if (c->p == c->end)
@@ -480,10 +482,8 @@ static enum err add_elements(struct canon_skip *skip, struct str *rest)
     word = str_of(rest->p + 1, end - 1);
     *rest = str_skip(*rest, end + 1);
     if (word.len == 0)
-        return rest->len == 0 ? ERR_SYNTAX : add_step(skip, CANON_EACH, word);
-    if (word.p[word.len - 1] == ':')
-        word.len--;
-    if (rest->len > 0 || word.len == 0)
+        return add_step(skip, CANON_EACH, word);
+    if (rest->len > 0)
         return ERR_SYNTAX;
     return add_step(skip, CANON_LINES, word);
 }

@@ -9,12 +9,12 @@
  * own canonical text.
  *
  * A table names what is left out. A path is member names with dots between;
- * "[]" after a name is each element of that array:
+ * "[]" after a name is each element of that array, and "[words]" in the end:
  *
  *     user                   the member `user` of the whole
  *     input[].id             `id` of each element of `input`
- *     system[word]           each element of `system` that is a line "word:"
- *                            and what follows, or an object whose `text` is
+ *     system[words]          each element of `system` that is a line beginning
+ *                            with those words, or an object whose `text` is
  *
  * An `id` directly within an array's element goes only where the element brings
  * its content along (has `content`, `call_id` or `encrypted_content`): where it
@@ -30,9 +30,9 @@
 
 /* Most paths of a table, most steps of a path, deepest nesting of a text, most
  * members of all the objects around one place, most bytes of a line that is
- * left out by its word. */
+ * left out by its words. */
 enum {
-    CANON_PATHS = 32,
+    CANON_PATHS = 64,
     CANON_STEPS = 8,
     CANON_DEPTH = 128,
     CANON_MEMBERS = 1 << 16,
@@ -43,7 +43,7 @@ enum {
 enum canon_how {
     CANON_MEMBER = 0, /* to the member <text> of an object */
     CANON_EACH,       /* to every element of an array */
-    CANON_LINES,      /* to those that are a line of <text>: always the last */
+    CANON_LINES,      /* to lines that begin with <text>: always the last */
 };
 
 /* A step of a path. */

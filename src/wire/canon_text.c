@@ -210,7 +210,14 @@ enum err canon_put_string(struct str raw, struct buf *out)
 
 /* ---- lines ------------------------------------------------------------- */
 
-bool canon_is_line(const struct jmember *v, struct str word)
+/* Whether <c> goes on with the word before it. */
+static bool is_of_word(char c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           c == '-' || c == '_' || (unsigned char)c >= 0x80;
+}
+
+bool canon_is_line(const struct jmember *v, struct str words)
 {
     struct jmember text = *v;
     char line[CANON_LINE];
@@ -224,6 +231,7 @@ bool canon_is_line(const struct jmember *v, struct str word)
     s = str_of(line, len);
     while (s.len > 0 && (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r'))
         s.len--;
-    return str_starts(s, word) && s.len > word.len && s.p[word.len] == ':' &&
+    return str_starts(s, words) &&
+           (s.len == words.len || !is_of_word(s.p[words.len])) &&
            memchr(s.p, '\n', s.len) == NULL && memchr(s.p, '\r', s.len) == NULL;
 }

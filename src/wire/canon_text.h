@@ -22,8 +22,9 @@ enum err canon_put_number(struct str raw, struct buf *out) MUST_CHECK;
  * quotes; ERR_NOMEM. */
 enum err canon_put_string(struct str raw, struct buf *out) MUST_CHECK;
 
-/* Whether <v> is a string that is one line, "<word>:" and at most CANON_LINE
- * bytes in all, or an object of such a `text`. */
-bool canon_is_line(const struct jmember *v, struct str word);
+/* Whether <v> is a string of one line that begins with <words>, which are not
+ * within a longer word, and has at most CANON_LINE bytes, or an object whose
+ * `text` is such a line. */
+bool canon_is_line(const struct jmember *v, struct str words);
 
 #endif
