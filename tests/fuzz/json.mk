@@ -41,3 +41,9 @@ FUZZ_TARGETS += tests/fuzz/fz_fold
 tests_fuzz_fz_fold_SOURCES = tests/fuzz/fz_fold.c
 tests_fuzz_fz_fold_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fz_fold_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+noinst_PROGRAMS += tests/fuzz/fz_canon
+FUZZ_TARGETS += tests/fuzz/fz_canon
+tests_fuzz_fz_canon_SOURCES = tests/fuzz/fz_canon.c
+tests_fuzz_fz_canon_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fz_canon_LDADD = $(TG_LIBS) $(LDADD_DEPS)

@@ -67,3 +67,16 @@ tests_unit_t_demand_SOURCES = tests/unit/t_demand.c
 tests_unit_t_demand_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_demand_CFLAGS = $(unit_cflags)
 tests_unit_t_demand_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_reqkey
+tests_unit_t_reqkey_SOURCES = tests/unit/t_reqkey.c tests/unit/reqkey_kit.h
+tests_unit_t_reqkey_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_reqkey_CFLAGS = $(unit_cflags)
+tests_unit_t_reqkey_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_reqkey_fields
+tests_unit_t_reqkey_fields_SOURCES = tests/unit/t_reqkey_fields.c \
+    tests/unit/reqkey_kit.h tests/unit/reqkey_bodies.h
+tests_unit_t_reqkey_fields_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_reqkey_fields_CFLAGS = $(unit_cflags)
+tests_unit_t_reqkey_fields_LDADD = $(unit_libs)
