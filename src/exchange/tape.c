@@ -244,7 +244,7 @@ void tape_put_at(struct tape *t, struct str frame, uint32_t ms)
 {
     const uint64_t bytes = atomic_load(&t->bytes) + frame.len;
     const uint64_t frames = atomic_load(&t->frames) + 1;
-    bool whole = tape_is_whole(t) && fits(t, bytes, frames);
+    bool whole = fits(t, bytes, frames);
     bool gap = t->gap;
 
     BUG_ON(tape_state(t) != TAPE_RUNS);

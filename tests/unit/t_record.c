@@ -221,6 +221,28 @@ static void flips_do_no_harm(void **state)
     buf_fini(&b);
 }
 
+/* Fixed places: reserved bytes that are not 0, a frame without bytes. */
+static void what_is_never_written_is_refused(void **state)
+{
+    struct tape *t = tape_made(true, 2, NULL);
+    struct buf b = record_of(t);
+    const size_t table = b.len - (size_t)tape_bytes(t) - 16;
+    struct record_view v;
+
+    (void)state;
+    for (size_t i = 12; i < 16; i++) {
+        b.p[i] = 1;
+        assert_int_equal(record_view(buf_str(&b), &v), ERR_CORRUPT);
+        b.p[i] = 0;
+    }
+    assert_int_equal(record_view(buf_str(&b), &v), ERR_OK);
+    b.p[table] = (char)(b.p[table] + b.p[table + 8]);
+    b.p[table + 8] = 0;
+    assert_int_equal(record_view(buf_str(&b), &v), ERR_CORRUPT);
+    tape_unref(t);
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +251,7 @@ int main(void)
         cmocka_unit_test(empty_body_is_no_frame),
         cmocka_unit_test(only_complete_tapes_are_put),
         cmocka_unit_test(cuts_are_refused),
+        cmocka_unit_test(what_is_never_written_is_refused),
         cmocka_unit_test(flips_do_no_harm),
     };
 

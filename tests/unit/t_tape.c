@@ -150,6 +150,36 @@ static void one_message_for_many_readers(void **state)
         kit_worker_end(&w[i]);
 }
 
+/* Who does not read on is owed nothing. */
+static void nobody_is_told_twice(void **state)
+{
+    struct tape *t = tape_new(1000, 1);
+    struct kit_reader k;
+    struct worker w;
+
+    (void)state;
+    kit_worker(&w, 0);
+    kit_reader_make(&k);
+    k.lazy = true;
+    assert_true(tape_attach(t, &k.r, &w));
+    tape_start(t, &stream_head);
+    assert_int_equal(kit_mail(&w), 0); /* it has not asked yet */
+    assert_int_equal(kit_read(&k), TAPE_AGAIN);
+    put(t, "a");
+    put(t, "b");
+    assert_int_equal(kit_mail(&w), 1);
+    put(t, "c");
+    assert_int_equal(kit_mail(&w), 0);
+    assert_int_equal(k.told, 1);
+    assert_int_equal(kit_read(&k), TAPE_AGAIN);
+    assert_true(kit_has(&k, "abc"));
+    kit_reader_end(&k);
+    put(t, "d");
+    assert_int_equal(kit_mail(&w), 0);
+    tape_unref(t);
+    kit_worker_end(&w);
+}
+
 /* A reader frees others and itself when it is told. */
 static void killer_more(struct tape_reader *r)
 {
@@ -411,6 +441,7 @@ int main(void)
         cmocka_unit_test(reader_follows_and_ends),
         cmocka_unit_test(late_reader_gets_all),
         cmocka_unit_test(one_message_for_many_readers),
+        cmocka_unit_test(nobody_is_told_twice),
         cmocka_unit_test(readers_leave_when_told),
         cmocka_unit_test(what_outgrows_takes_no_more_readers),
         cmocka_unit_test(window_moves_on),

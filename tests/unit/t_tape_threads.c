@@ -7,6 +7,7 @@
 #include "unit/tape_kit.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #define READERS 6 /* a worker */
@@ -32,6 +33,7 @@ struct checker {
     struct tape_reader r; /* first */
     uint64_t at;          /* bytes seen */
     uint64_t leave_at;    /* detach after so many */
+    bool hasty;           /* it does not wait to be told */
     bool over;            /* END, LOST or left */
     enum tape_read how;
 };
@@ -73,6 +75,8 @@ static void on_more(struct tape_reader *r)
 
     while (!c->over) {
         c->how = tape_next(r, &frame, &ms);
+        if (c->how == TAPE_AGAIN && c->hasty)
+            continue;
         if (c->how == TAPE_AGAIN)
             return;
         if (c->how == TAPE_FRAME)
@@ -201,6 +205,44 @@ static void readers_on_many_threads(void **state)
     hands_end(h);
 }
 
+/* A reader that asks again and again meets each frame at every moment of its
+ * being put. */
+static void read_hastily(void *arg)
+{
+    struct hand *h = arg;
+    struct checker *c = &h->c[0];
+
+    *c = (struct checker){
+        .r.more = on_more, .leave_at = UINT64_MAX, .hasty = true};
+    for (unsigned i = 1; i < READERS; i++)
+        h->c[i] = (struct checker){.over = true};
+    if (!tape_attach(h->tape, &c->r, &h->w))
+        abort();
+    on_more(&c->r);
+}
+
+static void hasty_readers_on_many_threads(void **state)
+{
+    struct hand h[KIT_WORKERS];
+
+    (void)state;
+    hands_make(h);
+    for (unsigned round = 0; round < 3; round++) {
+        struct tape *t = tape_new(1 << 26, KIT_WORKERS);
+
+        hands_run(h, t, read_hastily);
+        while (tape_readers(t) < KIT_WORKERS)
+            sched_yield();
+        write_all(t, 100000, true);
+        hands_join(h);
+        for (unsigned i = 0; i < KIT_WORKERS; i++)
+            assert_int_equal(h[i].c[0].how, TAPE_END);
+        check_round(h, t, true);
+        tape_unref(t);
+    }
+    hands_end(h);
+}
+
 /* A window that moves under its readers. */
 static void window_on_many_threads(void **state)
 {
@@ -293,6 +335,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_on_many_threads),
+        cmocka_unit_test(hasty_readers_on_many_threads),
         cmocka_unit_test(window_on_many_threads),
         cmocka_unit_test(flights_on_many_threads),
     };
