@@ -2,8 +2,8 @@
  * stop goes up it:
  *
  *   log, sockets (ports are taken before anything is changed on disk), ledger,
- *   keys, accounts, throttle, targets, resolver, discovery, engine, workers,
- * control socket
+ *   keys, accounts, throttle, targets, resolver, discovery, engine, cache,
+ * workers, control socket
  */
 #include <event2/event.h>
 #include <sys/resource.h>
@@ -25,6 +25,7 @@
 #include "engine/engine.h"
 #include "exchange/soft.h"
 #include "front/front.h"
+#include "recall/cache.h"
 #include "serve/health.h"
 #include "serve/target.h"
 #include "settle/unpriced.h"
@@ -73,6 +74,19 @@ static bool start_ledger(struct daemon *d)
     return e == ERR_OK;
 }
 
+static bool start_cache(struct daemon *d)
+{
+    struct buf why;
+    enum err e;
+
+    buf_init(&why, 8192);
+    e = cache_open(d->conf, worker_count(d->conf), &d->cache, &why);
+    if (e != ERR_OK)
+        log_err(LOG_MAIN, "%.*s", STR_ARG(buf_str(&why)));
+    buf_fini(&why);
+    return e == ERR_OK;
+}
+
 static bool start_services(struct daemon *d)
 {
     d->throttle = throttle_new();
@@ -88,7 +102,8 @@ static bool start_services(struct daemon *d)
     d->health = health_new(d->targets);
     if (!d->discover || !d->health)
         return false;
-    if (engine_open(d->conf, d->judged, &d->engine) != ERR_OK)
+    if (engine_open(d->conf, d->judged, &d->engine) != ERR_OK ||
+        !start_cache(d))
         return false;
     for (size_t i = 0; i < d->conf->n_upstreams; i++)
         (void)target_get(d->targets, d->conf->upstreams[i].name);
@@ -103,6 +118,7 @@ static bool start_services(struct daemon *d)
                                .discover = d->discover,
                                .retries = &d->retries,
                                .engine = d->engine,
+                               .cache = d->cache,
                                .unpriced = d->unpriced,
                                .local = local_answer};
     return true;
@@ -204,6 +220,7 @@ void daemon_stop(struct daemon *d)
         worker_free(d->workers[i]);
     d->n_workers = 0;
     engine_close(d->engine);
+    cache_close(d->cache);
     health_free(d->health);
     discover_free(d->discover);
     resolver_free(d->resolver);

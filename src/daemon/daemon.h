@@ -14,6 +14,7 @@
 struct buf;
 struct control;
 struct discover;
+struct cache;
 struct engine;
 struct engine_judged;
 struct event;
@@ -60,6 +61,7 @@ struct daemon {
     struct health *health;        /* owned */
     struct target_table *targets; /* owned */
     struct engine *engine;        /* owned; NULL without engine models */
+    struct cache *cache;          /* owned; replies kept and under way */
     struct unpriced *unpriced;    /* owned */
     struct retry_budget retries;  /* of all requests */
     struct services svc;          /* the same, as workers see it */

@@ -24,7 +24,7 @@ const struct stage_row stage_table[STAGE_COUNT] = {
                       BIT(STAGE_HOLD) | BIT(STAGE_RELAY)},
     [STAGE_HOLD] = {"hold", hold_run, NULL,
                     BIT(STAGE_RECALL) | BIT(STAGE_RELAY)},
-    [STAGE_RECALL] = {"recall", recall_run, NULL,
+    [STAGE_RECALL] = {"recall", recall_run, recall_resume,
                       BIT(STAGE_SERVE) | BIT(STAGE_RELAY)},
     [STAGE_SERVE] = {"serve", serve_run, serve_resume, BIT(STAGE_RELAY)},
     [STAGE_RELAY] = {"relay", relay_run, relay_resume, BIT(STAGE_SETTLE)},

@@ -32,6 +32,7 @@
 struct attempt;
 struct conf;
 struct conf_route;
+struct job;
 struct jscan;
 struct key;
 struct leg;
@@ -127,6 +128,8 @@ struct recall {
     bool refresh;      /* nobody waits: it renews what is kept */
     int64_t age_s;     /* HIT: seconds since it was made */
     struct tape *tape; /* what relay writes too, counted; NULL: nothing */
+    bool retries;      /* <tape> follows one that failed: an error goes on it,
+                        * whatever it is */
     const struct tape_sum *sum; /* HIT, JOINED: what the one who paid paid;
                                  * NULL: not known */
     /* Whether somebody else waits for the reply, though the client has left;
@@ -138,6 +141,7 @@ struct recall {
     /* Settle's word to those who follow, once the row is safe; or NULL. */
     void (*settled)(struct exchange *x, const struct usage_row *row);
     void (*release)(struct exchange *x); /* when <x> is freed; or NULL */
+    struct job *job; /* arena: recall's own; NULL: it has nothing to do */
 };
 
 /* serve/: who answers. */
@@ -171,6 +175,8 @@ struct work {
     bool no_retry;          /* it says that trying again does not help */
     uint64_t cap_tok; /* of a choice: what the body must say that it may output
                        * at most; 0: whatever it says */
+    bool capped;      /* that is less than was asked for, for a budget */
+    bool cap_added;   /* the body itself said none */
     struct quota *quota; /* arena: what is held of budgets; NULL:
                           * there are none */
     struct leg *legs;    /* arena: attempts that did not answer and may have
@@ -201,6 +207,8 @@ struct reply {
     bool streaming;      /* event stream */
     struct usage usage;  /* what the reply said, usage.present */
     bool usage_final;    /* a stream said it when or after it ended */
+    bool taped;          /* what is sent goes on x->found->tape, too */
+    bool whole;          /* all of it is there */
     bool usage_passed;   /* text came after the usage that a stream said */
     int64_t first_us;    /* monotonic: first body byte queued, or 0 */
     uint64_t bytes;      /* body bytes queued, before framing */
@@ -262,6 +270,12 @@ struct exchange *exchange_new(struct worker *w, struct client *client);
 /* Run stages from FRONT until one waits or SETTLE is done; <x> is freed before
  * this returns in the latter case: the caller must not touch it again. */
 void exchange_run(struct exchange *x);
+
+/* The same for one that nobody sent, behind STAGE_FRONT; see again.h. */
+void exchange_run_unasked(struct exchange *x);
+
+/* Free <x>, which was never run. */
+void exchange_discard(struct exchange *x);
 
 /* Say that what served <x> is done with it, once: before its last byte is let
  * go, so that a client that waits for an answer finds its place free. Also done

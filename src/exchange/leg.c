@@ -51,6 +51,7 @@ static void forget(struct exchange *x)
     *x->made = (struct made){.counted = false};
     x->work->sent = false;
     x->work->cap_tok = 0;
+    x->work->capped = x->work->cap_added = false;
 }
 
 /* Note whom the attempt of <x> asks. The name of its model may be a slice of

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += src/exchange/libexchange.a
 TG_LIBS += src/exchange/libexchange.a
 src_exchange_libexchange_a_SOURCES = \
+    src/exchange/again.c src/exchange/again.h \
     src/exchange/charge.c src/exchange/charge.h \
     src/exchange/client.h \
     src/exchange/cost.c src/exchange/cost.h \
@@ -19,6 +20,7 @@ src_exchange_libexchange_a_SOURCES = \
     src/exchange/soft.c src/exchange/soft.h \
     src/exchange/stage.h \
     src/exchange/stats.h \
+    src/exchange/stored.c src/exchange/stored.h \
     src/exchange/tape.c src/exchange/tape.h \
     src/exchange/tape_priv.h \
     src/exchange/tape_read.c \

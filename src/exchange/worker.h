@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 struct accounts;
+struct cache;
 struct chunk_pool;
 struct conf;
 struct discover;
@@ -52,7 +53,8 @@ struct services {
     struct discover *discover;    /* borrowed; models that upstreams list */
     struct retry_budget *retries; /* borrowed; NULL: unbounded */
     struct engine *engine;        /* borrowed; NULL: no model of our own */
-    struct unpriced *unpriced;    /* borrowed; models told of, or NULL */
+    struct cache *cache;       /* borrowed; NULL: nothing is kept or shared */
+    struct unpriced *unpriced; /* borrowed; models told of, or NULL */
     /* Answer an endpoint that tollgate itself serves: fills x->local or
      * fails the exchange. */
     void (*local)(struct exchange *x);

@@ -273,6 +273,8 @@ static enum verdict body_begin(struct exchange *x)
         return unread_judge(x);
     if (http1_is_encoded(&x->in->head))
         return exchange_fail(x, ERR_ENCODING, NULL);
+    if (x->in->mode == BODY_COLLECT && x->in->body_done)
+        return body_judge(x); /* a request that is made once more */
     x->client->ops->read_body(x->client,
                               kind == BODY_TEXT ? BODY_STREAM : BODY_COLLECT);
     return VERDICT_WAIT;

@@ -4,7 +4,11 @@
 
 #include "exchange/stage.h"
 
-/* Nothing is stored yet: every request goes on to serve. */
+/* Answer with what is kept, follow a call that is under way, or go on to serve
+ * with a call of its own. */
 enum verdict recall_run(struct exchange *x);
+
+/* WAKE_TAPE, WAKE_QUOTA: what it waits for has come further. */
+enum verdict recall_resume(struct exchange *x, enum wake why);
 
 #endif

@@ -8,4 +8,5 @@ src_relay_librelay_a_SOURCES = \
     src/relay/ping.c src/relay/ping.h \
     src/relay/relay.c src/relay/relay.h \
     src/relay/rewrite.c src/relay/rewrite.h \
-    src/relay/stream.c src/relay/stream.h
+    src/relay/stream.c src/relay/stream.h \
+    src/relay/tap.c src/relay/tap.h

@@ -9,6 +9,7 @@
 #include "relay/heads.h"
 #include "relay/rewrite.h"
 #include "relay/stream.h"
+#include "relay/tap.h"
 #include "wire/jscan.h"
 #include "wire/jsplice.h"
 #include "wire/openai_err.h"
@@ -22,6 +23,8 @@ static void send_whole(struct exchange *x, const struct reply_head *head,
     x->out->status = head->status;
     x->out->bytes = body->len;
     x->out->first_us = (int64_t)clock_mono_us();
+    if (!x->client)
+        return;
     x->client->ops->reply(x->client, head);
     x->client->ops->send_buf(x->client, body);
     x->client->ops->finish(x->client);
@@ -78,12 +81,14 @@ static enum verdict send_collected(struct exchange *x)
         how.model = json_quote(x->arena, x->ask->model);
     if (how.model.len > 0 && rewrite_json(&how, scan, &renamed) == ERR_OK)
         body = &renamed;
-    x->out->end = REPLY_COMPLETE;
+    if (x->out->end == REPLY_OPEN)
+        x->out->end = REPLY_COMPLETE;
     if (heads_relayed(x, (int64_t)body->len, &head) != ERR_OK) {
         (void)exchange_fail(x, ERR_NOMEM, NULL);
         buf_fini(&renamed);
         return send_error(x);
     }
+    tap_whole(x, buf_str(body));
     send_whole(x, &head, body);
     buf_fini(&renamed);
     return VERDICT_GO;
@@ -113,13 +118,46 @@ static enum verdict outlive(struct exchange *x)
     return VERDICT_GO;
 }
 
+/* The client has left, or there never was one, but others want the reply. */
+static enum verdict carry(struct exchange *x)
+{
+    if (exchange_has_failed(x)) {
+        x->out->end = REPLY_ERROR;
+        return VERDICT_GO;
+    }
+    if (!x->found->refresh)
+        (void)gone(x);
+    if (x->work->collected)
+        return send_collected(x);
+    if (stream_start(x))
+        return VERDICT_WAIT;
+    x->work->producer->ops->cancel(x->work->producer);
+    return VERDICT_GO;
+}
+
+/* Whether somebody else waits for the reply, or it is to be kept. */
+static bool is_wanted(struct exchange *x)
+{
+    return x->found->wanted && x->found->wanted(x);
+}
+
+/* Whether the call went so that what is kept is better than its reply. */
+static bool went_badly(const struct exchange *x)
+{
+    if (exchange_has_failed(x))
+        return err_row(x->fail.err)->status >= 500;
+    return x->work->head && x->work->head->status >= 500;
+}
+
 enum verdict relay_run(struct exchange *x)
 {
     /* a reply that is here has its price, whoever still wants it */
     if (x->work->collected && x->work->scan)
         (void)usage_from_scan(&x->out->usage, x->work->scan);
     if (!x->client)
-        return outlive(x);
+        return is_wanted(x) ? carry(x) : outlive(x);
+    if (x->found->rescue && went_badly(x) && x->found->rescue(x))
+        log_debug(LOG_RELAY, "stored reply instead: id=%s", x->name);
     if (exchange_has_failed(x))
         return send_error(x);
     if (x->local.ready)
@@ -154,10 +192,19 @@ enum verdict relay_resume(struct exchange *x, enum wake why)
         return finish(x, s);
     case WAKE_GONE:
         (void)gone(x);
+        if (is_wanted(x)) {
+            stream_outlive(s);
+            return VERDICT_WAIT;
+        }
         if (!s->events || !s->from || !quota_linger(x))
             return finish(x, s);
         stream_outlive(s);
         return VERDICT_WAIT;
+    case WAKE_ALONE:
+        if (x->client || x->found->refresh || quota_is_lonely(x))
+            return VERDICT_WAIT;
+        return !s->events || !s->from || !quota_linger(x) ? finish(x, s)
+                                                          : VERDICT_WAIT;
     case WAKE_QUOTA:
         if (s->from && s->from->ops->quota_ready)
             s->from->ops->quota_ready(s->from);

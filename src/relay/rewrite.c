@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "wire/jscan.h"
 #include "wire/jsplice.h"
+#include "wire/sse.h"
 
 /* Whether <scan> is a chunk of chat whose usage is null. */
 static bool has_usage_null(const struct jscan *scan)
@@ -142,4 +143,20 @@ size_t rewrite_text_tokens(struct str data, enum endpoint_end kind)
             sum += dense > 0 ? dense : 1;
     }
     return sum;
+}
+
+enum err rewrite_put_event(const struct sse_event *ev, struct str data,
+                           struct buf *out)
+{
+    uintptr_t from = (uintptr_t)ev->raw.p, at = (uintptr_t)ev->data.p;
+    enum err e;
+
+    if (at < from || at - from >= ev->raw.len)
+        return sse_put(out, ev->name, data);
+    e = buf_put(out, ev->raw.p, at - from);
+    if (e == ERR_OK)
+        e = buf_put_str(out, data);
+    return e == ERR_OK
+               ? buf_put_str(out, str_skip(ev->raw, at - from + ev->data.len))
+               : e;
 }

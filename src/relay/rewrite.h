@@ -11,6 +11,7 @@
 
 struct buf;
 struct jscan;
+struct sse_event;
 
 /* What to change; zeroed = nothing. */
 struct rewrite {
@@ -24,6 +25,11 @@ struct rewrite {
  * to change, use it as it is; ERR_NOMEM. */
 enum err rewrite_json(const struct rewrite *how, const struct jscan *scan,
                       struct buf *out) MUST_CHECK;
+
+/* Append <ev> with <data> for its data. Every other byte of it stays, unless
+ * the data came in more than one line: those are written anew. ERR_NOMEM. */
+enum err rewrite_put_event(const struct sse_event *ev, struct str data,
+                           struct buf *out) MUST_CHECK;
 
 /* Bytes of generated text in the data of an event of a <kind> of stream: the
  * string values of the members, at any depth, that carry deltas in its dialect.

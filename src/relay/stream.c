@@ -19,6 +19,7 @@
 #include "relay/pace.h"
 #include "relay/ping.h"
 #include "relay/rewrite.h"
+#include "relay/tap.h"
 #include "wire/jscan.h"
 #include "wire/jsplice.h"
 #include "wire/openai_err.h"
@@ -69,24 +70,6 @@ static void note_event(struct stream *s, const struct sse_event *ev,
     s->content_us = (int64_t)clock_mono_us();
 }
 
-/* Append <ev> with <data> for its data. Every other byte of it stays, unless
- * the data came in more than one line: those are written anew. */
-static enum err put_changed(const struct sse_event *ev, struct str data,
-                            struct buf *out)
-{
-    uintptr_t from = (uintptr_t)ev->raw.p, at = (uintptr_t)ev->data.p;
-    enum err e;
-
-    if (at < from || at - from >= ev->raw.len)
-        return sse_put(out, ev->name, data);
-    e = buf_put(out, ev->raw.p, at - from);
-    if (e == ERR_OK)
-        e = buf_put_str(out, data);
-    return e == ERR_OK
-               ? buf_put_str(out, str_skip(ev->raw, at - from + ev->data.len))
-               : e;
-}
-
 /* What <ev> must lose or get before the client sees it. */
 static struct rewrite changes_of(const struct stream *s,
                                  const struct sse_event *ev,
@@ -121,9 +104,17 @@ static bool change_event(struct stream *s, const struct sse_event *ev,
     buf_init(&data, EVENT_MAX);
     e = rewrite_json(&how, scan, &data);
     if (e == ERR_OK)
-        e = put_changed(ev, buf_str(&data), out);
+        e = rewrite_put_event(ev, buf_str(&data), out);
     buf_fini(&data);
     return e == ERR_OK;
+}
+
+/* How long the last event waits for the end: a call that is shared ends when
+ * the one who pays for it has settled. */
+static int64_t tail_ms(const struct exchange *x)
+{
+    return x->found->how == RECALL_JOINED ? STREAM_SHARED_TAIL_MS
+                                          : STREAM_TAIL_MS;
 }
 
 /* Whether this event ends the stream for good: nothing may follow it. */
@@ -142,8 +133,9 @@ static void send_event(struct stream *s, const struct sse_event *ev,
     buf_init(&changed, EVENT_MAX);
     if (change_event(s, ev, v, &changed))
         bytes = buf_str(&changed);
+    tap_put(s->x, bytes);
     if (is_last(s, v)) {
-        s->tail_us = (int64_t)clock_mono_us() + STREAM_TAIL_MS * 1000;
+        s->tail_us = (int64_t)clock_mono_us() + tail_ms(s->x) * 1000;
         if (buf_put_str(&s->tail, bytes) != ERR_OK)
             queue_bytes(s, bytes);
     } else {
@@ -201,6 +193,7 @@ static void take_bytes(struct stream *s, struct str bytes)
     const struct exchange *x = s->x;
     int64_t length = x->work->head->length;
 
+    tap_put(s->x, bytes);
     if (length >= 0 && !s->tunnel &&
         x->out->bytes + bytes.len >= (uint64_t)length &&
         buf_put_str(&s->tail, bytes) == ERR_OK)
@@ -259,6 +252,7 @@ static void stream_complete(struct stream *s)
     queue_bytes(s, buf_str(&s->tail));
     buf_clear(&s->tail);
     s->ended = true;
+    tap_done(x);
     if (x->client)
         x->client->ops->finish(x->client);
     exchange_wake(x, WAKE_END);
@@ -370,7 +364,8 @@ static void push_bytes(struct stream *s, struct str bytes)
         return;
     }
     if (s->tail_us != 0 && s->timer_on) {
-        struct timeval tv = {0, STREAM_TAIL_MS * 1000};
+        int64_t ms = tail_ms(s->x);
+        struct timeval tv = {ms / 1000, ms % 1000 * 1000};
 
         event_add(&s->timer, &tv);
     }
@@ -526,6 +521,7 @@ static void pass_collected(struct stream *s)
         buf_fini(&bytes);
         return;
     }
+    tap_put(x, buf_str(&x->work->body));
     if (!x->client)
         return;
     x->out->bytes += x->work->body.len;
@@ -552,6 +548,7 @@ bool stream_start(struct exchange *x)
     }
     x->stage_data = s;
     stream_init(s, x);
+    tap_start(x, &head, s->events);
     x->out->status = head.status;
     x->out->streaming = s->events;
     if (x->client)

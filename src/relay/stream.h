@@ -16,6 +16,9 @@ struct exchange;
  * upstream connection can be used again. */
 #define STREAM_TAIL_MS 50
 
+/* The same where another exchange's call is followed. */
+#define STREAM_SHARED_TAIL_MS 2000
+
 /* State of a flowing reply; in the exchange's arena, as x->stage_data. */
 struct stream {
     struct sink sink;       /* first: what the producer knows of us */

@@ -58,8 +58,11 @@ static enum verdict hold(struct exchange *x, const struct bound *b)
     need_of(x, b, &need);
     switch (quota_ask(x, &need)) {
     case QUOTA_HELD:
-        if (b->cap_tok > 0)
+        if (b->cap_tok > 0) {
             x->work->cap_tok = least_of(b->cap_tok, quota_cap(x) / b->choices);
+            x->work->capped = x->work->cap_tok < b->cap_tok;
+            x->work->cap_added = b->caps == 0;
+        }
         return VERDICT_GO;
     case QUOTA_WAIT:
         return VERDICT_WAIT;

@@ -71,6 +71,13 @@ static const struct conf_retries *rules_of(const struct loop *l)
     return l->seek.choice.up ? &l->seek.choice.up->retries : &once;
 }
 
+/* Whether anybody waits for the reply: the client, or others who asked the
+ * same. */
+static bool is_wanted(struct exchange *x)
+{
+    return x->client || (x->found->wanted && x->found->wanted(x));
+}
+
 /* --- the end ------------------------------------------------------------- */
 
 /* Nobody waits for a place any more. */
@@ -316,7 +323,7 @@ static enum verdict turn_resume(struct loop *l)
     struct target_pass pass;
     enum target_answer t;
 
-    if (l->state != LOOP_TURN || !l->x->client)
+    if (l->state != LOOP_TURN || !is_wanted(l->x))
         return VERDICT_WAIT;
     l->turn = NULL;
     t = turn_take(turn, l->seek.choice.up, l->seek.tried_keys, clock_mono_ms(),
@@ -421,7 +428,7 @@ static enum verdict judge(struct loop *l)
     seek_look(&l->seek, &l->verdict, a->pass.key, &next);
     plan = retry_plan(&l->retry, &l->verdict, rules_of(l), &next.room, now_ms,
                       random_bits());
-    if (plan.step == RETRY_STOP || !l->x->client || !is_granted(l, &plan))
+    if (plan.step == RETRY_STOP || !is_wanted(l->x) || !is_granted(l, &plan))
         return give_up(l);
     l->x->fail = l->clean;
     return step(l, &plan, &next);
@@ -507,6 +514,8 @@ static enum verdict gone(struct loop *l)
 {
     struct exchange *x = l->x;
 
+    if (is_wanted(x))
+        return VERDICT_WAIT;
     (void)exchange_fail(x, ERR_CLIENT_GONE, NULL);
     hedge_stop(&l->hedge, x);
     if (l->state == LOOP_TRY && x->work->producer && quota_linger(x))
@@ -562,7 +571,8 @@ enum verdict loop_resume(struct exchange *x, enum wake why)
     case WAKE_FAIL:
         return look(l, why);
     case WAKE_GONE:
-        return gone(l);
+    case WAKE_ALONE:
+        return x->client ? VERDICT_WAIT : gone(l);
     case WAKE_QUOTA:
         return quota_resume(l);
     case WAKE_RETRY:
