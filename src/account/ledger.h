@@ -125,6 +125,9 @@ struct usage_sum {
     uint64_t stale_price; /* requests charged by a stale price */
     uint64_t legs;        /* attempts beside those that answered: no requests,
                            * but in all counts and costs but <errors> */
+    uint64_t misses, hits, joined;              /* requests by enum row_cache */
+    uint64_t saved_input_tok, saved_output_tok; /* of hits and joined ones */
+    int64_t saved_nusd;
 };
 
 /* Groups in order of name. */

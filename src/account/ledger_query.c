@@ -190,6 +190,12 @@ static enum err make_report(const struct tally_map *groups,
         s->unpriced = it->sum.unpriced;
         s->stale_price = it->sum.stale_price;
         s->legs = it->sum.legs;
+        s->misses = it->sum.misses;
+        s->hits = it->sum.hits;
+        s->joined = it->sum.joined;
+        s->saved_input_tok = it->sum.saved_input_tok;
+        s->saved_output_tok = it->sum.saved_output_tok;
+        s->saved_nusd = it->sum.saved_nusd;
     }
     qsort(r->sums, r->n_sums, sizeof(*r->sums), by_name);
     return ERR_OK;

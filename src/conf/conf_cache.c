@@ -2,9 +2,11 @@
  * compared: paths that can be read, and none that is the question itself. */
 #include "conf/conf_bind.h"
 
-/* Whether <s> is one step of a path: a name and, for an array, "[]" or, for
- * blocks of text that begin so, "[BEGIN]". */
-static bool is_step(struct str s)
+#define STEPS_MAX 4 /* of a path; an array's elements are one more each */
+
+/* Whether <s> is one step of a path: a name and, for an array, "[]" or, in the
+ * last one, for texts that begin so, "[BEGIN]". */
+static bool is_step(struct str s, bool is_last)
 {
     const size_t open = str_find_char(s, '[');
 
@@ -14,7 +16,8 @@ static bool is_step(struct str s)
         (s.p[s.len - 1] != ']' ||
          str_find_char(str_skip(s, open + 1), '[') + open + 1 < s.len))
         return false;
-    return open == s.len || str_find_char(s, ']') == s.len - 1;
+    return open == s.len || (str_find_char(s, ']') == s.len - 1 &&
+                             (is_last || open + 2 == s.len));
 }
 
 /* What a body asks for. */
@@ -41,8 +44,8 @@ void conf_check_cache(struct bind *b, const struct ynode *root,
         struct str step;
         bool good = path.len > 0;
 
-        while (good && str_split(&rest, '.', &step))
-            good = is_step(step);
+        for (unsigned n = 0; good && str_split(&rest, '.', &step); n++)
+            good = n < STEPS_MAX && is_step(step, rest.len == 0);
         if (path.len > 0 && !good)
             say_error(b->say, ynode_at(list, i),
                       "cache.ignore: \"%s\" is no path of members; write e.g. "

@@ -359,7 +359,7 @@ const struct opt conf_opts[] = {
 {"cache.pace", OPT_ENUM, 0, C(cache.pace), .names = pace_names,
  .def = "instant", .help = "how fast a stored stream is sent: instant or recorded"},
 {"cache.ignore", OPT_STRS, 0, C(cache.ignore), N(conf, cache.n_ignore),
- IN(0, 100), .def = IGNORED,
+ IN(0, 60), .def = IGNORED,
  .help = "members of bodies that carry no meaning for the answer"},
 
 {"prices", OPT_PATH, 0, C(prices),

@@ -165,12 +165,21 @@ static long long nusd_of(const json_t *v)
     return strtoll(text, NULL, 10) * 1000000000 + strtoll(dot + 1, NULL, 10);
 }
 
+/* The text of <nusd>, as the daemon writes it. */
+static json_t *usd_text(long long nusd)
+{
+    char text[48];
+
+    snprintf(text, sizeof(text), "%lld.%09lld", nusd / 1000000000,
+             nusd % 1000000000);
+    return json_string(text);
+}
+
 /* The sum of all <rows>, with <name> in its first column. */
 static json_t *usage_total(const json_t *rows, const char *name)
 {
     json_t *total = json_pack("{s:s}", name, "TOTAL"), *row;
-    long long nusd = 0;
-    char text[48];
+    long long nusd = 0, saved = 0;
     size_t i;
 
     json_array_foreach(rows, i, row)
@@ -179,6 +188,7 @@ static json_t *usage_total(const json_t *rows, const char *name)
         json_t *v;
 
         nusd += nusd_of(json_object_get(row, "cost_usd"));
+        saved += nusd_of(json_object_get(row, "saved_usd"));
         json_object_foreach(row, member, v)
         {
             if (!json_is_integer(v))
@@ -189,20 +199,29 @@ static json_t *usage_total(const json_t *rows, const char *name)
                                                  total, member))));
         }
     }
-    snprintf(text, sizeof(text), "%lld.%09lld", nusd / 1000000000,
-             nusd % 1000000000);
-    json_object_set_new(total, "cost_usd", json_string(text));
+    json_object_set_new(total, "cost_usd", usd_text(nusd));
+    json_object_set_new(total, "saved_usd", usd_text(saved));
     return total;
 }
 
 static void show_usage(const json_t *data)
 {
     static const struct ctl_column sums[] = {
-        {"REQUESTS", "requests", true},    {"ERRORS", "errors", true},
-        {"INPUT", "input_tokens", true},   {"CACHED", "cached_tokens", true},
-        {"OUTPUT", "output_tokens", true}, {"COST USD", "cost_usd", true},
-        {"ESTIMATED", "estimated", true},  {"UNPRICED", "unpriced", true},
-        {"STALE", "stale_price", true},    {"LEGS", "legs", true},
+        {"REQUESTS", "requests", true},
+        {"ERRORS", "errors", true},
+        {"INPUT", "input_tokens", true},
+        {"CACHED", "cached_tokens", true},
+        {"OUTPUT", "output_tokens", true},
+        {"COST USD", "cost_usd", true},
+        {"ESTIMATED", "estimated", true},
+        {"UNPRICED", "unpriced", true},
+        {"STALE", "stale_price", true},
+        {"LEGS", "legs", true},
+        {"HITS", "cache_hits", true},
+        {"JOINED", "coalesced", true},
+        {"SAVED IN", "saved_input_tokens", true},
+        {"SAVED OUT", "saved_output_tokens", true},
+        {"SAVED USD", "saved_usd", true},
     };
     const json_t *data_rows = json_object_get(data, "data");
     json_t *rows = json_copy((json_t *)(uintptr_t)data_rows);

@@ -28,6 +28,7 @@ struct frame {
     double engine_queue, engine_batch, engine_rate; /* over all models */
     double over_budget, cut, holding, waiting;      /* at hard budgets */
     double from_memory, from_store, computed;       /* prompt tokens */
+    double hits, misses, joined, saved_usd;         /* of the cache */
     bool has_engine;
     double at_s; /* when it was taken */
     double seconds_sum, seconds_count;
@@ -113,6 +114,16 @@ static void add_budget(struct frame *f, const char *line, double v)
         f->waiting = v;
 }
 
+static void add_cache(struct frame *f, const char *line, double v)
+{
+    if (line_is(line, "tollgate_cache_hits_total"))
+        f->hits += v;
+    else if (line_is(line, "tollgate_cache_misses_total"))
+        f->misses += v;
+    else if (line_is(line, "tollgate_cache_saved_cost_usd_total"))
+        f->saved_usd += v;
+}
+
 static void add_line(struct frame *f, const char *line)
 {
     const char *space = strrchr(line, ' ');
@@ -134,6 +145,10 @@ static void add_line(struct frame *f, const char *line)
         add_engine(f, line, v);
     else if (str_starts(str_from(line), STR("tollgate_budget_")))
         add_budget(f, line, v);
+    else if (str_starts(str_from(line), STR("tollgate_cache_")))
+        add_cache(f, line, v);
+    else if (line_is(line, "tollgate_coalesced_total"))
+        f->joined += v;
     else if (line_is(line, "tollgate_prefix_tokens_total"))
         add_prefix(f, line, v);
     else if (line_is(line, "tollgate_request_seconds_sum"))
@@ -176,6 +191,24 @@ static void put_quantile(const struct frame *a, const struct frame *b, double q,
     printf("%s -   ", name);
 }
 
+/* How many of the requests that a stored reply could have answered, or the
+ * call of another, were. */
+static void put_cache(const struct frame *a, const struct frame *b, double secs)
+{
+    const double hits = b->hits - a->hits, joined = b->joined - a->joined;
+    const double all = hits + joined + b->misses - a->misses;
+
+    if (b->hits + b->joined + b->misses == 0)
+        return;
+    printf("cache     %10.1f /s hits     %5.1f /s joined   ", hits / secs,
+           joined / secs);
+    if (all > 0)
+        printf("hit rate %5.1f %%   ", (hits + joined) / all * 100);
+    else
+        printf("hit rate     -   ");
+    printf("saved $%.6f\n", b->saved_usd);
+}
+
 static void show(const struct frame *a, const struct frame *b,
                  const json_t *targets, const json_t *models)
 {
@@ -198,6 +231,7 @@ static void show(const struct frame *a, const struct frame *b,
            "%6.0f waiting\n",
            (b->over_budget - a->over_budget) / secs, (b->cut - a->cut) / secs,
            b->holding, b->waiting);
+    put_cache(a, b, secs);
     if (b->has_engine)
         printf("engine    %10.1f /s out  %8.0f running   %6.0f waiting\n",
                b->engine_rate, b->engine_batch, b->engine_queue);

@@ -50,15 +50,20 @@ static json_t *sum_json(struct daemon *d, const struct usage_sum *s,
                         enum usage_by by)
 {
     json_t *o = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}", "requests",
-        (json_int_t)s->requests, "errors", (json_int_t)s->errors,
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
+        " s:I, s:I, s:o}",
+        "requests", (json_int_t)s->requests, "errors", (json_int_t)s->errors,
         "input_tokens", (json_int_t)row_input_tokens(s->tok), "cached_tokens",
         (json_int_t)s->tok[ROW_TOK_CACHE_READ], "output_tokens",
         (json_int_t)row_output_tokens(s->tok), "ms_total",
         (json_int_t)s->ms_total, "cost_usd", usd_json(s->cost_nusd),
         "estimated", (json_int_t)s->estimated, "unpriced",
         (json_int_t)s->unpriced, "stale_price", (json_int_t)s->stale_price,
-        "legs", (json_int_t)s->legs);
+        "legs", (json_int_t)s->legs, "cache_hits", (json_int_t)s->hits,
+        "cache_misses", (json_int_t)s->misses, "coalesced",
+        (json_int_t)s->joined, "saved_input_tokens",
+        (json_int_t)s->saved_input_tok, "saved_output_tokens",
+        (json_int_t)s->saved_output_tok, "saved_usd", usd_json(s->saved_nusd));
 
     if (by != USAGE_BY_NONE)
         json_object_set_new(o, usage_by_names[by],
@@ -194,6 +199,19 @@ static void put_classes(json_t *o, const struct usage_row *r)
                         json_boolean((r->flags & ROW_STALE_PRICE) != 0));
 }
 
+/* Where the reply came from, and what that saved upstream. */
+static void put_cache(json_t *o, const struct usage_row *r)
+{
+    json_t *more =
+        json_pack("{s:s, s:I, s:I, s:o}", "cache", row_cache_name(r->cache),
+                  "saved_input_tokens", (json_int_t)r->saved_input_tok,
+                  "saved_output_tokens", (json_int_t)r->saved_output_tok,
+                  "saved_usd", usd_json(r->saved_nusd));
+
+    json_object_update(o, more);
+    json_decref(more);
+}
+
 static json_t *row_json(const struct usage_row *r)
 {
     static const char *const sources[ROW_SOURCE_COUNT] = {
@@ -225,6 +243,7 @@ static json_t *row_json(const struct usage_row *r)
     json_object_update(o, more);
     json_decref(more);
     put_classes(o, r);
+    put_cache(o, r);
     json_object_set_new(o, "parent", js_or_null(r->parent));
     return o;
 }

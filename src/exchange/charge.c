@@ -9,6 +9,21 @@
 #include "exchange/quota_priv.h"
 #include "exchange/tape.h"
 
+bool charge_is_shared(const struct exchange *x)
+{
+    return x->found->how == RECALL_HIT || x->found->how == RECALL_JOINED;
+}
+
+bool charge_cost(const struct exchange *x, int64_t *nusd_out)
+{
+    const struct tape_sum *sum = x->found->sum;
+
+    if (charge_is_full(x) && (!sum || (sum->flags & ROW_UNPRICED) != 0))
+        return false;
+    *nusd_out = charge_is_full(x) ? sum->cost_nusd : 0;
+    return true;
+}
+
 bool charge_is_full(const struct exchange *x)
 {
     return x->conf->cache.charge == CONF_CHARGE_FULL;

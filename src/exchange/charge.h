@@ -9,6 +9,9 @@
 
 struct exchange;
 
+/* Whether the reply of <x> was made for another. */
+bool charge_is_shared(const struct exchange *x);
+
 /* Whether <x> pays in full for what was made for another. */
 bool charge_is_full(const struct exchange *x);
 
@@ -18,6 +21,10 @@ bool charge_is_bounded(const struct exchange *x);
 /* Hold what x->found->sum says, where that is charged and a hard budget bounds
  * <x>; again after WAKE_QUOTA. QUOTA_OVER, QUOTA_DOWN: <x> was failed. */
 enum quota_answer charge_hit(struct exchange *x);
+
+/* What such a reply costs <x>, in nano-dollars; false where that is not known.
+ */
+bool charge_cost(const struct exchange *x, int64_t *nusd_out);
 
 /* The stored reply cannot be given after all: give back what charge_hit()
  * held, as if it had never been asked for. Before anything is sent. */

@@ -3,6 +3,7 @@
 #include "exchange/cost.h"
 
 #include "conf/conf.h"
+#include "exchange/charge.h"
 #include "exchange/exchange.h"
 #include "exchange/leg.h"
 
@@ -170,6 +171,10 @@ bool cost_before_body(const struct exchange *x, struct price_cost *out)
 
     if (!head || head->status >= 300 || x->out->streaming || x->ask->stream)
         return false;
+    if (charge_is_shared(x)) {
+        *out = (struct price_cost){.nusd = 0};
+        return charge_cost(x, &out->nusd);
+    }
     if (cost_use_of(x, &use) == ROW_SOURCE_NONE ||
         (!x->made->counted && !cost_is_told(x)))
         return false;

@@ -26,6 +26,14 @@ const char *stage_name(enum stage s)
     return (unsigned)s < STAGE_COUNT ? stage_names[s] : "?";
 }
 
+struct str recall_name(enum recall_how how)
+{
+    static const char *const names[RECALL_HOW_COUNT] = {"bypass", "miss", "hit",
+                                                        "joined"};
+
+    return str_from((unsigned)how < RECALL_HOW_COUNT ? names[how] : names[0]);
+}
+
 /* All sub-structs stand in one arena object, so that a stage never meets a
  * NULL pointer. */
 struct parts {

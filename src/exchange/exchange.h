@@ -319,4 +319,7 @@ static inline bool exchange_has_failed(const struct exchange *x)
 /* Names for logs. */
 const char *stage_name(enum stage s);
 
+/* "bypass", "miss", "hit" or "joined", as clients and logs have it. */
+struct str recall_name(enum recall_how how);
+
 #endif

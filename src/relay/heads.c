@@ -162,15 +162,29 @@ static enum err add_cost(struct exchange *x, struct reply_head *out)
     return ADD(out, x, "x-tollgate-cost-usd", price_print_usd(cost.nusd, text));
 }
 
+/* Where the reply came from, and how old it is. */
+static enum err add_cache(struct exchange *x, struct reply_head *out)
+{
+    enum err e = ADD(out, x, "x-tollgate-cache", recall_name(x->found->how));
+
+    if (e == ERR_OK && x->found->how == RECALL_HIT && !exchange_has_failed(x))
+        e = add_number(out, x, STR("age"),
+                       x->found->age_s > 0 ? x->found->age_s : 0);
+    return e;
+}
+
 static enum err add_tollgate(struct exchange *x, struct reply_head *out)
 {
-    int64_t overhead_us = x->stage_us[STAGE_SERVE] - x->in->head_us;
+    const int64_t chosen_us = x->stage_us[STAGE_SERVE]
+                                  ? x->stage_us[STAGE_SERVE]
+                                  : x->stage_us[STAGE_RELAY];
+    int64_t overhead_us = chosen_us - x->in->head_us;
     enum err e = ADD(out, x, "x-tollgate-target", x->work->target_name);
 
     if (e == ERR_OK)
         e = add_number(out, x, STR("x-tollgate-attempts"), x->work->attempts);
     if (e == ERR_OK)
-        e = ADD(out, x, "x-tollgate-cache", STR("bypass"));
+        e = add_cache(x, out);
     if (e == ERR_OK)
         e = add_number(out, x, STR("x-tollgate-overhead-us"),
                        overhead_us < 0 ? 0 : overhead_us);
@@ -253,5 +267,7 @@ enum err heads_error(struct exchange *x, int64_t length, struct reply_head *out)
         e = ADD(out, x, "WWW-Authenticate", STR("Bearer"));
     if (e == ERR_OK && x->work->attempts > 0)
         e = add_tollgate(x, out);
+    else if (e == ERR_OK && x->found->how != RECALL_BYPASS)
+        e = add_cache(x, out);
     return e;
 }

@@ -82,7 +82,7 @@ static void put_numbers(struct line *l, const struct exchange *x,
     put_number(l, NAME("status"), row->status);
     put_bool(l, NAME("stream"), (row->flags & ROW_STREAM) != 0);
     put_number(l, NAME("attempts"), row->attempts);
-    put_text(l, NAME("cache"), STR("bypass"));
+    put_text(l, NAME("cache"), recall_name(x->found->how));
     put_number(l, NAME("input_tokens"), (int64_t)bill->input_tok);
     put_number(l, NAME("cached_tokens"), (int64_t)bill->cached_tok);
     put_number(l, NAME("output_tokens"), (int64_t)bill->output_tok);

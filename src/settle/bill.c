@@ -5,10 +5,12 @@
 
 #include <string.h>
 
+#include "exchange/charge.h"
 #include "exchange/cost.h"
 #include "exchange/exchange.h"
 #include "exchange/leg.h"
 #include "exchange/quota.h"
+#include "exchange/tape.h"
 #include "store/row.h"
 
 #define BYTES_PER_TOK 4 /* of plain English; estimates only */
@@ -139,12 +141,77 @@ static void charge(struct exchange *x, struct cost_use *use,
     put_cost(row, &c);
 }
 
+/* What was paid for the reply of <x> by whom it was made for. One of a call
+ * that goes on says its tokens, but not their price. */
+static struct tape_sum sum_of(const struct exchange *x)
+{
+    struct tape_sum sum = {.flags = ROW_UNPRICED};
+    struct cost_use use;
+
+    if (x->found->sum)
+        return *x->found->sum;
+    sum.usage_source = (uint8_t)cost_use_of(x, &use);
+    memcpy(sum.tok, use.tok, sizeof(sum.tok));
+    if (row_input_tokens(sum.tok) + row_output_tokens(sum.tok) == 0)
+        sum.flags = 0;
+    return sum;
+}
+
+/* A reply that was made for another saves what it cost; what is charged for it
+ * is the rule's affair. One that did not come saves nothing. */
+static void bill_shared(struct exchange *x, struct usage_row *row)
+{
+    const struct tape_sum sum = sum_of(x);
+    const bool is_lost = exchange_has_failed(x) && x->out->end != REPLY_GONE;
+
+    x->bill->outcome = is_lost ? OUTCOME_Z : OUTCOME_E;
+    if (is_lost)
+        return;
+    row->usage_source = sum.usage_source;
+    row->saved_input_tok = row_input_tokens(sum.tok);
+    row->saved_output_tok = row_output_tokens(sum.tok);
+    row->saved_nusd = sum.cost_nusd;
+    if (!charge_is_full(x))
+        return;
+    memcpy(row->tok, sum.tok, sizeof(row->tok));
+    row->cost_nusd = sum.cost_nusd;
+    row->flags |= sum.flags & (ROW_ESTIMATED | ROW_UNPRICED | ROW_STALE_PRICE);
+}
+
+/* What the row says in short. */
+static void sum_up(struct bill *b, const struct usage_row *row)
+{
+    b->estimated = (row->flags & ROW_ESTIMATED) != 0;
+    b->cost_nusd = row->cost_nusd;
+    b->input_tok = row_input_tokens(row->tok);
+    b->cached_tok = row->tok[ROW_TOK_CACHE_READ];
+    b->output_tok = row_output_tokens(row->tok);
+}
+
+static enum row_cache cache_of(const struct exchange *x)
+{
+    static const enum row_cache of[RECALL_HOW_COUNT] = {
+        [RECALL_BYPASS] = ROW_CACHE_NONE,
+        [RECALL_MISS] = ROW_CACHE_MISS,
+        [RECALL_HIT] = ROW_CACHE_HIT,
+        [RECALL_JOINED] = ROW_CACHE_JOINED,
+    };
+
+    return of[x->found->how];
+}
+
 void bill_compute(struct exchange *x, struct usage_row *row)
 {
     struct bill *b = x->bill;
     struct quota_held held = {.cost_nusd = 0};
     struct cost_use use;
 
+    row->cache = (uint8_t)cache_of(x);
+    if (charge_is_shared(x)) {
+        bill_shared(x, row);
+        sum_up(b, row);
+        return;
+    }
     b->outcome = outcome_of(x);
     row->usage_source = (uint8_t)cost_use_of(x, &use);
     memcpy(row->tok, use.tok, sizeof(row->tok));
@@ -161,10 +228,7 @@ void bill_compute(struct exchange *x, struct usage_row *row)
     charge(x, &use, row);
     if (b->estimated && row->cost_nusd < held.cost_nusd)
         row->cost_nusd = held.cost_nusd;
-    b->cost_nusd = row->cost_nusd;
-    b->input_tok = row_input_tokens(row->tok);
-    b->cached_tok = row->tok[ROW_TOK_CACHE_READ];
-    b->output_tok = row_output_tokens(row->tok);
+    sum_up(b, row);
 }
 
 /* What may have been worked for is all that was held, or else the input: of the

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "account/price.h"
 #include "settle/series.h"
@@ -73,6 +74,13 @@ static void series_merge(struct series *to, const struct series *from)
         to->cost_nusd = INT64_MAX;
     to->unpriced += from->unpriced;
     to->stale_price += from->stale_price;
+    to->hits += from->hits;
+    to->misses += from->misses;
+    to->joined += from->joined;
+    to->saved_tok += from->saved_tok;
+    if (__builtin_add_overflow(to->saved_nusd, from->saved_nusd,
+                               &to->saved_nusd))
+        to->saved_nusd = INT64_MAX;
 }
 
 static enum err merge_into(struct series_table *sum, const struct series *s)
@@ -183,24 +191,73 @@ static enum err put_tokens(struct buf *out, struct series_table *sum)
     return e;
 }
 
-static enum err put_cost(struct buf *out, struct series_table *sum)
+/* One amount of money of each series, <nusd> its offset in struct series. */
+static enum err put_usd(struct buf *out, struct series_table *sum,
+                        const char *name, const char *help, size_t nusd)
 {
-    enum err e = put_meta(out, "cost_usd_total", "counter",
-                          "Cost in US dollars by model and target");
+    enum err e = put_meta(out, name, "counter", help);
     struct series *s, *next;
     char usd[PRICE_USD_SIZE];
 
     HASH_ITER(hh, sum->map, s, next)
     {
+        int64_t v;
+
+        memcpy(&v, (const char *)s + nusd, sizeof(v));
         if (e == ERR_OK)
-            e = buf_printf(out, "tollgate_cost_usd_total{");
+            e = buf_printf(out, "tollgate_%s{", name);
         if (e == ERR_OK)
             e = put_labels(out, s);
         if (e == ERR_OK)
-            e = buf_printf(out, "} %.*s\n",
-                           STR_ARG(price_print_usd(s->cost_nusd, usd)));
+            e = buf_printf(out, "} %.*s\n", STR_ARG(price_print_usd(v, usd)));
     }
     return e;
+}
+
+static enum err put_cost(struct buf *out, struct series_table *sum)
+{
+    return put_usd(out, sum, "cost_usd_total",
+                   "Cost in US dollars by model and target",
+                   offsetof(struct series, cost_nusd));
+}
+
+/* What came from the cache, or another request's call. */
+static enum err put_cache(struct buf *out, struct series_table *sum)
+{
+    static const struct {
+        const char *name, *help;
+        size_t at;
+    } counts[] = {
+        {"cache_hits_total", "Requests that a stored reply answered",
+         offsetof(struct series, hits)},
+        {"cache_misses_total",
+         "Requests whose reply may be stored or shared, and was not there",
+         offsetof(struct series, misses)},
+        {"coalesced_total", "Requests that the call of another one answered",
+         offsetof(struct series, joined)},
+        {"cache_saved_tokens_total",
+         "Tokens that hits and shared calls did not ask of anybody",
+         offsetof(struct series, saved_tok)},
+    };
+    enum err e = ERR_OK;
+    struct series *s, *next;
+
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        if (e == ERR_OK)
+            e = put_meta(out, counts[i].name, "counter", counts[i].help);
+        HASH_ITER(hh, sum->map, s, next)
+        {
+            uint64_t v;
+
+            memcpy(&v, (const char *)s + counts[i].at, sizeof(v));
+            if (e == ERR_OK)
+                e = put_sample(out, s, counts[i].name, "", v);
+        }
+    }
+    return e == ERR_OK ? put_usd(out, sum, "cache_saved_cost_usd_total",
+                                 "US dollars that they did not cost there",
+                                 offsetof(struct series, saved_nusd))
+                       : e;
 }
 
 /* Requests whose cost is not to be relied on. */
@@ -293,6 +350,8 @@ static enum err put_series(struct buf *out, struct series_table *sum)
         e = put_cost(out, sum);
     if (e == ERR_OK)
         e = put_price_marks(out, sum);
+    if (e == ERR_OK)
+        e = put_cache(out, sum);
     if (e == ERR_OK)
         e = put_hists(out, sum, "request_seconds", "Whole requests",
                       HIST_SECONDS);

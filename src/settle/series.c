@@ -130,6 +130,20 @@ static void add_tokens(struct series *s, const struct usage_row *row)
     s->tok_output += row_output_tokens(row->tok);
 }
 
+/* Where the reply came from; what failed here came from nowhere. */
+static void count_cache(const struct exchange *x, struct series *s,
+                        const struct usage_row *row)
+{
+    const bool is_lost = exchange_has_failed(x) && x->out->end != REPLY_GONE;
+
+    s->misses += row->cache == ROW_CACHE_MISS;
+    s->hits += row->cache == ROW_CACHE_HIT && !is_lost;
+    s->joined += row->cache == ROW_CACHE_JOINED;
+    s->saved_tok += row->saved_input_tok + row->saved_output_tok;
+    if (__builtin_add_overflow(s->saved_nusd, row->saved_nusd, &s->saved_nusd))
+        s->saved_nusd = INT64_MAX;
+}
+
 /* Probes and scrapes would drown the requests people pay for. */
 static bool is_counted(const struct exchange *x)
 {
@@ -160,6 +174,7 @@ void series_count(struct exchange *x, const struct usage_row *row)
         count_times(x, s);
         add_tokens(s, row);
         add_cost(s, row);
+        count_cache(x, s, row);
     }
     pthread_mutex_unlock(&t->lock);
 }

@@ -34,6 +34,9 @@ struct series {
     uint64_t tok_input, tok_cached, tok_output;
     int64_t cost_nusd;
     uint64_t unpriced, stale_price; /* requests */
+    uint64_t hits, misses, joined;  /* requests, by where they came from */
+    uint64_t saved_tok;
+    int64_t saved_nusd;
 };
 
 /* All entries of a worker.

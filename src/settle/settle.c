@@ -149,11 +149,16 @@ static bool wants_row(const struct exchange *x)
 /* Give back what the request held of its limits, before its last byte is let
  * go: who waits for the answer to ask again finds its place free. What nobody
  * can tell (outcome H) stays charged. */
-static void limits_settle(const struct exchange *x, uint64_t legs_tok)
+static void limits_settle(const struct exchange *x, const struct usage_row *row,
+                          uint64_t legs_tok)
 {
     struct rate_hold *h = x->who->rate;
-    uint64_t tokens = x->bill->input_tok + x->bill->output_tok + legs_tok;
+    uint64_t tokens = x->bill->input_tok + x->bill->output_tok;
 
+    /* limits are for what is asked of us, too, not of upstreams alone */
+    if (tokens < row->saved_input_tok + row->saved_output_tok)
+        tokens = row->saved_input_tok + row->saved_output_tok;
+    tokens += legs_tok;
     if (!h)
         return;
     if (x->bill->outcome == OUTCOME_H && tokens < h->tokens)
@@ -253,7 +258,7 @@ enum verdict settle_run(struct exchange *x)
     }
     if (x->found->settled)
         x->found->settled(x, &row);
-    limits_settle(x, legs_tok);
+    limits_settle(x, &row, legs_tok);
     exchange_release(x);
     if (x->client)
         x->client->ops->flush(x->client);

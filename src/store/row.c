@@ -18,6 +18,14 @@ uint64_t row_output_tokens(const uint64_t tok[ROW_TOK_COUNT])
            tok[ROW_TOK_AUDIO_OUT];
 }
 
+const char *row_cache_name(unsigned cache)
+{
+    static const char *const names[ROW_CACHE_COUNT] = {"none", "miss", "hit",
+                                                       "joined"};
+
+    return cache < ROW_CACHE_COUNT ? names[cache] : names[0];
+}
+
 struct str row_hold_id(const struct usage_row *row)
 {
     return row->hold.len > 0 ? row->hold : row->id;
@@ -61,6 +69,10 @@ size_t row_encode(const struct usage_row *row, void *out)
         &o, (uint64_t)(row->budget_ms ? row->budget_ms : row->time_wall_ms), 8);
     rec_put_text(&o, row->parent, ROW_ID_LEN);
     rec_put_text(&o, row->hold, ROW_ID_LEN);
+    rec_put_int(&o, row->cache, 1);
+    rec_put_int(&o, row->saved_input_tok, 8);
+    rec_put_int(&o, row->saved_output_tok, 8);
+    rec_put_int(&o, (uint64_t)row->saved_nusd, 8);
     BUG_ON(o.full);
     return o.len;
 }
@@ -109,6 +121,12 @@ enum err row_decode(struct str bytes, struct usage_row *row_out)
     if (in.left > 0) { /* nor did the second know legs */
         r.parent = rec_get_text(&in);
         r.hold = rec_get_text(&in);
+    }
+    if (in.left > 0) { /* and the third no stored replies */
+        r.cache = (uint8_t)rec_get_int(&in, 1);
+        r.saved_input_tok = rec_get_int(&in, 8);
+        r.saved_output_tok = rec_get_int(&in, 8);
+        r.saved_nusd = (int64_t)rec_get_int(&in, 8);
     }
     if (in.bad || !is_id(r.parent) || !is_id(r.hold) ||
         r.key_id.len > ROW_NAME_MAX || r.team.len > ROW_NAME_MAX ||

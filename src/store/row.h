@@ -42,6 +42,15 @@ enum row_source {
     ROW_SOURCE_COUNT
 };
 
+/* Where the reply came from. */
+enum row_cache {
+    ROW_CACHE_NONE = 0, /* a call of its own, nothing of which was kept */
+    ROW_CACHE_MISS,     /* a call of its own, for others too */
+    ROW_CACHE_HIT,      /* it was kept: nobody was asked */
+    ROW_CACHE_JOINED,   /* the call of another request */
+    ROW_CACHE_COUNT
+};
+
 /* What is worth knowing about the way it went; or-ed together. */
 enum row_flag {
     ROW_STREAM = 1,        /* a stream was asked for, or came */
@@ -85,6 +94,10 @@ struct usage_row {
     struct str parent;           /* ROW_LEG: id of its request; else empty */
     struct str hold; /* id of the hold that this row ends, where that is not
                       * the row's own; else empty */
+    uint8_t cache;   /* enum row_cache */
+    uint64_t saved_input_tok;  /* HIT, JOINED: what an upstream did not have */
+    uint64_t saved_output_tok; /* to do again, whatever is charged for it */
+    int64_t saved_nusd;        /* and its cost there, nano-dollars */
 };
 
 /* Input tokens as people count them: every input kind and audio input. */
@@ -97,6 +110,9 @@ uint64_t row_output_tokens(const uint64_t tok[ROW_TOK_COUNT]);
  * Over-long texts are cut. The id must be ROW_ID_LEN bytes, parent and hold
  * that or none (else a bug). */
 size_t row_encode(const struct usage_row *row, void *out);
+
+/* "none", "miss", "hit" or "joined"; out of range gives "none". */
+const char *row_cache_name(unsigned cache);
 
 /* The id of the hold that <row> ends. */
 struct str row_hold_id(const struct usage_row *row);

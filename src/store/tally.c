@@ -110,6 +110,12 @@ size_t tally_encode(const struct tally *t, void *out)
     rec_put_int(&o, t->unpriced, 8);
     rec_put_int(&o, t->stale_price, 8);
     rec_put_int(&o, t->legs, 8);
+    rec_put_int(&o, t->misses, 8);
+    rec_put_int(&o, t->hits, 8);
+    rec_put_int(&o, t->joined, 8);
+    rec_put_int(&o, t->saved_input_tok, 8);
+    rec_put_int(&o, t->saved_output_tok, 8);
+    rec_put_int(&o, (uint64_t)t->saved_nusd, 8);
     return o.len;
 }
 
@@ -137,6 +143,14 @@ enum err tally_decode(struct str bytes, struct tally *tally_out)
     }
     if (in.left > 0) /* nor did the next know legs */
         t.legs = rec_get_int(&in, 8);
+    if (in.left > 0) { /* and the third no stored replies */
+        t.misses = rec_get_int(&in, 8);
+        t.hits = rec_get_int(&in, 8);
+        t.joined = rec_get_int(&in, 8);
+        t.saved_input_tok = rec_get_int(&in, 8);
+        t.saved_output_tok = rec_get_int(&in, 8);
+        t.saved_nusd = (int64_t)rec_get_int(&in, 8);
+    }
     if (in.bad)
         return ERR_CORRUPT;
     *tally_out = t;
@@ -169,6 +183,12 @@ void tally_add(struct tally *t, const struct tally *more)
     add_u64(&t->unpriced, more->unpriced);
     add_u64(&t->stale_price, more->stale_price);
     add_u64(&t->legs, more->legs);
+    add_u64(&t->misses, more->misses);
+    add_u64(&t->hits, more->hits);
+    add_u64(&t->joined, more->joined);
+    add_u64(&t->saved_input_tok, more->saved_input_tok);
+    add_u64(&t->saved_output_tok, more->saved_output_tok);
+    add_i64(&t->saved_nusd, more->saved_nusd);
 }
 
 void tally_add_row(struct tally *t, const struct usage_row *row)
@@ -187,6 +207,12 @@ void tally_add_row(struct tally *t, const struct usage_row *row)
         .bytes_out = row->bytes_out,
         .unpriced = (row->flags & ROW_UNPRICED) != 0,
         .stale_price = (row->flags & ROW_STALE_PRICE) != 0,
+        .misses = !is_leg && row->cache == ROW_CACHE_MISS,
+        .hits = !is_leg && row->cache == ROW_CACHE_HIT,
+        .joined = !is_leg && row->cache == ROW_CACHE_JOINED,
+        .saved_input_tok = row->saved_input_tok,
+        .saved_output_tok = row->saved_output_tok,
+        .saved_nusd = row->saved_nusd,
     };
 
     memcpy(one.tok, row->tok, sizeof(one.tok));
@@ -201,7 +227,10 @@ bool tally_is_same(const struct tally *a, const struct tally *b)
            a->cost_nusd == b->cost_nusd && a->ms_total == b->ms_total &&
            a->bytes_in == b->bytes_in && a->bytes_out == b->bytes_out &&
            a->unpriced == b->unpriced && a->stale_price == b->stale_price &&
-           a->legs == b->legs;
+           a->legs == b->legs && a->misses == b->misses && a->hits == b->hits &&
+           a->joined == b->joined && a->saved_input_tok == b->saved_input_tok &&
+           a->saved_output_tok == b->saved_output_tok &&
+           a->saved_nusd == b->saved_nusd;
 }
 
 void tally_map_fini(struct tally_map *m)

@@ -32,13 +32,18 @@ struct tally {
     uint64_t unpriced;    /* ROW_UNPRICED: cost_nusd may be too low */
     uint64_t stale_price; /* ROW_STALE_PRICE */
     uint64_t legs;        /* ROW_LEG */
+    uint64_t misses;      /* requests of ROW_CACHE_MISS */
+    uint64_t hits;        /* of ROW_CACHE_HIT */
+    uint64_t joined;      /* of ROW_CACHE_JOINED */
+    uint64_t saved_input_tok, saved_output_tok;
+    int64_t saved_nusd;
 };
 
 /* Bytes of the longest encoded key: day, and per text a length and bytes. */
 #define TALLY_KEY_MAX (4 + 5 + 2 * ROW_NAME_MAX + ROW_TARGET_MAX + 2 * 96)
 
 /* Bytes of an encoded sum, at most. */
-#define TALLY_BYTES_MAX 160
+#define TALLY_BYTES_MAX 208
 
 /* The day <wall_ms> falls in; times before 1970 count as day 0. */
 uint32_t tally_day(int64_t wall_ms);

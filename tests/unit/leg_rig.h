@@ -39,6 +39,7 @@ struct one {
     struct request in;
     struct caller who;
     struct ask ask;
+    struct recall found;
     struct work work;
     struct made made;
     struct reply out;
@@ -95,6 +96,7 @@ static inline void one_open(struct one *o, struct rig *r)
                              .in = &o->in,
                              .who = &o->who,
                              .ask = &o->ask,
+                             .found = &o->found,
                              .work = &o->work,
                              .made = &o->made,
                              .out = &o->out,

@@ -4,6 +4,7 @@
 
 #include "exchange/cost.h"
 #include "exchange/exchange.h"
+#include "exchange/tape.h"
 #include "price_kit.h"
 
 /* An exchange as far as billing looks at it. */
@@ -13,6 +14,7 @@ struct rig {
     struct exchange x;
     struct request in;
     struct ask ask;
+    struct recall found;
     struct work work;
     struct made made;
     struct reply out;
@@ -37,6 +39,7 @@ static void rig_init(struct rig *r, enum endpoint kind, const char *model)
     r->x = (struct exchange){.conf = &r->conf,
                              .in = &r->in,
                              .ask = &r->ask,
+                             .found = &r->found,
                              .work = &r->work,
                              .made = &r->made,
                              .out = &r->out,
@@ -330,9 +333,133 @@ static void the_cost_is_known_before_the_body_of_plain_replies(void **state)
     arena_free(r.prices.mem);
 }
 
+/* --- made for another ------------------------------------------------------
+ */
+
+/* The same request answered by what another one paid for. */
+static void rig_share(struct rig *r, struct tape_sum *sum, enum recall_how how)
+{
+    rig_init(r, ENDPOINT_CHAT, "m");
+    *sum = (struct tape_sum){.tok = {60, 40, 0, 0, 10},
+                             .cost_nusd = TOLD,
+                             .target = STR("up"),
+                             .usage_source = ROW_SOURCE_UPSTREAM,
+                             .flags = ROW_STREAM | ROW_STALE_PRICE};
+    r->work.attempts = 0;
+    r->found.how = how;
+    r->found.sum = sum;
+}
+
+static void a_stored_reply_costs_nothing_and_says_what_it_saved(void **state)
+{
+    static const enum row_cache as[] = {ROW_CACHE_HIT, ROW_CACHE_JOINED};
+    struct tape_sum sum;
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    for (int i = 0; i < 2; i++) {
+        rig_share(&r, &sum, i == 0 ? RECALL_HIT : RECALL_JOINED);
+        rig_bill(&r);
+        assert_int_equal(r.bill.outcome, OUTCOME_E);
+        assert_int_equal(r.row.cache, as[i]);
+        assert_int_equal(r.row.cost_nusd, 0);
+        assert_int_equal(r.bill.input_tok + r.bill.output_tok, 0);
+        assert_int_equal(r.row.flags, 0);
+        assert_int_equal(r.row.usage_source, ROW_SOURCE_UPSTREAM);
+        assert_int_equal(r.row.saved_input_tok, 100);
+        assert_int_equal(r.row.saved_output_tok, 10);
+        assert_int_equal(r.row.saved_nusd, TOLD);
+    }
+}
+
+static void it_is_charged_in_full_where_the_config_says_so(void **state)
+{
+    struct tape_sum sum;
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    rig_share(&r, &sum, RECALL_HIT);
+    r.conf.cache.charge = CONF_CHARGE_FULL;
+    rig_bill(&r);
+    assert_int_equal(r.row.cost_nusd, TOLD);
+    assert_int_equal(r.row.tok[ROW_TOK_CACHE_READ], 40);
+    assert_int_equal(r.bill.input_tok, 100);
+    assert_int_equal(r.bill.output_tok, 10);
+    assert_int_equal(r.row.flags, ROW_STALE_PRICE);
+    assert_int_equal(r.row.saved_nusd, TOLD);
+}
+
+static void what_did_not_come_saves_and_costs_nothing(void **state)
+{
+    struct tape_sum sum;
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    rig_share(&r, &sum, RECALL_JOINED);
+    r.conf.cache.charge = CONF_CHARGE_FULL;
+    r.x.fail.err = ERR_UP_INCOMPLETE;
+    r.out.end = REPLY_INCOMPLETE;
+    rig_bill(&r);
+    assert_int_equal(r.bill.outcome, OUTCOME_Z);
+    assert_int_equal(r.row.cost_nusd + r.row.saved_nusd, 0);
+    assert_int_equal(r.row.saved_input_tok, 0);
+}
+
+static void a_shared_call_that_goes_on_saves_what_its_reply_says(void **state)
+{
+    struct tape_sum sum;
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    rig_share(&r, &sum, RECALL_JOINED);
+    r.found.sum = NULL;
+    rig_bill(&r);
+    assert_int_equal(r.row.saved_input_tok, 100);
+    assert_int_equal(r.row.saved_output_tok, 10);
+    assert_int_equal(r.row.saved_nusd, 0);
+    assert_int_equal(r.row.flags, 0);
+}
+
+static void a_call_that_others_may_have_is_a_miss_and_paid(void **state)
+{
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    rig_init(&r, ENDPOINT_CHAT, "m");
+    r.found.how = RECALL_MISS;
+    rig_bill(&r);
+    assert_int_equal(r.row.cache, ROW_CACHE_MISS);
+    assert_int_equal(r.row.cost_nusd, TOLD);
+    assert_int_equal(r.row.saved_input_tok + r.row.saved_output_tok, 0);
+}
+
+static void its_cost_is_known_before_the_body(void **state)
+{
+    struct price_cost cost;
+    struct tape_sum sum;
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    rig_share(&r, &sum, RECALL_HIT);
+    assert_true(cost_before_body(&r.x, &cost));
+    assert_int_equal(cost.nusd, 0);
+    r.conf.cache.charge = CONF_CHARGE_FULL;
+    assert_true(cost_before_body(&r.x, &cost));
+    assert_int_equal(cost.nusd, TOLD);
+    sum.flags = ROW_UNPRICED;
+    assert_false(cost_before_body(&r.x, &cost));
+    arena_free(r.prices.mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stored_reply_costs_nothing_and_says_what_it_saved),
+        cmocka_unit_test(it_is_charged_in_full_where_the_config_says_so),
+        cmocka_unit_test(what_did_not_come_saves_and_costs_nothing),
+        cmocka_unit_test(a_shared_call_that_goes_on_saves_what_its_reply_says),
+        cmocka_unit_test(a_call_that_others_may_have_is_a_miss_and_paid),
+        cmocka_unit_test(its_cost_is_known_before_the_body),
         cmocka_unit_test(exact_usage_is_charged),
         cmocka_unit_test(a_whole_reply_is_exact_though_the_client_left),
         cmocka_unit_test(nothing_asked_costs_nothing),

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -74,10 +75,50 @@ static void a_route_has_its_own_rule_for_replies_or_that_of_all(void **state)
     conf_unref(d);
 }
 
+#define UP "upstreams: [{name: a, base_url: 'https://h/v1'"
+
+static void mistakes_are_told_in_their_places(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } cases[] = {
+        {UP "}]\ncache: {ignore: [a.b, 'a..b']}",
+         "2:23: cache.ignore: \"a..b\" is no path of members"},
+        {UP "}]\ncache: {ignore: ['a[b].c']}",
+         "2:18: cache.ignore: \"a[b].c\" is no path"},
+        {UP "}]\ncache: {ignore: [a.b.c.d.e]}",
+         "2:18: cache.ignore: \"a.b.c.d.e\" is no path"},
+        {UP "}]\ncache: {ignore: ['a[']}",
+         "2:18: cache.ignore: \"a[\" is no path"},
+        {UP "}]\ncache: {ignore: ['[]']}",
+         "2:18: cache.ignore: \"[]\" is no path"},
+        {UP "}]\ncache: {ignore: [messages]}",
+         "2:18: cache.ignore: \"messages\" is what is asked for"},
+        {UP "}]\ncache: {responses: {keep: some}}",
+         "2:27: cache.responses.keep"},
+        {UP "}]\nroutes: [{model: m, targets: [{upstream: a}], cache: 1}]",
+         "2:54: routes[].cache"},
+    };
+
+    (void)state; /* cmocka's signature */
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct conf_report r = {0};
+        struct conf *c = NULL;
+
+        assert_int_equal(
+            conf_load_text("F", str_from(cases[i].text), 0, &r, &c),
+            ERR_SYNTAX);
+        assert_int_equal(r.n_items, 1);
+        assert_non_null(strstr(r.items[0].text, cases[i].why));
+        conf_report_fini(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_said_is_careful),
+        cmocka_unit_test(mistakes_are_told_in_their_places),
         cmocka_unit_test(a_route_has_its_own_rule_for_replies_or_that_of_all),
     };
 

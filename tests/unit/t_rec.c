@@ -33,6 +33,10 @@ static struct usage_row sample_row(void)
         .audio_ms = 77,
         .parent = STR("01hzy3v7k2m4n6p8q0r2s4t6v7"),
         .hold = STR("01hzy3v7k2m4n6p8q0r2s4t6v9"),
+        .cache = ROW_CACHE_JOINED,
+        .saved_input_tok = 11,
+        .saved_output_tok = UINT64_MAX,
+        .saved_nusd = 13,
     };
 }
 
@@ -136,6 +140,10 @@ static void row_round_trip(void **state)
     assert_str(back.parent, row.parent);
     assert_str(back.hold, row.hold);
     assert_str(row_hold_id(&back), row.hold);
+    assert_int_equal(back.cache, row.cache);
+    assert_true(back.saved_input_tok == row.saved_input_tok);
+    assert_true(back.saved_output_tok == row.saved_output_tok);
+    assert_true(back.saved_nusd == row.saved_nusd);
 }
 
 static void row_of_a_newer_version_is_read(void **state)
@@ -159,14 +167,16 @@ static void row_cut_anywhere_is_refused(void **state)
 
     (void)state;
     const size_t len = row_encode(&row, bytes);
-    const size_t ids = 2 * (2 + ROW_ID_LEN);
+    const size_t cache = 1 + 3 * 8;
+    const size_t ids = 2 * (2 + ROW_ID_LEN) + cache;
     for (size_t n = 0; n < len; n++) {
         uint8_t *cut = malloc(n + 1); /* so that a sanitizer sees the end */
 
         memcpy(cut, bytes, n);
-        /* where the time of budgets or the ids of legs would begin, it is an
-         * older row */
-        const bool is_old = n == len - ids || n == len - ids - 8;
+        /* where the time of budgets, the ids of legs or what the cache saved
+         * would begin, it is an older row */
+        const bool is_old =
+            n == len - cache || n == len - ids || n == len - ids - 8;
 
         assert_int_equal(row_decode(str_of(cut, n), &back),
                          is_old ? ERR_OK : ERR_CORRUPT);
@@ -174,6 +184,8 @@ static void row_cut_anywhere_is_refused(void **state)
             assert_true(back.budget_ms == row.time_wall_ms);
         if (n == len - ids)
             assert_int_equal(back.parent.len + back.hold.len, 0);
+        if (n == len - cache)
+            assert_int_equal(back.cache, ROW_CACHE_NONE);
         free(cut);
     }
 }
@@ -223,11 +235,18 @@ static void counter_round_trip(void **state)
     assert_true(tally_is_same(&sum, &read));
     assert_int_equal(read.requests, 2);
     assert_true(read.tok[ROW_TOK_AUDIO_OUT] == UINT64_MAX); /* saturates */
-    /* before there were legs the record ended 8 bytes earlier, and before
-     * there were prices 16 more */
+    assert_int_equal(read.joined, 2);
+    assert_int_equal(read.hits + read.misses, 0);
+    assert_int_equal(read.saved_input_tok, 22);
+    assert_true(read.saved_output_tok == UINT64_MAX);
+    assert_int_equal(read.saved_nusd, 26);
+    /* before there was a cache the record ended 48 bytes earlier, before there
+     * were legs 8 more, and before there were prices 16 more */
     for (size_t i = 0; i < len; i++)
         assert_int_equal(tally_decode(str_of(bytes, i), &read),
-                         i == len - 8 || i == len - 24 ? ERR_OK : ERR_CORRUPT);
+                         i == len - 48 || i == len - 56 || i == len - 72
+                             ? ERR_OK
+                             : ERR_CORRUPT);
     row.flags |= ROW_LEG;
     tally_add_row(&sum, &row);
     assert_int_equal(sum.requests, 2);
