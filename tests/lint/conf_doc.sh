@@ -38,7 +38,17 @@ awk -F'\t' '{ n = split($5, f, " ")
     for (i = 1; i <= n; i++) if (f[i] != "-") print $1 "\t" f[i] }' \
     "$tmp/table" | sort >"$tmp/flags"
 
-# --- the sample: "#key: value" lines, nested by indentation -----------------
+# --- the sample: "#key: value" lines, nested by indentation; a list may go on
+# in the next line -----------------------------------------------------------
+awk '
+list != "" {
+    sub(/^# */, ""); list = list " " $0
+    if (/]$/) { print list; list = "" }
+    next
+}
+/: \[.*,$/ { list = $0; next }
+{ print }
+' "$sample" >"$tmp/lines"
 awk '
 /^#([a-z]|  )/ {
     line = substr($0, 2)
@@ -62,7 +72,7 @@ awk '
     n++; at[n] = depth; name[n] = key; list[n] = 0
     example = comment ~ /^example/ ? "example" : "default"
     print path key "\t" example "\t" value
-}' "$sample" >"$tmp/sample"
+}' "$tmp/lines" >"$tmp/sample"
 # A list shows itself by its entries, also where the table takes one map.
 cut -f1 "$tmp/sample" | sort -u >"$tmp/sample.keys"
 compare "keys of etc/tollgate.yaml" "$tmp/keys" "$tmp/sample.keys"
