@@ -9,6 +9,9 @@
  * bytes of bookkeeping, and its own where it must be copied. */
 enum { FOLD_FIRST = 8192, FOLD_FIXED = 1 << 20, FOLD_TIMES = 16 };
 
+/* Steps of search: about one for each byte of the stream, and these. */
+enum { FOLD_STEPS = 1 << 16 };
+
 static void responses_event(struct fold *f, const struct jmember *root)
 {
     struct jmember type = jval_member(root, STR("type"));
@@ -142,6 +145,7 @@ enum err fold_events(enum endpoint kind, struct str sse,
     f.m.arena = arena_new(FOLD_FIRST, FOLD_FIXED + FOLD_TIMES * sse.len);
     if (!f.m.arena)
         return ERR_NOMEM;
+    f.m.steps = FOLD_STEPS + sse.len;
     take_stream(&f, sse);
     e = fold_put(&f, json_out);
     if (e != ERR_OK)

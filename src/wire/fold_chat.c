@@ -224,10 +224,12 @@ static void finish_message(struct fold *f, struct jnode *message)
         jmerge_fail(&f->m, ERR_NOT_FOUND);
 }
 
-/* Append `,"<name>":{"a":x,"b":y}` of the parts that were said. */
+/* Append `,"<name>":{"a":x,"b":y}` of the parts that were said or are not 0. */
 static enum err put_details(const char *name, const char *a, int64_t x,
                             const char *b, int64_t y, struct buf *out)
 {
+    if (x < 0 && y < 0)
+        return ERR_OK;
     ERR_TRY(buf_printf(out, ",\"%s\":{", name));
     if (x >= 0)
         ERR_TRY(buf_printf(out, "\"%s\":%lld", a, (long long)x));
@@ -237,26 +239,28 @@ static enum err put_details(const char *name, const char *a, int64_t x,
     return buf_put_str(out, STR("}"));
 }
 
+/* <n>, or -1 where nothing was said of it. */
+static int64_t part(const struct usage *u, unsigned bit, int64_t n)
+{
+    return n > 0 || (u->said & bit) != 0 ? n : -1;
+}
+
 /* What was told, in the words of chat. */
 static enum err put_told(const struct usage *u, struct buf *out)
 {
     const int64_t in = usage_input_total(u), gone = usage_output_total(u);
-    const unsigned said = u->said;
 
     ERR_TRY(buf_printf(out,
                        "{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,"
                        "\"total_tokens\":%lld",
                        (long long)in, (long long)gone, (long long)(in + gone)));
-    if ((said & (USAGE_CACHE_READ | USAGE_AUDIO_IN)) != 0)
-        ERR_TRY(put_details("prompt_tokens_details", "cached_tokens",
-                            said & USAGE_CACHE_READ ? u->cache_read : -1,
-                            "audio_tokens",
-                            said & USAGE_AUDIO_IN ? u->audio_in : -1, out));
-    if ((said & (USAGE_REASONING | USAGE_AUDIO_OUT)) != 0)
-        ERR_TRY(put_details("completion_tokens_details", "reasoning_tokens",
-                            said & USAGE_REASONING ? u->reasoning : -1,
-                            "audio_tokens",
-                            said & USAGE_AUDIO_OUT ? u->audio_out : -1, out));
+    ERR_TRY(put_details("prompt_tokens_details", "cached_tokens",
+                        part(u, USAGE_CACHE_READ, u->cache_read),
+                        "audio_tokens", part(u, USAGE_AUDIO_IN, u->audio_in),
+                        out));
+    ERR_TRY(put_details("completion_tokens_details", "reasoning_tokens",
+                        part(u, USAGE_REASONING, u->reasoning), "audio_tokens",
+                        part(u, USAGE_AUDIO_OUT, u->audio_out), out));
     return buf_put_str(out, STR("}"));
 }
 

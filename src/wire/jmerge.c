@@ -43,6 +43,16 @@ static bool become(struct jmerge *m, struct jnode *node, enum jnode_kind kind)
     return node->kind == kind;
 }
 
+/* Whether the search may go on. */
+static bool may_step(struct jmerge *m)
+{
+    if (m->steps == 0)
+        jmerge_fail(m, ERR_NOT_FOUND);
+    else
+        m->steps--;
+    return m->err == ERR_OK;
+}
+
 /* A new child of <parent> behind <after>, at its front when that is NULL. */
 static struct jnode *add_child(struct jmerge *m, struct jnode *parent,
                                struct jnode *after)
@@ -72,10 +82,10 @@ struct jnode *jnode_member(struct jmerge *m, struct jnode *object,
 
     if (!object || m->err != ERR_OK || !become(m, object, JNODE_OBJECT))
         return NULL;
-    for (n = object->child; n; n = n->next)
+    for (n = object->child; n && may_step(m); n = n->next)
         if (str_eq(n->key, key))
             return n;
-    if (object->count >= JMERGE_NAMES) {
+    if (object->count >= JMERGE_NAMES || m->err != ERR_OK) {
         jmerge_fail(m, ERR_NOT_FOUND);
         return NULL;
     }
@@ -109,12 +119,13 @@ struct jnode *jnode_at(struct jmerge *m, struct jnode *list, int64_t index)
         return list->hit;
     if (list->tail && list->tail->index < index)
         after = list->tail;
-    for (n = after ? NULL : list->child; n && n->index <= index; n = n->next) {
+    for (n = after ? NULL : list->child; n && n->index <= index && may_step(m);
+         n = n->next) {
         after = n;
         if (n->index == index)
             return list->hit = n;
     }
-    if (list->count >= JMERGE_NUMBERS) {
+    if (list->count >= JMERGE_NUMBERS || m->err != ERR_OK) {
         jmerge_fail(m, ERR_NOT_FOUND);
         return NULL;
     }

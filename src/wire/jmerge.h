@@ -14,13 +14,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Most names of one object and elements of one numbered list, so that finding
- * one stays cheap; how deep pieces are merged. */
+/* Most names of one object and elements of one numbered list; how deep pieces
+ * are merged. */
 enum { JMERGE_NAMES = 256, JMERGE_NUMBERS = 1024, JMERGE_DEPTH = 8 };
 
 /* Where the values live. All text given must outlive it, and be validated. */
 struct jmerge {
     struct arena *arena; /* borrowed */
+    size_t steps;        /* that may still be made in search of names and
+                          * numbers: none left is ERR_NOT_FOUND */
     enum err err;        /* the first thing that went wrong, and stays:
                           * ERR_NOMEM, or ERR_NOT_FOUND for pieces that are of
                           * no one value */

@@ -17,15 +17,15 @@ void unfold_text(struct unfold *u, struct str text)
 
 void unfold_raw(struct unfold *u, struct str raw)
 {
-    while (raw.len > 0) {
-        size_t at = str_find_char(raw, '\n');
-        size_t cr = str_find_char(str_of(raw.p, at), '\r');
+    size_t from = 0, at = 0;
 
-        if (cr < at)
-            at = cr;
-        unfold_text(u, str_of(raw.p, at));
-        raw = str_skip(raw, at + 1);
+    for (; at < raw.len; at++) {
+        if (raw.p[at] != '\n' && raw.p[at] != '\r')
+            continue;
+        unfold_text(u, str_of(raw.p + from, at - from));
+        from = at + 1;
     }
+    unfold_text(u, str_of(raw.p + from, at - from));
 }
 
 void unfold_member(struct unfold *u, struct str name, struct str raw)

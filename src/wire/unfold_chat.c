@@ -1,6 +1,9 @@
 /* unfold_chat.c - A reply of chat or of completions in chunks. */
 #include "wire/unfold_priv.h"
 
+/* More than any API gives, and than clients take. */
+enum { CHOICES_MAX = 128 };
+
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- chunks ------------------------------------------------------------ */
@@ -393,6 +396,8 @@ static void put_choices(struct unfold *u, const struct jmember *choices)
     do {
         bool more = jiter_next(&it, &next);
 
+        if (n == CHOICES_MAX)
+            unfold_fail(u, ERR_NOT_FOUND);
         put_choice(u, &choice, n++, !more);
         choice = next;
     } while (u->err == ERR_OK && choice.type != JT_NONE);

@@ -263,8 +263,7 @@ static void usage_is_told_where_the_stream_says_none(void **state)
                          .cache_read = 4,
                          .output = 2,
                          .reasoning = 6,
-                         .said = USAGE_INPUT | USAGE_OUTPUT | USAGE_CACHE_READ |
-                                 USAGE_REASONING,
+                         .said = USAGE_INPUT | USAGE_OUTPUT | USAGE_CACHE_READ,
                          .present = true};
     static const char sse[] = "data: {\"choices\":[{\"index\":0,\"delta\":{},"
                               "\"finish_reason\":\"stop\"}]}\n\n";
