@@ -37,6 +37,7 @@ enum tag {
     TAG_STREAM,
     TAG_STREAM_USAGE,
     TAG_STREAM_OPTIONS,
+    TAG_STREAM_TOOLS,
 };
 
 /* ---- fields ------------------------------------------------------------ */
@@ -359,15 +360,19 @@ static enum err put_exact(struct buf *b, const struct exchange *x,
                           const struct digest *same)
 {
     const struct jscan *s = x->ask->scan;
+    const struct jmember *tools = &s->m[JREQ_TOOLS];
     const bool usage = s->m[JREQ_INCLUDE_USAGE].type == JT_TRUE;
 
     ERR_TRY(put_field(b, TAG_SAME, str_of(same->b, sizeof(same->b))));
     ERR_TRY(put_number(b, TAG_STREAM, x->ask->stream));
     ERR_TRY(put_number(b, TAG_STREAM_USAGE, usage));
-    if (!has_options(&s->m[JREQ_STREAM_OPTIONS]))
-        return ERR_OK;
-    return put_canon(b, TAG_STREAM_OPTIONS, s->m[JREQ_STREAM_OPTIONS].value,
-                     NULL);
+    if (has_options(&s->m[JREQ_STREAM_OPTIONS]))
+        ERR_TRY(put_canon(b, TAG_STREAM_OPTIONS,
+                          s->m[JREQ_STREAM_OPTIONS].value, NULL));
+    /* Some clients say it of each tool, and in streams alone. */
+    if (str_find(tools->value, STR(REQKEY_TOOL_STREAMS)) < tools->value.len)
+        ERR_TRY(put_canon(b, TAG_STREAM_TOOLS, tools->value, NULL));
+    return ERR_OK;
 }
 
 static enum err make_keys(struct buf *b, const struct exchange *x,

@@ -17,6 +17,9 @@ struct exchange;
 /* Most bytes of a body that has a key. */
 enum { REQKEY_BODY_MAX = 16 << 20 };
 
+/* What clients say of a tool to have its input streamed as it comes. */
+#define REQKEY_TOOL_STREAMS "eager_input_streaming"
+
 /* What keys are made with; all of it is borrowed. */
 struct reqkey_conf {
     struct str secret;             /* random: nobody can guess a key without */

@@ -212,6 +212,12 @@ static void how_it_is_sent_is_apart(void **state)
           CHAT(",\"stream\":true"));
     SAME(CHAT(",\"stream\":true,\"stream_options\":{\"a\":1,\"b\":2}"),
          CHAT(",\"stream\":true,\"stream_options\":{\"b\":2.0, \"a\":1}"));
+    MODES(CHAT(",\"stream\":true,\"tools\":[{\"name\":\"f\","
+               "\"eager_input_streaming\":true}]"),
+          CHAT(",\"tools\":[{\"name\":\"f\"}]"));
+    MODES(
+        CHAT(",\"tools\":[{\"name\":\"f\",\"eager_input_streaming\":true}]"),
+        CHAT(",\"tools\":[{\"name\":\"f\",\"eager_input_streaming\":false}]"));
     assert_true(key_of(CHAT(",\"stream\":true")).streams);
     assert_false(key_of(CHAT(",\"stream\":false")).streams);
 }
