@@ -8,7 +8,7 @@ enum err reqkey_skip_new(const struct str *paths, size_t n,
                          struct canon_skip **out)
 {
     static const char *const sent[] = {"stream", "stream_options",
-                                       "tools[]." REQKEY_TOOL_STREAMS};
+                                       ("tools[]." REQKEY_TOOL_STREAMS)};
     struct canon_skip *skip = calloc(1, sizeof(*skip));
     enum err e = ERR_OK;
 

@@ -51,6 +51,7 @@ EXTRA_DIST += \
     tests/e2e/keys.test.mjs \
     tests/e2e/langchain.test.mjs \
     tests/e2e/legs.test.mjs \
+    tests/e2e/lib/bodies.mjs \
     tests/e2e/lib/bootid.c \
     tests/e2e/lib/budget.mjs \
     tests/e2e/lib/certs.mjs \
