@@ -14,7 +14,7 @@
 #include "base/utf8.h"
 #include "ctl/ctl_text.h"
 
-#define COLUMNS_MAX      24
+#define COLUMNS_MAX 24
 
 /* A column is not cut below this many places. */
 #define COLUMN_WIDTH_MIN 8
