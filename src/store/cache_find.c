@@ -82,6 +82,20 @@ enum err cache_head_of(struct txn *t, uint64_t seq, struct cache_head *out,
     return cache_head_read(data, out, head_bytes_out);
 }
 
+bool cache_row_of(struct txn *t, uint64_t seq, uint8_t row[CACHE_INDEX_KEY])
+{
+    uint8_t key[CACHE_ENTRY_KEY];
+    struct cache_head h;
+    size_t head_bytes;
+    struct str v;
+
+    if (txn_get(t, CACHE_ENTRIES, cache_entry_key(seq, 0, key), &v) != ERR_OK ||
+        cache_head_read(str_skip(v, 8), &h, &head_bytes) != ERR_OK)
+        return false;
+    cache_index_key(&h.key, row);
+    return true;
+}
+
 /* What of an entry is read. */
 struct span {
     uint64_t id;
@@ -358,7 +372,7 @@ enum err cache_db_read_on(struct cache_db *d, struct cache_found *found,
 static enum err prove_entry(struct txn *t, uint64_t seq, uint32_t *slices,
                             struct cache_bad *bad)
 {
-    uint8_t row[CACHE_INDEX_KEY] = {0};
+    uint8_t row[CACHE_INDEX_KEY];
     struct cache_head h;
     size_t head_bytes;
     struct buf none;
@@ -369,14 +383,16 @@ static enum err prove_entry(struct txn *t, uint64_t seq, uint32_t *slices,
         const struct span sp = {.id = h.id, .total = total, .proved_to = total};
 
         buf_init(&none, 0);
-        cache_index_key(&h.key, row);
         *slices += cache_slices(total);
         err = read_span(t, seq, &sp, &none);
         buf_fini(&none);
     }
     *slices += 1;
-    if (err != ERR_OK)
-        note_bad(bad, str_of(row, sizeof(row)), seq, false);
+    if (err == ERR_OK)
+        return ERR_OK;
+    if (!cache_row_of(t, seq, row))
+        memset(row, 0, sizeof(row)); /* nobody's */
+    note_bad(bad, str_of(row, sizeof(row)), seq, false);
     return err;
 }
 

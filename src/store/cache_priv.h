@@ -158,6 +158,10 @@ enum err cache_db_prove(struct cache_db *d, struct cache_proof *p) MUST_CHECK;
 enum err cache_head_of(struct txn *t, uint64_t seq, struct cache_head *out,
                        size_t *head_bytes_out) MUST_CHECK;
 
+/* The row of the index that the head of entry <seq> tells, proved or not: it is
+ * only good to be compared. */
+bool cache_row_of(struct txn *t, uint64_t seq, uint8_t row[CACHE_INDEX_KEY]);
+
 /* --- writing: cache_write.c ---------------------------------------------- */
 
 /* Store the <n> puts, which are not too many; what is in their way is given up

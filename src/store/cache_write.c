@@ -14,7 +14,7 @@
 #define FULL_SHARE 10
 
 /* In at most so many steps. */
-#define FULL_STEPS 24
+#define FULL_STEPS 128
 
 /* Another try has that often only waited for a reader. */
 #define HELD_TRIES 3
@@ -161,11 +161,9 @@ static enum err row_del(struct txn *t, struct str row, uint64_t seq)
 static enum err entry_del(struct txn *t, uint64_t seq)
 {
     uint8_t row[CACHE_INDEX_KEY];
-    struct cache_head h;
-    size_t head_bytes;
 
-    if (cache_head_of(t, seq, &h, &head_bytes) == ERR_OK)
-        ERR_TRY(row_del(t, cache_index_key(&h.key, row), seq));
+    if (cache_row_of(t, seq, row))
+        ERR_TRY(row_del(t, str_of(row, sizeof(row)), seq));
     return slices_del(t, seq);
 }
 
@@ -347,9 +345,10 @@ static uint64_t limit_of(const struct cache_db *d)
     return d->cap_pages - d->reserve;
 }
 
-/* Give up entries in one transaction, until no more than <most> pages are in
- * use. */
-static enum err evict_some(struct cache_db *d, uint64_t most, struct given *g)
+/* Give up <n> entries in one transaction, or less when no more than <most>
+ * pages are in use then. */
+static enum err evict_some(struct cache_db *d, uint64_t n, uint64_t most,
+                           struct given *g)
 {
     uint64_t used = atomic_load(&d->used_pages);
     struct work w;
@@ -357,8 +356,7 @@ static enum err evict_some(struct cache_db *d, uint64_t most, struct given *g)
     g->moved_bytes = 0;
     ERR_TRY(work_begin(d, &w));
     enum err err = ERR_OK;
-    for (uint64_t i = 0; err == ERR_OK && used > most && i < d->reserve / 8;
-         i++) {
+    for (uint64_t i = 0; err == ERR_OK && used > most && i < n; i++) {
         err = evict_one(&w, g);
         if (err == ERR_OK)
             err = txn_count_used(&w.t, &used);
@@ -399,7 +397,7 @@ static enum err make_room(struct cache_db *d, uint64_t pages)
     more = more > MORE_MOST ? MORE_MOST : more;
     const uint64_t most = limit > pages + more ? limit - pages - more : 0;
     while (atomic_load(&d->used_pages) > most && atomic_load(&d->entries) > 0)
-        ERR_TRY(evict_some(d, most, &g));
+        ERR_TRY(evict_some(d, d->reserve / 8, most, &g));
     ERR_TRY(tick(d));
     return atomic_load(&d->used_pages) + pages <= limit ? ERR_OK : ERR_FULL;
 }
@@ -407,23 +405,26 @@ static enum err make_room(struct cache_db *d, uint64_t pages)
 /* --- what stands in the way ---------------------------------------------- */
 
 /* There is no room, though the bound holds: the disk is full, or what is free
- * is still held. Give up a share, in small steps where large ones fail. */
-static void give_up_share(struct cache_db *d)
+ * is still held. Give up entries until no more than <most> pages are in use. To
+ * give up many at once takes room, too, which those given up before will have
+ * made two transactions later: hence one at a time first. */
+static void give_up(struct cache_db *d, uint64_t most)
 {
-    const uint64_t used = atomic_load(&d->used_pages);
-    const uint64_t most = used - used / FULL_SHARE;
     struct given g = {.kept = UINT64_MAX}; /* nothing is stored again */
+    uint64_t n = 1;
 
     for (unsigned i = 0; i < FULL_STEPS; i++) {
         if (atomic_load(&d->used_pages) <= most ||
             atomic_load(&d->entries) == 0)
             break;
-        /* A step that fails is tried again two transactions later. */
-        if (evict_some(d, most, &g) != ERR_OK && tick(d) != ERR_OK)
-            continue;
+        if (evict_some(d, n, most, &g) == ERR_OK)
+            n = 2 * n < d->reserve / 8 ? 2 * n : n;
+        else
+            n = 1;
     }
+    /* Without it what comes next finds less room. */
     if (tick(d) != ERR_OK)
-        return;
+        errno = 0;
 }
 
 static void note_disk_full(struct cache_db *d)
@@ -435,7 +436,7 @@ static void note_disk_full(struct cache_db *d)
                  d->dir);
     atomic_store(&d->is_disk_full, true);
     if (cache_db_cap(d, 0) == ERR_OK)
-        give_up_share(d);
+        give_up(d, limit_of(d));
 }
 
 static enum err write_once(struct cache_db *d, struct cache_put *const *puts,
@@ -461,8 +462,10 @@ enum err cache_db_write(struct cache_db *d, struct cache_put *const *puts,
     enum err err = write_once(d, puts, n);
 
     for (unsigned i = 0; err == ERR_FULL && i < HELD_TRIES; i++) {
+        const uint64_t used = atomic_load(&d->used_pages);
+
         if (!env_wait_held(env))
-            give_up_share(d);
+            give_up(d, used - used / FULL_SHARE);
         err = write_once(d, puts, n);
     }
     if (err == ERR_IO && env_is_disk_full(env)) {
