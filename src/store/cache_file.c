@@ -31,6 +31,9 @@
 /* A disk has room again when it has this much, or a share of the bound. */
 #define ROOM_AGAIN_BYTES (64 * MIB)
 
+/* What is recorded beside a reply takes so much at most, and a quarter of it. */
+#define ABOUT_BYTES ((uint64_t)64 << 10)
+
 /* So much more may be mapped before the map is let go. */
 #define MAPPED_MORE_BYTES (256 * MIB)
 
@@ -122,7 +125,9 @@ enum err cache_db_init(struct cache_db *d, const struct cache_store_opts *opts)
     if (opts->max_bytes < CACHE_STORE_LEAST_BYTES)
         return ERR_RANGE;
     d->max_bytes = opts->max_bytes / MIB * MIB;
-    d->max_entry_bytes = opts->max_entry_bytes;
+    /* What tells of a reply comes on top of it. */
+    d->max_entry_bytes =
+        opts->max_entry_bytes + opts->max_entry_bytes / 4 + ABOUT_BYTES;
     if (d->max_entry_bytes > d->max_bytes / 4)
         d->max_entry_bytes = d->max_bytes / 4;
     d->dir = strdup(opts->dir);

@@ -33,7 +33,8 @@ struct cache_store;
 struct cache_store_opts {
     const char *dir;          /* made 0700 when missing */
     uint64_t max_bytes;       /* the file is never larger */
-    uint64_t max_entry_bytes; /* of a reply; a quarter of <max_bytes> at most */
+    uint64_t max_entry_bytes; /* of a reply, without what is recorded beside it;
+                               * with it, a quarter of <max_bytes> at most */
 };
 
 /* Open: starts the thread that writes, which opens the file; waits for it for
@@ -122,7 +123,7 @@ struct cache_put {
     char text[]; /* key id, team, model, one behind the other */
 };
 
-/* A new one for <about>; its bytes may grow to <max_entry_bytes> of <s>. NULL
+/* A new one for <about>; its bytes may grow to what <s> keeps. NULL
  * without memory, or when the texts are too long. Any thread. */
 struct cache_put *cache_put_new(struct cache_store *s,
                                 const struct cache_about *about);

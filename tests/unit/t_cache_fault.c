@@ -264,9 +264,6 @@ static void a_file_removed_while_open_is_begun_anew(void **state)
     is_anew(f, "removed while it was open");
 }
 
-/* Change what "state" says of the boot, with a checksum that is right: as the
- * machine's end would. The sum is not known here, so another way: the state of
- * a store that was never closed, in a copy. */
 static void what_nothing_vouches_for_is_begun_anew(void **state)
 {
     struct fixture *f = *state;
@@ -400,11 +397,6 @@ static void a_full_disk_is_lived_with(void **state)
     for (unsigned i = 0; i < 2000; i++)
         n += is_there(f, i, 1);
     assert_int_equal(n, st.entries);
-    for (unsigned i = 0; i < 2000; i++)
-        if (is_there(f, i, 1))
-            printf("%u ", i);
-    print_message("n %u stored %lu err %lu drop %lu %lu\n", n, st.stored,
-                  st.write_errors, st.dropped_error, st.dropped_queue);
     assert_true(n > 200 && is_there(f, 1999, 1));
     set_largest_file(RLIM_INFINITY);
     open_again(f);
