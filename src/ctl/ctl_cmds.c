@@ -66,6 +66,12 @@ static const struct ctl_opt reconcile_opts[] = {
     {NULL, NULL, CTL_OPT_TEXT, NULL},
 };
 
+static const struct ctl_opt purge_opts[] = {
+    {"--key", "key", CTL_OPT_TEXT, "ID"},
+    {"--model", "model", CTL_OPT_TEXT, "MODEL"},
+    {NULL, NULL, CTL_OPT_TEXT, NULL},
+};
+
 static const struct ctl_opt prefix_opts[] = {
     {"--model", "model", CTL_OPT_TEXT, "MODEL"},
     {NULL, NULL, CTL_OPT_TEXT, NULL},
@@ -308,8 +314,13 @@ static void show_status(const json_t *data)
     json_t *copy = json_copy((json_t *)(uintptr_t)data);
 
     json_object_del(copy, "engine");
+    json_object_del(copy, "cache");
     ctl_fields(copy);
     json_decref(copy);
+    if (json_is_true(json_object_get(json_object_get(data, "cache"), "on"))) {
+        fputs("\nstored replies:\n", stdout);
+        ctl_fields(json_object_get(data, "cache"));
+    }
     putchar('\n');
     ctl_engine_table(json_object_get(data, "engine"));
     if (json_array_size(json_object_get(data, "engine")) > 0) {
@@ -481,6 +492,24 @@ const struct ctl_cmd ctl_cmds[] = {
      NULL,
      show_fields,
      "the usage row of a request",
+     NULL},
+    {"cache stats",
+     {NULL},
+     NULL,
+     NULL,
+     "stored replies: size, hits, what they save",
+     NULL},
+    {"cache purge",
+     {NULL},
+     purge_opts,
+     NULL,
+     "forget them; without a daemon, too",
+     NULL},
+    {"cache verify",
+     {NULL},
+     NULL,
+     NULL,
+     "prove each of them whole; without a daemon, too",
      NULL},
     {"prefix stats",
      {NULL},

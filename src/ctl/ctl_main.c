@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "conf/conf.h"
+#include "ctl/ctl_cache.h"
 #include "ctl/ctl_cmds.h"
 #include "ctl/ctl_export.h"
 #include "ctl/ctl_io.h"
@@ -363,6 +364,31 @@ static enum ctl_exit run_prefix(const struct tool *t, const struct ctl_cmd *c,
                                       : ctl_prefix_verify(&p);
 }
 
+/* The commands of the noun "cache", which need no daemon either. */
+static enum ctl_exit run_cache(const struct tool *t, const struct ctl_cmd *c,
+                               const json_t *args)
+{
+    const char *verb = c->name + strlen("cache ");
+    char path[512];
+    const struct ctl_cache cache = {
+        .socket = path,
+        .conf = t->conf,
+        .key = json_string_value(json_object_get(args, "key")),
+        .model = json_string_value(json_object_get(args, "model")),
+        .json = t->json};
+
+    if ((cache.key && !cache.key[0]) || (cache.model && !cache.model[0])) {
+        bad("a name is empty", c->name);
+        return CTL_USAGE;
+    }
+    if (!socket_path(t, path, sizeof(path)))
+        return CTL_UNREACHABLE;
+    if (strcmp(verb, "stats") == 0)
+        return ctl_cache_stats(&cache);
+    return strcmp(verb, "purge") == 0 ? ctl_cache_purge(&cache)
+                                      : ctl_cache_verify(&cache);
+}
+
 /* Ask once and show the answer. */
 static enum ctl_exit ask_once(const struct tool *t, struct ctl_conn *conn,
                               const struct ctl_cmd *c, json_t *args)
@@ -481,6 +507,8 @@ static enum ctl_exit run_words(const struct tool *t, const struct ctl_cmd *c,
     }
     if (is_of_noun(c, "prefix"))
         e = run_prefix(t, c, args);
+    else if (is_of_noun(c, "cache"))
+        e = run_cache(t, c, args);
     else if (strcmp(c->name, "config check") == 0)
         e = config_check(t, json_string_value(json_object_get(args, "file")));
     else

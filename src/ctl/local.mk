@@ -2,6 +2,7 @@
 bin_PROGRAMS += tollctl
 tollctl_SOURCES = \
     src/ctl/ctl_budget.c src/ctl/ctl_budget.h \
+    src/ctl/ctl_cache.c src/ctl/ctl_cache.h \
     src/ctl/ctl_cmds.c src/ctl/ctl_cmds.h \
     src/ctl/ctl_export.c src/ctl/ctl_export.h \
     src/ctl/ctl_io.c src/ctl/ctl_io.h \

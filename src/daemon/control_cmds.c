@@ -11,6 +11,7 @@
 #include "daemon/control.h"
 #include "daemon/control_args.h"
 #include "daemon/control_budget.h"
+#include "daemon/control_cache.h"
 #include "daemon/control_info.h"
 #include "daemon/control_keys.h"
 #include "daemon/control_prefix.h"
@@ -19,6 +20,7 @@
 #include "daemon/control_target.h"
 #include "daemon/daemon.h"
 #include "daemon/status.h"
+#include "daemon/status_cache.h"
 #include "daemon/status_engine.h"
 #include "front/front.h"
 
@@ -90,7 +92,7 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
     clock_format_rfc3339(d->start_wall_ms, since);
     return json_pack(
         "{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, "
-        "s:o, s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o, s:o}",
         "version", PACKAGE_VERSION, "state", state_name(d), "pid",
         (json_int_t)getpid(), "started", since, "uptime_seconds",
         (json_int_t)((clock_now_us() / 1000 - d->start_mono_ms) / 1000),
@@ -100,7 +102,8 @@ static json_t *cmd_status(struct daemon *d, const json_t *args, struct buf *why)
         d->conf->file.len > 0 ? d->conf->file.p : "(built in)", "state_dir",
         d->conf->state_dir.p, "listen", listen_list(d), "metrics",
         metrics_address(d), "prices", prices_json(&d->conf->price), "budgets",
-        control_budget_sums(d), "engine", status_engine_list(d));
+        control_budget_sums(d), "cache", status_cache_json(d), "engine",
+        status_engine_list(d));
 }
 
 static json_t *cmd_reload(struct daemon *d, const json_t *args, struct buf *why)
@@ -175,6 +178,9 @@ const struct control_cmd control_cmds[] = {
     {"ledger export", control_ledger_export, false},
     {"ledger reconcile", control_ledger_reconcile, true},
     {"request show", control_request_show, false},
+    {"cache stats", control_cache_stats, false},
+    {"cache purge", control_cache_purge, true},
+    {"cache verify", control_cache_verify, false},
     {"prefix stats", control_prefix_stats, false},
     {"prefix purge", control_prefix_purge, true},
     {"top", control_top, false},

@@ -6,6 +6,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/control.c src/daemon/control.h \
     src/daemon/control_args.c src/daemon/control_args.h \
     src/daemon/control_budget.c src/daemon/control_budget.h \
+    src/daemon/control_cache.c src/daemon/control_cache.h \
     src/daemon/control_cmds.c \
     src/daemon/control_info.c src/daemon/control_info.h \
     src/daemon/control_keys.c src/daemon/control_keys.h \
@@ -20,6 +21,7 @@ src_daemon_libdaemon_a_SOURCES = \
     src/daemon/signals.c src/daemon/signals.h \
     src/daemon/stages.c src/daemon/stages.h \
     src/daemon/status.c src/daemon/status.h \
+    src/daemon/status_cache.c src/daemon/status_cache.h \
     src/daemon/status_engine.c src/daemon/status_engine.h \
     src/daemon/status_prefix.c src/daemon/status_prefix.h \
     src/daemon/status_retry.c src/daemon/status_retry.h \

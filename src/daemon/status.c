@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/daemon.h"
+#include "daemon/status_cache.h"
 #include "daemon/status_engine.h"
 #include "daemon/status_retry.h"
 #include "daemon/status_target.h"
@@ -181,6 +182,8 @@ enum err status_metrics(struct daemon *d, const struct conf *c, struct buf *out)
         e = put_prices(&c->price, out);
     if (e == ERR_OK)
         e = put_load(d, out);
+    if (e == ERR_OK)
+        e = status_cache_metrics(d, out);
     if (e == ERR_OK)
         e = status_engine_metrics(d, out);
     return e == ERR_OK ? put_process(d, out) : e;

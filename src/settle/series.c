@@ -160,6 +160,26 @@ static struct series *series_of(struct series_table *t, struct str label,
                       row->target.len > 0 ? row->target : none);
 }
 
+void series_cache_add(struct series_table *t, struct series_cache *sum)
+{
+    struct series *s, *next;
+
+    if (!t)
+        return;
+    pthread_mutex_lock(&t->lock);
+    HASH_ITER(hh, t->map, s, next)
+    {
+        sum->hits += s->hits;
+        sum->misses += s->misses;
+        sum->joined += s->joined;
+        sum->saved_tok += s->saved_tok;
+        if (__builtin_add_overflow(sum->saved_nusd, s->saved_nusd,
+                                   &sum->saved_nusd))
+            sum->saved_nusd = INT64_MAX;
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
 void series_count(struct exchange *x, const struct usage_row *row)
 {
     struct series_table *t = x->w->stats->series;

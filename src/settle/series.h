@@ -57,6 +57,16 @@ void series_table_free(struct series_table *t);
 struct series *series_at(struct series_table *t, struct str key,
                          size_t model_len);
 
+/* What the cache did, of all models together. */
+struct series_cache {
+    uint64_t hits, misses, joined; /* requests */
+    uint64_t saved_tok;
+    int64_t saved_nusd;
+};
+
+/* Add what is counted in <t>, which may be NULL. Any thread. */
+void series_cache_add(struct series_table *t, struct series_cache *sum);
+
 /* Count one settled exchange in its worker's table. */
 void series_count(struct exchange *x, const struct usage_row *row);
 

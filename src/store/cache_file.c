@@ -31,7 +31,8 @@
 /* A disk has room again when it has this much, or a share of the bound. */
 #define ROOM_AGAIN_BYTES (64 * MIB)
 
-/* What is recorded beside a reply takes so much at most, and a quarter of it. */
+/* What is recorded beside a reply takes so much at most, and a quarter of it.
+ */
 #define ABOUT_BYTES ((uint64_t)64 << 10)
 
 /* So much more may be mapped before the map is let go. */
@@ -40,10 +41,10 @@
 /* Most bytes of replies of one transaction. */
 #define BATCH_BYTES (8 * MIB)
 
-static const char *const table_names[CACHE_TABLE_COUNT] = {
-    [CACHE_ENTRIES] = "entries",
-    [CACHE_INDEX] = "index",
-    [CACHE_TICKS] = "ticks"};
+const char *const cache_tables[CACHE_TABLE_COUNT] = {[CACHE_ENTRIES] =
+                                                         "entries",
+                                                     [CACHE_INDEX] = "index",
+                                                     [CACHE_TICKS] = "ticks"};
 
 /* --- what stands in "state" ---------------------------------------------- */
 
@@ -239,7 +240,7 @@ static enum err env_begin(struct cache_db *d, bool walked, struct buf *why)
     const struct env_opts opts = {
         .dir = d->dir,
         .what = "response cache",
-        .tables = table_names,
+        .tables = cache_tables,
         .n_tables = CACHE_TABLE_COUNT,
         .flags = ENV_NOSYNC | ENV_WATCHED | (walked ? 0 : ENV_UNWALKED),
         .check = check_record,

@@ -16,6 +16,9 @@ enum cache_table {
     CACHE_TABLE_COUNT
 };
 
+/* Their names. */
+extern const char *const cache_tables[CACHE_TABLE_COUNT];
+
 /* Bytes of keys. */
 #define CACHE_ENTRY_KEY 12
 #define CACHE_HALF      16

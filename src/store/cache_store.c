@@ -12,7 +12,7 @@
 #include "base/thr.h"
 #include "store/cache_queue.h"
 
-/* How long opening waits for the file. */
+/* How long opening waits for the file, if nothing else is said. */
 #define OPEN_WAIT_MS 300
 
 /* Replies that wait take no more memory than this, or two of the largest. */
@@ -143,7 +143,7 @@ enum err cache_store_open(const struct cache_store_opts *opts,
         cache_store_close(s);
         return err;
     }
-    cache_queue_wait(&s->q, OPEN_WAIT_MS);
+    cache_queue_wait(&s->q, opts->wait_ms ? opts->wait_ms : OPEN_WAIT_MS);
     *out = s;
     return ERR_OK;
 }

@@ -35,10 +35,11 @@ struct cache_store_opts {
     uint64_t max_bytes;       /* the file is never larger */
     uint64_t max_entry_bytes; /* of a reply, without what is recorded beside it;
                                * with it, a quarter of <max_bytes> at most */
+    uint32_t wait_ms;         /* for the file to be opened; 0: 300 */
 };
 
 /* Open: starts the thread that writes, which opens the file; waits for it for
- * 300 ms at most, then goes on without. Why a file cannot be opened is logged,
+ * a moment, then goes on without. Why a file cannot be opened is logged,
  * and tried again. ERR_RANGE (a bound too small), ERR_NOMEM, ERR_IO (no
  * thread). */
 enum err cache_store_open(const struct cache_store_opts *opts,

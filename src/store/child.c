@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,4 +135,17 @@ enum err child_finish(struct child *c, struct buf *out)
     }
     buf_fini(&text);
     return err;
+}
+
+enum err child_become_owner(const char *dir)
+{
+    struct stat st;
+
+    if (stat(dir, &st) != 0)
+        return ERR_IO;
+    if (geteuid() != 0 || st.st_uid == 0)
+        return ERR_OK;
+    if (setegid(st.st_gid) != 0 || seteuid(st.st_uid) != 0)
+        return ERR_IO;
+    return ERR_OK;
 }

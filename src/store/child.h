@@ -29,4 +29,8 @@ enum err child_start(child_fn *fn, void *arg,
  * error)". */
 enum err child_finish(struct child *c, struct buf *out) MUST_CHECK;
 
+/* In the child: be who owns <dir>, where we may choose, so that what is made is
+ * of use to the owner. ERR_IO: errno tells why. */
+enum err child_become_owner(const char *dir) MUST_CHECK;
+
 #endif

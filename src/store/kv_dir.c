@@ -28,20 +28,6 @@ struct task {
 
 /* --- in the child -------------------------------------------------------- */
 
-/* Be who owns <dir>, where we may choose. */
-static enum err become_owner(const char *dir)
-{
-    struct stat st;
-
-    if (stat(dir, &st) != 0)
-        return ERR_IO;
-    if (geteuid() != 0 || st.st_uid == 0)
-        return ERR_OK;
-    if (setegid(st.st_gid) != 0 || seteuid(st.st_uid) != 0)
-        return ERR_IO;
-    return ERR_OK;
-}
-
 static enum err count_in(struct txn *t, void *arg, struct buf *out)
 {
     uint64_t pages = 0;
@@ -59,7 +45,7 @@ static enum err count_child(void *arg, struct buf *out)
                                   .tables = kv_tables,
                                   .n_tables = KV_TABLE_COUNT};
 
-    if (become_owner(task->dir) != ERR_OK) {
+    if (child_become_owner(task->dir) != ERR_OK) {
         env_say(out, "%s: %s", task->dir, strerror(errno));
         return ERR_IO;
     }
@@ -112,7 +98,7 @@ static enum err verify_child(void *arg, struct buf *out)
                                     .keep = true};
     struct kv_db *d = NULL;
 
-    if (become_owner(task->dir) != ERR_OK) {
+    if (child_become_owner(task->dir) != ERR_OK) {
         env_say(out, "%s: %s", task->dir, strerror(errno));
         return ERR_IO;
     }

@@ -3,6 +3,7 @@ noinst_LIBRARIES += src/store/libstore.a
 TG_LIBS += src/store/libstore.a
 src_store_libstore_a_SOURCES = \
     src/store/boot.c src/store/boot.h \
+    src/store/cache_dir.c src/store/cache_dir.h \
     src/store/cache_entry.c src/store/cache_entry.h \
     src/store/cache_file.c \
     src/store/cache_find.c \
