@@ -18,6 +18,10 @@
 /* Longest path of the store's directory. */
 #define PATH_BYTES 4352
 
+/* What a record has beside the body, at most, of one with a usual number of
+ * frames. */
+#define RECORD_EXTRA (64 * 1024)
+
 /* A list of what is left out, and what became of it. */
 struct cache_skip {
     struct cache_skip *next;
@@ -103,7 +107,7 @@ static void store_open(struct cache *c, const struct conf *conf)
     const struct cache_store_opts opts = {
         .dir = dir,
         .max_bytes = conf->cache.size_bytes,
-        .max_entry_bytes = conf->cache.max_entry_bytes,
+        .max_entry_bytes = conf->cache.max_entry_bytes + RECORD_EXTRA,
     };
     enum err e = ERR_RANGE;
     int n = snprintf(dir, sizeof(dir), "%.*s/cache", STR_ARG(conf->state_dir));

@@ -77,6 +77,7 @@ static struct tape_failure failure_of(const struct exchange *x)
     why.err = f->err;
     why.text = f->text;
     why.status = f->upstream_status;
+    why.retry_after_ms = f->retry_after_ms > 0 ? f->retry_after_ms : 0;
     why.again =
         err_row(f->err)->status >= 500 || err_row(f->err)->status == 429;
     return why;

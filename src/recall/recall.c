@@ -70,6 +70,8 @@ static enum verdict failed(struct job *j, const struct tape_failure *f)
     x->found->how = RECALL_JOINED;
     (void)exchange_fail(x, f->err, "%.*s", STR_ARG(f->text));
     x->fail.upstream_status = f->status;
+    if (f->retry_after_ms > 0)
+        x->fail.retry_after_ms = f->retry_after_ms;
     return VERDICT_SKIP;
 }
 
