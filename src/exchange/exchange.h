@@ -173,6 +173,8 @@ struct work {
     int64_t retry_after_ms; /* what an error that is passed on says instead of
                              * its own; 0: its own */
     bool no_retry;          /* it says that trying again does not help */
+    bool badly;             /* it is the upstream's failure, whatever its head
+                             * says */
     uint64_t cap_tok; /* of a choice: what the body must say that it may output
                        * at most; 0: whatever it says */
     bool capped;      /* that is less than was asked for, for a budget */
@@ -208,7 +210,8 @@ struct reply {
     struct usage usage;  /* what the reply said, usage.present */
     bool usage_final;    /* a stream said it when or after it ended */
     bool taped;          /* what is sent goes on x->found->tape, too */
-    bool whole;          /* all of it is there */
+    bool spoiled;        /* with something in it that is no JSON */
+    bool whole;          /* all of it is there, as it should be */
     bool usage_passed;   /* text came after the usage that a stream said */
     int64_t first_us;    /* monotonic: first body byte queued, or 0 */
     uint64_t bytes;      /* body bytes queued, before framing */

@@ -20,6 +20,7 @@ void stored_take(struct exchange *x, const struct stored_reply *r)
     work->engine = false;
     work->retry_after_ms = 0;
     work->no_retry = false;
+    work->badly = false;
     work->label = r->label;
     work->producer = r->producer;
     work->collected = r->body != NULL;

@@ -61,7 +61,8 @@ static struct tape_failure failure_of(const struct exchange *x)
     if (x->work->capped)
         return why; /* each by itself */
     if (f->err == ERR_OK || f->err == ERR_CLIENT_GONE) {
-        why.again = x->work->head && x->work->head->status >= 400;
+        why.again =
+            x->work->badly || (x->work->head && x->work->head->status >= 400);
         return why;
     }
     switch (f->err) {
@@ -107,6 +108,24 @@ static bool is_cut(const struct exchange *x)
                                   strcmp(finish, "incomplete") == 0);
 }
 
+/* Whether a body of status 200 says that it is none: an error in it, or one
+ * that is still being made. */
+static bool is_no_answer(const struct exchange *x)
+{
+    const struct jscan *s = x->work->scan;
+    const struct jmember *status;
+
+    if (!s)
+        return false;
+    status = &s->m[JREP_STATUS];
+    if (!jval_is_unset(&s->m[JREP_ERROR]))
+        return true;
+    return x->in->ep.row->kind == ENDPOINT_RESPONSES &&
+           status->type == JT_STRING &&
+           !jval_is(status->value, STR("completed")) &&
+           !jval_is(status->value, STR("incomplete"));
+}
+
 static bool is_to_be_kept(const struct job *j)
 {
     const struct exchange *x = j->x;
@@ -115,7 +134,7 @@ static bool is_to_be_kept(const struct job *j)
     return j->cache->store && x->conf->cache.responses && !x->work->capped &&
            tape_state(t) == TAPE_COMPLETE && tape_is_whole(t) &&
            tape_head(t)->status == 200 && !is_refused(x->out->usage.finish) &&
-           !is_cut(x);
+           !is_cut(x) && !is_no_answer(x);
 }
 
 /* Hand the reply over to be stored. */

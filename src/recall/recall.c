@@ -169,6 +169,7 @@ static enum verdict not_stored(struct job *j)
 
     if (j->demand.only_if_cached && !x->found->refresh) {
         j->state = JOB_OVER;
+        j->has_stale = false;
         return exchange_fail(x, ERR_NOT_CACHED, NULL);
     }
     if (j->demand.no_cache || !x->conf->cache.coalesce)

@@ -146,7 +146,7 @@ static bool went_badly(const struct exchange *x)
 {
     if (exchange_has_failed(x))
         return err_row(x->fail.err)->status >= 500;
-    return x->work->head && x->work->head->status >= 500;
+    return x->work->badly;
 }
 
 enum verdict relay_run(struct exchange *x)

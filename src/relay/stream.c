@@ -153,6 +153,7 @@ static enum err pass_event(struct stream *s, const struct sse_event *ev)
         !pace_take(s->x, rewrite_text_tokens(ev->data, s->judge.kind)))
         return ERR_BUDGET_CUT;
     sse_judge_event(&s->judge, ev, &v);
+    tap_event(s->x, ev, &v);
     note_event(s, ev, &v);
     if (!v.usage_only || !s->x->ask->add_usage)
         send_event(s, ev, &v);
@@ -252,7 +253,8 @@ static void stream_complete(struct stream *s)
     queue_bytes(s, buf_str(&s->tail));
     buf_clear(&s->tail);
     s->ended = true;
-    tap_done(x);
+    if (!s->judge.failed)
+        tap_done(x);
     if (x->client)
         x->client->ops->finish(x->client);
     exchange_wake(x, WAKE_END);

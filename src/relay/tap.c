@@ -5,6 +5,8 @@
 
 #include "exchange/exchange.h"
 #include "exchange/tape.h"
+#include "wire/jscan.h"
+#include "wire/sse.h"
 
 /* The tape that is to be written, or NULL. */
 static struct tape *tape_of(const struct exchange *x)
@@ -18,6 +20,8 @@ static bool is_shared(const struct exchange *x, const struct reply_head *head)
         return false;
     if (x->found->retries)
         return true;
+    if (x->work->badly)
+        return false;
     switch (head->status) {
     case 400:
     case 404:
@@ -59,9 +63,17 @@ void tap_put(struct exchange *x, struct str bytes)
         tape_put(x->found->tape, bytes);
 }
 
+void tap_event(struct exchange *x, const struct sse_event *ev,
+               const struct sse_verdict *v)
+{
+    if (x->out->taped && ev->has_data && !v->done && !v->scanned &&
+        !jscan_is_valid(ev->data))
+        x->out->spoiled = true;
+}
+
 void tap_done(struct exchange *x)
 {
-    x->out->whole = x->out->taped;
+    x->out->whole = x->out->taped && !x->out->spoiled;
 }
 
 void tap_whole(struct exchange *x, struct str body)

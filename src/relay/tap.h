@@ -10,6 +10,8 @@
 
 struct exchange;
 struct reply_head;
+struct sse_event;
+struct sse_verdict;
 
 /* A reply that flows begins: <head> as the client is sent it, <events> where it
  * is an event stream. What nobody else may have leaves the tape blank. */
@@ -17,6 +19,10 @@ void tap_start(struct exchange *x, const struct reply_head *head, bool events);
 
 /* The next event, or piece of another body. */
 void tap_put(struct exchange *x, struct str bytes);
+
+/* What the next event means: one that cannot be read spoils the reply. */
+void tap_event(struct exchange *x, const struct sse_event *ev,
+               const struct sse_verdict *v);
 
 /* It came to its proper end. */
 void tap_done(struct exchange *x);

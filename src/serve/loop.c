@@ -185,6 +185,7 @@ static enum verdict pass_on(struct loop *l)
 
     x->work->retry_after_ms = wait_instead(l);
     x->work->no_retry = l->verdict.kind == RETRY_KIND_SPENT;
+    x->work->badly = a->end.status >= 500;
     attempt_commit(a);
     return VERDICT_GO;
 }
