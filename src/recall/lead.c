@@ -11,6 +11,7 @@
 #include "recall/flight.h"
 #include "recall/job.h"
 #include "recall/record.h"
+#include "recall/worth.h"
 #include "store/cache_store.h"
 
 /* --- while it runs ------------------------------------------------------- */
@@ -108,24 +109,6 @@ static bool is_cut(const struct exchange *x)
                                   strcmp(finish, "incomplete") == 0);
 }
 
-/* Whether a body of status 200 says that it is none: an error in it, or one
- * that is still being made. */
-static bool is_no_answer(const struct exchange *x)
-{
-    const struct jscan *s = x->work->scan;
-    const struct jmember *status;
-
-    if (!s)
-        return false;
-    status = &s->m[JREP_STATUS];
-    if (!jval_is_unset(&s->m[JREP_ERROR]))
-        return true;
-    return x->in->ep.row->kind == ENDPOINT_RESPONSES &&
-           status->type == JT_STRING &&
-           !jval_is(status->value, STR("completed")) &&
-           !jval_is(status->value, STR("incomplete"));
-}
-
 static bool is_to_be_kept(const struct job *j)
 {
     const struct exchange *x = j->x;
@@ -134,7 +117,7 @@ static bool is_to_be_kept(const struct job *j)
     return j->cache->store && x->conf->cache.responses && !x->work->capped &&
            tape_state(t) == TAPE_COMPLETE && tape_is_whole(t) &&
            tape_head(t)->status == 200 && !is_refused(x->out->usage.finish) &&
-           !is_cut(x) && !is_no_answer(x);
+           !is_cut(x) && worth_keeping(x->in->ep.row, x->ask->n, t);
 }
 
 /* Hand the reply over to be stored. */

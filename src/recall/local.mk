@@ -12,4 +12,5 @@ src_recall_librecall_a_SOURCES = \
     src/recall/record.c src/recall/record.h \
     src/recall/replay.c \
     src/recall/reqkey.c src/recall/reqkey.h \
-    src/recall/reqkey_skip.c
+    src/recall/reqkey_skip.c \
+    src/recall/worth.c src/recall/worth.h

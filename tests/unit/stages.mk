@@ -80,3 +80,9 @@ tests_unit_t_reqkey_fields_SOURCES = tests/unit/t_reqkey_fields.c \
 tests_unit_t_reqkey_fields_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_reqkey_fields_CFLAGS = $(unit_cflags)
 tests_unit_t_reqkey_fields_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_worth
+tests_unit_t_worth_SOURCES = tests/unit/t_worth.c
+tests_unit_t_worth_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_worth_CFLAGS = $(unit_cflags)
+tests_unit_t_worth_LDADD = $(unit_libs)
