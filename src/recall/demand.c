@@ -153,6 +153,6 @@ void demand_read(const struct http1_head *head, struct demand *out)
             pragma = pragma || http1_list_has(h->value, STR("no-cache"));
         }
     }
-    if (!said && pragma)
+    if ((!said && pragma) || out->max_age_s == 0)
         out->no_cache = true;
 }

@@ -14,7 +14,7 @@
 /* What was asked for. */
 struct demand {
     bool no_store;       /* keep nothing of this exchange */
-    bool no_cache;       /* no stored reply: ask anew */
+    bool no_cache;       /* no stored reply: ask anew; max-age=0, too */
     bool only_if_cached; /* a stored reply or none */
     int64_t max_age_s;   /* oldest reply that will do; -1: unsaid */
     int64_t max_stale_s; /* so long past its time it still does; 0: not at

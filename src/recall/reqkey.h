@@ -15,7 +15,7 @@
 struct exchange;
 
 /* Most bytes of a body that has a key. */
-enum { REQKEY_BODY_MAX = 16 << 20 };
+enum { REQKEY_BODY_MAX = 8 << 20 };
 
 /* What clients say of a tool to have its input streamed as it comes. */
 #define REQKEY_TOOL_STREAMS "eager_input_streaming"

@@ -39,7 +39,8 @@ static void is(struct demand got, struct demand want)
     is(READ("Cache-Control: " text),                                           \
        (struct demand){.max_age_s = -1, __VA_ARGS__})
 #define AGE(text, seconds)                                                     \
-    is(READ("Cache-Control: " text), (struct demand){.max_age_s = (seconds)})
+    is(READ("Cache-Control: " text),                                           \
+       (struct demand){.max_age_s = (seconds), .no_cache = (seconds) == 0})
 
 static void silence_asks_nothing(void **state)
 {
