@@ -85,6 +85,7 @@ void tape_unref(struct tape *t)
         return;
     while (t->first)
         drop_first(t);
+    tape_unref(t->heir);
     pthread_mutex_destroy(&t->lock);
     free(t->texts);
     free(t->sum_texts);
@@ -225,11 +226,13 @@ static bool append(struct tape *t, struct str frame, uint32_t ms)
 static void trim(struct tape *t)
 {
     const bool read = atomic_load(&t->readers) > 0;
+    const uint64_t window =
+        t->max_bytes > TAPE_WINDOW ? t->max_bytes : TAPE_WINDOW;
 
     while (t->first && (!read || t->gap))
         drop_first(t);
     while (t->first && t->first != t->last &&
-           t->kept_bytes - atomic_load(&t->first->used) >= TAPE_WINDOW)
+           t->kept_bytes - atomic_load(&t->first->used) >= window)
         drop_first(t);
 }
 
@@ -280,6 +283,17 @@ void tape_watch(struct tape *t, struct worker *w, void (*alone)(void *arg),
     pthread_mutex_unlock(&t->lock);
     t->on_alone = alone;
     t->on_alone_arg = arg;
+}
+
+void tape_set_heir(struct tape *t, struct tape *heir)
+{
+    BUG_ON(t->heir || t == heir);
+    t->heir = tape_ref(heir);
+}
+
+struct tape *tape_heir(const struct tape *t)
+{
+    return t->heir;
 }
 
 /* ---- what there is to know --------------------------------------------- */

@@ -7,9 +7,9 @@
  *
  * A frame is an event of a stream as the client is sent it, or a piece of
  * another body. What fits into a bound is kept whole, for readers who come
- * later and to be stored. A reply that outgrows it takes no new readers; those
- * it has are given the last TAPE_WINDOW bytes or more, and who falls behind
- * that has lost it. The writer never waits for a reader.
+ * later and to be stored. A reply that outgrows it takes no new readers; for
+ * those it has as much is kept as the bound allows, or TAPE_WINDOW if that is
+ * more, and who falls behind has lost it. The writer never waits for a reader.
  *
  * Any thread may hold a reference. The calls of the writer come from one
  * thread, those of a reader from the thread of its worker. */
@@ -110,6 +110,13 @@ void tape_fail(struct tape *t, const struct tape_failure *why);
  * NULL for <alone>: no more. <w> must take its mail until then. */
 void tape_watch(struct tape *t, struct worker *w, void (*alone)(void *arg),
                 void *arg);
+
+/* Remember <heir>, counted, as the tape that those go on to who could not use
+ * <t>. Once; guarded by a lock of the caller's, as is tape_heir(). */
+void tape_set_heir(struct tape *t, struct tape *heir);
+
+/* The tape after <t>, borrowed from it, or NULL. */
+struct tape *tape_heir(const struct tape *t);
 
 /* ---- anybody ----------------------------------------------------------- */
 

@@ -61,6 +61,7 @@ struct tape {
     struct tape_failure failure;
     struct tape_sum sum;
     bool has_sum;
+    struct tape *heir;        /* counted; guarded by who sets it */
     char *texts;              /* owned: of head or failure */
     char *sum_texts;          /* owned */
     struct worker_mail alone; /* to <watcher>: the last reader has left */

@@ -117,15 +117,37 @@ static enum flight_role enter(struct flight_shard *s,
     return FLIGHT_LEADS;
 }
 
+/* The same after <after>, whose lock this is, too. */
+static enum flight_role enter_after(struct flight_shard *s,
+                                    const struct digest *exact,
+                                    struct tape *fresh, struct tape *after,
+                                    struct tape **tape_out)
+{
+    struct tape *heir = after ? tape_heir(after) : NULL;
+    enum flight_role role;
+
+    if (heir) {
+        *tape_out = tape_ref(heir);
+        return FLIGHT_FOLLOWS;
+    }
+    role = enter(s, exact, fresh, tape_out);
+    if (after && role != FLIGHT_ALONE)
+        tape_set_heir(after, *tape_out);
+    return role;
+}
+
 enum flight_role flight_enter(struct flights *f, const struct digest *exact,
-                              uint64_t max_bytes, struct tape **tape_out)
+                              uint64_t max_bytes, struct tape *after,
+                              struct tape **tape_out)
 {
     struct flight_shard *s = shard_of(f, exact);
     struct tape *fresh = tape_new(max_bytes, f->n_workers);
     enum flight_role role;
 
+    if (after && tape_is_open(after)) /* no reason to look for another */
+        after = NULL;
     pthread_mutex_lock(&s->lock);
-    role = enter(s, exact, fresh, tape_out);
+    role = enter_after(s, exact, fresh, after, tape_out);
     pthread_mutex_unlock(&s->lock);
     tape_unref(fresh);
     return role;

@@ -35,12 +35,17 @@ struct flights *flights_new(unsigned n_workers);
 void flights_free(struct flights *f);
 
 /* Enter with the request <exact>. <max_bytes> is what a new tape keeps whole.
- * <tape_out> gets a reference unless it is ALONE. A follower whose
- * tape_attach() fails, or whose tape FAILED with `again`, enters again: the
- * first to do so leads, the others follow it. It counts its failures itself
+ * <tape_out> gets a reference unless it is ALONE.
+ *
+ * A follower that cannot use its tape (it FAILED with `again`, cannot be
+ * attached, or broke off before anything was sent) enters again with it as
+ * <after>; else that is NULL. The first to do so leads, and all others that
+ * come after the same tape follow it, even when it has ended meanwhile: they
+ * look at its state before they attach. A follower counts its failures itself
  * and gives up after FLIGHT_TRIES of them. */
 enum flight_role flight_enter(struct flights *f, const struct digest *exact,
-                              uint64_t max_bytes, struct tape **tape_out);
+                              uint64_t max_bytes, struct tape *after,
+                              struct tape **tape_out);
 
 /* Nobody joins the flight of <tape> any more. Nothing if it is not (or no
  * longer) the one in the table. */

@@ -133,10 +133,14 @@ static enum verdict enter(struct job *j)
     const uint64_t bytes = x->conf->cache.max_entry_bytes;
 
     for (;;) {
-        tape_unref(j->tape);
+        struct tape *after = j->tape;
+        enum flight_role role;
+
         j->tape = NULL;
-        switch (
-            flight_enter(j->cache->flights, &j->key.exact, bytes, &j->tape)) {
+        role = flight_enter(j->cache->flights, &j->key.exact, bytes, after,
+                            &j->tape);
+        tape_unref(after);
+        switch (role) {
         case FLIGHT_LEADS:
             j->leads = true;
             j->state = JOB_OVER;
@@ -158,6 +162,8 @@ static enum verdict enter(struct job *j)
         j->state = JOB_FOLLOW;
         if (tape_attach(j->tape, &j->reader, x->w))
             return follow(j);
+        if (tape_state(j->tape) == TAPE_FAILED)
+            return failed(j, tape_failure(j->tape));
         if (++j->failures >= FLIGHT_TRIES)
             return alone(j);
     }

@@ -278,6 +278,33 @@ static void window_moves_on(void **state)
     kit_worker_end(&w);
 }
 
+/* The bound is the window where it is larger: nobody loses by a reply's
+ * outgrowing it. */
+static void window_is_as_large_as_the_bound(void **state)
+{
+    const size_t bound = 3 * TAPE_WINDOW;
+    struct tape *t = tape_new(bound, 1);
+    struct kit_reader k;
+    struct worker w;
+
+    (void)state;
+    kit_worker(&w, 0);
+    kit_reader_make(&k);
+    tape_start(t, &stream_head);
+    assert_true(tape_attach(t, &k.r, &w));
+    put_many(t, 200 * 1024, 4096);
+    assert_int_equal(kit_read(&k), TAPE_AGAIN);
+    put_many(t, bound, 4096);
+    assert_false(tape_is_whole(t));
+    assert_int_equal(kit_read(&k), TAPE_AGAIN);
+    assert_int_equal(k.got.len, tape_bytes(t));
+    put_many(t, 2 * bound, 4096);
+    assert_int_equal(kit_read(&k), TAPE_LOST);
+    kit_reader_end(&k);
+    tape_unref(t);
+    kit_worker_end(&w);
+}
+
 static void failure_is_told(void **state)
 {
     const struct tape_failure why = {
@@ -445,6 +472,7 @@ int main(void)
         cmocka_unit_test(readers_leave_when_told),
         cmocka_unit_test(what_outgrows_takes_no_more_readers),
         cmocka_unit_test(window_moves_on),
+        cmocka_unit_test(window_is_as_large_as_the_bound),
         cmocka_unit_test(failure_is_told),
         cmocka_unit_test(writer_hears_that_it_is_alone),
         cmocka_unit_test(sum_is_copied),

@@ -266,37 +266,59 @@ static void window_on_many_threads(void **state)
 
 #define KEYS 8
 
-/* One request: lead, or follow to the end; again when told so. */
-static void ask(struct hand *h, const struct digest *d)
+/* Fill the tape of a flight, or fail. */
+static void lead(struct hand *h, const struct digest *d, struct tape *t)
 {
     const struct tape_failure why = {.err = ERR_UP_RESET, .again = true};
-    struct checker *c = &h->c[0];
-    struct tape *t = NULL;
-    enum flight_role role = flight_enter(h->flights, d, 1 << 20, &t);
 
-    if (role == FLIGHT_LEADS) {
-        atomic_fetch_add(h->led, 1);
-        if (draw(h, 4) == 0)
-            tape_fail(t, &why);
-        else
-            write_all(t, 20, true);
-        if (draw(h, 2) == 0)
-            flight_leave(h->flights, d, t);
-        tape_unref(t);
-        return;
-    }
-    if (role != FLIGHT_FOLLOWS)
-        abort();
+    atomic_fetch_add(h->led, 1);
+    if (draw(h, 4) == 0)
+        tape_fail(t, &why);
+    else
+        write_all(t, 20, true);
+    if (draw(h, 2) == 0)
+        flight_leave(h->flights, d, t);
+}
+
+/* Follow <t> to its end; whether it was of use. */
+static bool follow(struct hand *h, struct tape *t)
+{
+    struct checker *c = &h->c[0];
+
     *c = (struct checker){.r.more = on_more, .leave_at = UINT64_MAX};
-    if (tape_attach(t, &c->r, &h->w)) {
-        on_more(&c->r);
-        while (!c->over)
-            wait_mail(&h->w);
-        if (c->how != TAPE_END ||
-            (c->at != tape_bytes(t) && tape_state(t) != TAPE_FAILED))
+    if (!tape_attach(t, &c->r, &h->w))
+        return false;
+    on_more(&c->r);
+    while (!c->over)
+        wait_mail(&h->w);
+    if (tape_state(t) == TAPE_FAILED)
+        return false;
+    if (c->how != TAPE_END || c->at != tape_bytes(t))
+        abort();
+    return true;
+}
+
+/* One request: lead, or follow to the end; again after a failure. */
+static void ask(struct hand *h, const struct digest *d)
+{
+    struct tape *after = NULL;
+    bool done = false;
+
+    for (unsigned i = 0; i < FLIGHT_TRIES && !done; i++) {
+        struct tape *t = NULL;
+        enum flight_role role = flight_enter(h->flights, d, 1 << 20, after, &t);
+
+        tape_unref(after);
+        after = t;
+        done = role == FLIGHT_LEADS;
+        if (done)
+            lead(h, d, t);
+        else if (role == FLIGHT_FOLLOWS)
+            done = follow(h, t);
+        else
             abort();
     }
-    tape_unref(t);
+    tape_unref(after);
 }
 
 static void ask_many(void *arg)
