@@ -157,7 +157,7 @@ struct cache_purge {
 /* What it did. */
 struct cache_purged {
     uint64_t entries;
-    uint64_t bytes; /* of the replies */
+    uint64_t bytes; /* of the replies; where all are meant, of their pages */
 };
 
 /* Delete what <what> means, and wait until it is done: nothing that was asked

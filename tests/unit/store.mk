@@ -153,3 +153,10 @@ tests_unit_t_cache_fault_SOURCES = tests/unit/t_cache_fault.c \
 tests_unit_t_cache_fault_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_cache_fault_CFLAGS = $(unit_cflags)
 tests_unit_t_cache_fault_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_cache_crash
+tests_unit_t_cache_crash_SOURCES = tests/unit/t_cache_crash.c \
+    tests/unit/cache_fixture.h tests/unit/state_dir.h
+tests_unit_t_cache_crash_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_cache_crash_CFLAGS = $(unit_cflags)
+tests_unit_t_cache_crash_LDADD = $(unit_libs)
