@@ -108,16 +108,23 @@ static bool state_write(const struct cache_db *d, bool is_closed)
 
 /* --- setting up ---------------------------------------------------------- */
 
-/* Bits for as many entries as the file can have, about. */
+/* Bits for as many entries as the file can have, about, and hints for as many
+ * as it will have, more likely. */
 static enum err marks_new(struct cache_db *d)
 {
+    uint64_t slots = 1 << 12;
+
     uint64_t bits = 1 << 16;
 
     while (bits < d->max_bytes / 512 && bits < (uint64_t)1 << 27)
         bits *= 2;
     d->marks = calloc(bits / 64, sizeof(*d->marks));
     d->marks_mask = bits - 1;
-    return d->marks ? ERR_OK : ERR_NOMEM;
+    while (slots < d->max_bytes / 2048 && slots < (uint64_t)1 << 23)
+        slots *= 2;
+    d->hints = calloc(slots, sizeof(*d->hints));
+    d->hints_mask = slots - 1;
+    return d->marks && d->hints ? ERR_OK : ERR_NOMEM;
 }
 
 enum err cache_db_init(struct cache_db *d, const struct cache_store_opts *opts)
@@ -379,6 +386,7 @@ void cache_db_close(struct cache_db *d)
     if (d->state_fd >= 0)
         close(d->state_fd);
     free((void *)(uintptr_t)d->marks);
+    free((void *)(uintptr_t)d->hints);
     free(d->dir);
     free(d->path);
 }

@@ -70,16 +70,14 @@ static enum err slice_data(const struct txn *t, struct str v, uint64_t id,
     return cache_slice_open(v, id, i, out);
 }
 
-enum err cache_head_of(struct txn *t, uint64_t seq, struct cache_head *out,
-                       size_t *head_bytes_out)
+enum err cache_first_of(struct txn *t, uint64_t seq, struct cache_first *out)
 {
     uint8_t key[CACHE_ENTRY_KEY];
-    struct str data;
     struct str v;
 
     ERR_TRY(txn_get(t, CACHE_ENTRIES, cache_entry_key(seq, 0, key), &v));
-    ERR_TRY(cache_slice_open(v, 0, 0, &data));
-    return cache_head_read(data, out, head_bytes_out);
+    ERR_TRY(cache_slice_open(v, 0, 0, &out->data));
+    return cache_head_read(out->data, &out->head, &out->head_bytes);
 }
 
 bool cache_row_of(struct txn *t, uint64_t seq, uint8_t row[CACHE_INDEX_KEY])
@@ -196,66 +194,96 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Give the entry <seq> of head <h>. */
-static enum err give_entry(struct look *l, uint64_t seq,
-                           const struct cache_head *h, size_t head_bytes)
+/* Give the first bytes of the entry <seq>, and prove the rest. */
+static enum err give_bytes(struct look *l, uint64_t seq,
+                           const struct cache_first *f, uint64_t first)
 {
-    const uint64_t first = least(h->bytes, CACHE_PIECE_BYTES);
-    const struct span sp = {
-        .id = h->id,
-        .total = head_bytes + h->bytes,
-        .from = head_bytes,
-        .to = head_bytes + first,
-        .proved_to =
-            head_bytes + (h->bytes <= PROVE_ALL_BYTES ? h->bytes : first)};
+    const uint64_t bytes = f->head.bytes;
+    const uint64_t total = f->head_bytes + bytes;
+    const struct span sp = {.id = f->head.id,
+                            .total = total,
+                            .from = f->head_bytes,
+                            .to = f->head_bytes + first,
+                            .proved_to =
+                                f->head_bytes +
+                                (bytes <= PROVE_ALL_BYTES ? bytes : first)};
 
-    ERR_TRY(read_span(&l->t, seq, &sp, l->bytes));
-    *l->out = (struct cache_found){.key = h->key,
-                                   .is_exact =
-                                       digest_is(&h->key.exact, &l->key->exact),
-                                   .made_wall_ms = h->made_wall_ms,
-                                   .until_wall_ms = h->until_wall_ms,
-                                   .bytes_total = h->bytes,
-                                   .bytes_read = first,
-                                   .id = h->id,
-                                   .seq = seq};
+    if (cache_slices(total) > 1)
+        return read_span(&l->t, seq, &sp, l->bytes);
+    return give(&sp, 0, f->data, l->bytes);
+}
+
+static enum err give_entry(struct look *l, uint64_t seq,
+                           const struct cache_first *f)
+{
+    const uint64_t first = least(f->head.bytes, CACHE_PIECE_BYTES);
+
+    ERR_TRY(give_bytes(l, seq, f, first));
+    *l->out = (struct cache_found){
+        .key = f->head.key,
+        .is_exact = digest_is(&f->head.key.exact, &l->key->exact),
+        .made_wall_ms = f->head.made_wall_ms,
+        .until_wall_ms = f->head.until_wall_ms,
+        .bytes_total = f->head.bytes,
+        .bytes_read = first,
+        .id = f->head.id,
+        .seq = seq};
     return ERR_OK;
 }
 
-/* Try the entry that <row> of the index names. ERR_NOT_FOUND: another
- * request's, or over. */
-static enum err try_row(struct look *l, struct str row, struct str value)
+/* Try the entry <seq> that <row> of the index names, of which <err> and <f>
+ * came. ERR_NOT_FOUND: another request's, or over. */
+static enum err try_first(struct look *l, struct str row, uint64_t seq,
+                          enum err err, const struct cache_first *f)
 {
-    struct cache_head h;
-    size_t head_bytes;
-
-    if (row.len != CACHE_INDEX_KEY || value.len != 8)
-        return ERR_CORRUPT;
-    const uint64_t seq = cache_seq_of(value);
-    enum err err = cache_head_of(&l->t, seq, &h, &head_bytes);
-    if (err == ERR_OK && !digest_is(&h.key.same, &l->key->same))
+    if (err == ERR_OK && !digest_is(&f->head.key.same, &l->key->same))
         return ERR_NOT_FOUND;
-    if (err == ERR_OK && h.until_wall_ms <= l->now_wall_ms) {
+    if (err == ERR_OK && f->head.until_wall_ms <= l->now_wall_ms) {
         note_bad(l->bad, row, seq, true);
         return ERR_NOT_FOUND;
     }
     if (err == ERR_OK)
-        err = give_entry(l, seq, &h, head_bytes);
+        err = give_entry(l, seq, f);
     if (err == ERR_OK || err == ERR_NOMEM)
         return err;
     note_bad(l->bad, row, seq, false);
     return err == ERR_IO ? ERR_IO : ERR_CORRUPT;
 }
 
+static enum err try_row(struct look *l, struct str row, uint64_t seq)
+{
+    struct cache_first f;
+    const enum err err = cache_first_of(&l->t, seq, &f);
+
+    return try_first(l, row, seq, err, &f);
+}
+
+/* Whether <seq> is the entry of exactly what is looked for; then <f> is its
+ * first slice. */
+static bool is_it(struct look *l, uint64_t seq, struct cache_first *f)
+{
+    return seq != 0 && cache_first_of(&l->t, seq, f) == ERR_OK &&
+           digest_is(&f->head.key.same, &l->key->same) &&
+           digest_is(&f->head.key.exact, &l->key->exact);
+}
+
 static enum err find_exact(struct look *l)
 {
     uint8_t row[CACHE_INDEX_KEY];
     const struct str key = cache_index_key(l->key, row);
+    uint64_t seq = cache_hint_of(l->d, l->key);
+    struct cache_first f;
     struct str value;
 
+    if (is_it(l, seq, &f))
+        return try_first(l, key, seq, ERR_OK, &f);
     ERR_TRY(txn_get(&l->t, CACHE_INDEX, key, &value));
-    ERR_TRY(try_row(l, key, value));
-    return l->out->is_exact ? ERR_OK : ERR_NOT_FOUND;
+    seq = cache_seq_of(value);
+    ERR_TRY(try_row(l, key, seq));
+    if (!l->out->is_exact)
+        return ERR_NOT_FOUND;
+    cache_hint(l->d, l->key, seq);
+    return ERR_OK;
 }
 
 static enum err find_sibling(struct look *l)
@@ -269,7 +297,9 @@ static enum err find_sibling(struct look *l)
     for (unsigned i = 0; i < SIBLINGS_MAX && err == ERR_OK; i++) {
         if (!str_starts(c.key, same))
             break;
-        found = try_row(l, c.key, c.value);
+        found = c.key.len == CACHE_INDEX_KEY
+                    ? try_row(l, c.key, cache_seq_of(c.value))
+                    : ERR_CORRUPT;
         if (found != ERR_NOT_FOUND)
             break;
         err = cursor_next(&c);
@@ -314,34 +344,34 @@ enum err cache_db_find(struct cache_db *d, const struct cache_key *key,
 
 /* Where the entry of <f> is now: it may have moved. */
 static enum err find_again(struct txn *t, struct cache_found *f,
-                           struct cache_head *h, size_t *head_bytes_out)
+                           struct cache_first *out)
 {
     uint8_t row[CACHE_INDEX_KEY];
     struct str value;
 
-    if (cache_head_of(t, f->seq, h, head_bytes_out) == ERR_OK && h->id == f->id)
+    if (cache_first_of(t, f->seq, out) == ERR_OK && out->head.id == f->id)
         return ERR_OK;
     ERR_TRY(txn_get(t, CACHE_INDEX, cache_index_key(&f->key, row), &value));
     f->seq = cache_seq_of(value);
-    ERR_TRY(cache_head_of(t, f->seq, h, head_bytes_out));
-    return h->id == f->id ? ERR_OK : ERR_NOT_FOUND;
+    ERR_TRY(cache_first_of(t, f->seq, out));
+    return out->head.id == f->id ? ERR_OK : ERR_NOT_FOUND;
 }
 
 static enum err read_on_in(struct txn *t, struct cache_found *f,
                            struct buf *bytes_out)
 {
-    struct cache_head h;
-    size_t head_bytes;
+    struct cache_first first;
 
-    ERR_TRY(find_again(t, f, &h, &head_bytes));
-    if (h.bytes != f->bytes_total)
+    ERR_TRY(find_again(t, f, &first));
+    if (first.head.bytes != f->bytes_total)
         return ERR_CORRUPT;
-    const uint64_t to = least(h.bytes, f->bytes_read + CACHE_PIECE_BYTES);
-    const struct span sp = {.id = h.id,
-                            .total = head_bytes + h.bytes,
-                            .from = head_bytes + f->bytes_read,
-                            .to = head_bytes + to,
-                            .proved_to = head_bytes + to};
+    const uint64_t to =
+        least(f->bytes_total, f->bytes_read + CACHE_PIECE_BYTES);
+    const struct span sp = {.id = f->id,
+                            .total = first.head_bytes + f->bytes_total,
+                            .from = first.head_bytes + f->bytes_read,
+                            .to = first.head_bytes + to,
+                            .proved_to = first.head_bytes + to};
 
     ERR_TRY(read_span(t, f->seq, &sp, bytes_out));
     f->bytes_read = to;
@@ -373,14 +403,14 @@ static enum err prove_entry(struct txn *t, uint64_t seq, uint32_t *slices,
                             struct cache_bad *bad)
 {
     uint8_t row[CACHE_INDEX_KEY];
-    struct cache_head h;
-    size_t head_bytes;
+    struct cache_first f;
     struct buf none;
 
-    enum err err = cache_head_of(t, seq, &h, &head_bytes);
+    enum err err = cache_first_of(t, seq, &f);
     if (err == ERR_OK) {
-        const uint64_t total = head_bytes + h.bytes;
-        const struct span sp = {.id = h.id, .total = total, .proved_to = total};
+        const uint64_t total = f.head_bytes + f.head.bytes;
+        const struct span sp = {
+            .id = f.head.id, .total = total, .proved_to = total};
 
         buf_init(&none, 0);
         *slices += cache_slices(total);

@@ -60,6 +60,8 @@ struct cache_db {
     _Atomic uint64_t n[CACHE_N_COUNT];
     _Atomic(uint64_t) *marks; /* bits of entries that were found, by seq */
     uint64_t marks_mask;      /* of bit numbers */
+    _Atomic(uint64_t) *hints; /* where entries are, by key; may be wrong */
+    uint64_t hints_mask;      /* of slot numbers */
 
     int state_fd;
     bool is_told;        /* why it cannot be opened */
@@ -156,10 +158,16 @@ struct cache_proof {
  * ERR_CLOSED, ERR_IO, ERR_CORRUPT. */
 enum err cache_db_prove(struct cache_db *d, struct cache_proof *p) MUST_CHECK;
 
-/* The head of entry <seq>, proved; borrowed until the transaction's next
- * change. ERR_NOT_FOUND, ERR_CORRUPT. */
-enum err cache_head_of(struct txn *t, uint64_t seq, struct cache_head *out,
-                       size_t *head_bytes_out) MUST_CHECK;
+/* The head of entry <seq>, proved, and all of its first slice, in which it is
+ * <head_bytes> long; borrowed until the transaction's next change.
+ * ERR_NOT_FOUND, ERR_CORRUPT. */
+struct cache_first {
+    struct cache_head head;
+    size_t head_bytes;
+    struct str data;
+};
+enum err cache_first_of(struct txn *t, uint64_t seq,
+                        struct cache_first *out) MUST_CHECK;
 
 /* The row of the index that the head of entry <seq> tells, proved or not: it is
  * only good to be compared. */
@@ -191,6 +199,11 @@ enum err cache_db_purge(struct cache_db *d, const struct cache_purge *what,
 /* Whether a purge of <what> means a reply with these texts. */
 bool cache_purge_means(const struct cache_purge *what, struct str key_id,
                        struct str team, struct str model);
+
+/* Note that the entry of <key> is <seq>, and ask for it: 0 when it is not
+ * known. What is told may be wrong, and must be compared. Any thread. */
+void cache_hint(struct cache_db *d, const struct cache_key *key, uint64_t seq);
+uint64_t cache_hint_of(const struct cache_db *d, const struct cache_key *key);
 
 /* Mark entry <seq> as found, see whether it was since the last time. */
 void cache_mark(struct cache_db *d, uint64_t seq);

@@ -53,6 +53,64 @@ bool cache_mark_take(struct cache_db *d, uint64_t seq)
             mask) != 0;
 }
 
+/* --- hints --------------------------------------------------------------- */
+
+/* A slot: a part of the key that its place does not tell, and the seq. */
+#define HINT_SEQ_BITS 40
+#define HINT_WAYS     4
+
+/* The first of the slots of <key>, and what one of it begins with. */
+static uint64_t hint_at(const struct cache_db *d, const struct cache_key *key,
+                        uint64_t *tag_out)
+{
+    uint64_t words[2];
+
+    memcpy(words, key->exact.b, sizeof(words));
+    *tag_out = (words[1] | 1) << HINT_SEQ_BITS;
+    return words[0] * HINT_WAYS & d->hints_mask;
+}
+
+uint64_t cache_hint_of(const struct cache_db *d, const struct cache_key *key)
+{
+    const uint64_t seqs = ((uint64_t)1 << HINT_SEQ_BITS) - 1;
+    uint64_t tag;
+    const uint64_t at = hint_at(d, key, &tag);
+
+    for (unsigned i = 0; i < HINT_WAYS; i++) {
+        const uint64_t slot =
+            atomic_load_explicit(&d->hints[at + i], memory_order_relaxed);
+
+        if ((slot & ~seqs) == tag)
+            return slot & seqs;
+    }
+    return 0;
+}
+
+void cache_hint(struct cache_db *d, const struct cache_key *key, uint64_t seq)
+{
+    const uint64_t seqs = ((uint64_t)1 << HINT_SEQ_BITS) - 1;
+    uint64_t tag;
+    const uint64_t at = hint_at(d, key, &tag);
+    uint64_t to = at + seq % HINT_WAYS;
+
+    if (seq > seqs)
+        return;
+    for (unsigned i = 0; i < HINT_WAYS; i++) {
+        const uint64_t slot =
+            atomic_load_explicit(&d->hints[at + i], memory_order_relaxed);
+
+        if (slot == (tag | seq))
+            return;
+        if ((slot & ~seqs) == tag) {
+            to = at + i;
+            break;
+        }
+        if (slot == 0)
+            to = at + i;
+    }
+    atomic_store_explicit(&d->hints[to], tag | seq, memory_order_relaxed);
+}
+
 /* --- one entry ----------------------------------------------------------- */
 
 /* What giving up has come to, to make room once. */
@@ -112,7 +170,8 @@ static enum err work_end(struct work *w, enum err err)
     if (err != ERR_OK) {
         atomic_store(&d->entries, entries);
         atomic_store(&d->used_pages, used);
-        cache_count(d, CACHE_N_WRITE_ERRORS, 1);
+        if (err != ERR_FULL) /* it is tried again with more room */
+            cache_count(d, CACHE_N_WRITE_ERRORS, 1);
         return err;
     }
     cache_count(d, CACHE_N_STORED, w->stored);
@@ -256,6 +315,7 @@ static enum err store_one(struct work *w, const struct cache_put *p)
         return ERR_OK;
     ERR_TRY(row_put(w, cache_index_key(&p->key, row), w->next_seq));
     ERR_TRY(entry_append(w, &h, p->bytes.p));
+    cache_hint(w->d, &p->key, w->next_seq);
     w->next_seq++;
     w->stored++;
     return ERR_OK;
@@ -315,8 +375,7 @@ static bool may_move(const struct cache_db *d, const struct given *g,
 static enum err evict_one(struct work *w, struct given *g)
 {
     uint8_t row[CACHE_INDEX_KEY];
-    struct cache_head h;
-    size_t head_bytes = 0;
+    struct cache_first f;
     struct cursor c;
 
     ERR_TRY(cursor_open(&w->t, CACHE_ENTRIES, &c));
@@ -325,11 +384,11 @@ static enum err evict_one(struct work *w, struct given *g)
     cursor_close(&c);
     ERR_TRY(err);
     const bool marked = cache_mark_take(w->d, seq);
-    err = cache_head_of(&w->t, seq, &h, &head_bytes);
-    const uint64_t total = err == ERR_OK ? head_bytes + h.bytes : 0;
+    err = cache_first_of(&w->t, seq, &f);
+    const uint64_t total = err == ERR_OK ? f.head_bytes + f.head.bytes : 0;
     if (err == ERR_OK && marked && may_move(w->d, g, total) &&
-        is_named(&w->t, cache_index_key(&h.key, row), seq)) {
-        err = entry_move(w, seq, &h, total);
+        is_named(&w->t, cache_index_key(&f.head.key, row), seq)) {
+        err = entry_move(w, seq, &f.head, total);
         g->moved_bytes += total;
         g->kept++;
         return err == ERR_NOT_FOUND || err == ERR_RANGE ? ERR_CORRUPT : err;
@@ -528,8 +587,7 @@ static enum err purge_one(struct work *w, const struct cache_purge *what,
                           uint64_t *seq)
 {
     uint8_t key[CACHE_ENTRY_KEY];
-    struct cache_head h;
-    size_t head_bytes;
+    struct cache_first f;
     struct cursor c;
 
     ERR_TRY(cursor_open(&w->t, CACHE_ENTRIES, &c));
@@ -538,11 +596,12 @@ static enum err purge_one(struct work *w, const struct cache_purge *what,
     cursor_close(&c);
     ERR_TRY(err);
     *seq = at + 1;
-    err = cache_head_of(&w->t, at, &h, &head_bytes);
-    if (err == ERR_OK && !cache_purge_means(what, h.key_id, h.team, h.model))
+    err = cache_first_of(&w->t, at, &f);
+    if (err == ERR_OK &&
+        !cache_purge_means(what, f.head.key_id, f.head.team, f.head.model))
         return ERR_OK;
     /* Nobody can tell whose a damaged one is. */
-    w->deleted_bytes += err == ERR_OK ? h.bytes : 0;
+    w->deleted_bytes += err == ERR_OK ? f.head.bytes : 0;
     w->deleted++;
     return entry_del(&w->t, at);
 }

@@ -144,3 +144,15 @@ bench-prefix-store: tests/bench/b_kv_churn$(EXEEXT) \
 	$(top_srcdir)/tests/bench/prefix_store.sh . \
 	    $(top_srcdir)/doc/perf/prefix-store-`date -u +%Y-%m-%d`.md
 bench: bench-prefix-store
+
+# The store of replies with a million entries, and at its bound for a minute, or
+# for CHURN_S seconds.
+EXTRA_PROGRAMS += tests/bench/b_cache
+tests_bench_b_cache_SOURCES = tests/bench/b_cache.c
+tests_bench_b_cache_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+EXTRA_DIST += tests/bench/cache_store.sh
+PHONY_TARGETS += bench-cache-store
+bench-cache-store: tests/bench/b_cache$(EXEEXT)
+	$(top_srcdir)/tests/bench/cache_store.sh . \
+	    $(top_srcdir)/doc/perf/cache-store-`date -u +%Y-%m-%d`.md $(CHURN_S)
+bench: bench-cache-store
