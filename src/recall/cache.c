@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/digest.h"
 #include "base/log.h"
 #include "conf/conf.h"
 #include "recall/flight.h"
 #include "recall/reqkey.h"
+#include "recall/weights.h"
 #include "store/cache_store.h"
 
 #define NAME "cache.key"
@@ -128,6 +128,7 @@ enum err cache_open(const struct conf *conf, unsigned n_workers,
     if (!c)
         return ERR_NOMEM;
     c->n_workers = n_workers;
+    c->weights = weights_mark(conf);
     pthread_mutex_init(&c->skips_lock, NULL);
     c->flights = flights_new(n_workers);
     e = c->flights ? key_file_get(conf->state_dir.p, NAME, c->secret)

@@ -4,6 +4,7 @@
 #define TG_RECALL_CACHE_H
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/key_file.h"
 
@@ -22,6 +23,7 @@ struct cache {
     struct cache_store *store; /* owned; NULL: replies are not stored */
     struct flights *flights;   /* owned */
     uint8_t secret[KEY_FILE_BYTES];
+    struct digest weights; /* of the engine's models */
     unsigned n_workers;
     pthread_mutex_t skips_lock;         /* who adds to <skips>; no other is
                                          * taken while it is held */

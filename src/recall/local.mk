@@ -13,4 +13,5 @@ src_recall_librecall_a_SOURCES = \
     src/recall/replay.c \
     src/recall/reqkey.c src/recall/reqkey.h \
     src/recall/reqkey_skip.c \
+    src/recall/weights.c src/recall/weights.h \
     src/recall/worth.c src/recall/worth.h

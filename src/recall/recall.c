@@ -390,6 +390,7 @@ static struct job *job_new(struct exchange *x, const struct demand *d)
         return NULL;
     j = arena_alloc(x->arena, sizeof(*j));
     rc.secret = str_of((const char *)c->secret, sizeof(c->secret));
+    rc.weights = &c->weights;
     rc.skip = cache_skip(c, x->conf);
     if (!j || !rc.skip || reqkey_make(x, &rc, &j->key) != ERR_OK)
         return NULL;

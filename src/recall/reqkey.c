@@ -38,6 +38,7 @@ enum tag {
     TAG_STREAM_USAGE,
     TAG_STREAM_OPTIONS,
     TAG_STREAM_TOOLS,
+    TAG_WEIGHTS,
 };
 
 /* ---- fields ------------------------------------------------------------ */
@@ -338,6 +339,9 @@ static enum err put_same(struct buf *b, const struct exchange *x,
     ERR_TRY(put_field(b, TAG_MODEL, x->ask->model));
     ERR_TRY(put_headers(b, &x->in->head));
     ERR_TRY(put_targets(b, x->conf, x->ask->model));
+    if (rc->weights && x->conf->engine.n_models > 0)
+        ERR_TRY(put_field(b, TAG_WEIGHTS,
+                          str_of(rc->weights->b, sizeof(rc->weights->b))));
     return put_canon(b, TAG_BODY, x->ask->scan->root.value, rc->skip);
 }
 

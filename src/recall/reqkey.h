@@ -25,6 +25,7 @@ struct reqkey_conf {
     struct str secret;             /* random: nobody can guess a key without */
     enum conf_scope scope;         /* who shares */
     const struct canon_skip *skip; /* from reqkey_skip_new() */
+    const struct digest *weights;  /* of the engine's models; or NULL */
 };
 
 /* What is left out of bodies: the <n> paths at <paths> (see wire/canon.h),

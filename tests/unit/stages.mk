@@ -86,3 +86,9 @@ tests_unit_t_worth_SOURCES = tests/unit/t_worth.c
 tests_unit_t_worth_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_worth_CFLAGS = $(unit_cflags)
 tests_unit_t_worth_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_weights
+tests_unit_t_weights_SOURCES = tests/unit/t_weights.c
+tests_unit_t_weights_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_weights_CFLAGS = $(unit_cflags)
+tests_unit_t_weights_LDADD = $(unit_libs)
