@@ -295,3 +295,24 @@ for (const useResponsesApi of [false, true])
         a.concat(b))),
     });
   });
+
+// ---- by config -------------------------------------------------------------
+
+test('exact_mode: what was stored as a stream answers streams only', async () => {
+  const strict = await startRig({ config: { cache: {
+    responses: CACHE.cache.responses, exact_mode: true } } });
+  try {
+    const ask = async (stream) => {
+      const r = await strict.fetch('/v1/chat/completions', { json: {
+        model: 'demo', messages: [{ role: 'user', content: 'hi' }], stream } });
+      await r.arrayBuffer();
+      return r.headers.get('x-tollgate-cache');
+    };
+    assert.deepEqual(
+      [await ask(true), await ask(false), await ask(true), await ask(false)],
+      ['miss', 'miss', 'hit', 'hit']);
+    assert.equal(strict.up.hits, 2);
+  } finally {
+    await strict.close();
+  }
+});
