@@ -212,6 +212,8 @@ struct reply {
     bool taped;          /* what is sent goes on x->found->tape, too */
     bool spoiled;        /* with something in it that is no JSON */
     bool whole;          /* all of it is there, as it should be */
+    bool unended;        /* a stream without the event that ends it: clients
+                          * take it for whole, but who knows */
     bool usage_passed;   /* text came after the usage that a stream said */
     int64_t first_us;    /* monotonic: first body byte queued, or 0 */
     uint64_t bytes;      /* body bytes queued, before framing */

@@ -116,8 +116,9 @@ static bool is_to_be_kept(const struct job *j)
 
     return j->cache->store && x->conf->cache.responses && !x->work->capped &&
            tape_state(t) == TAPE_COMPLETE && tape_is_whole(t) &&
-           tape_head(t)->status == 200 && !is_refused(x->out->usage.finish) &&
-           !is_cut(x) && worth_keeping(x->in->ep.row, x->ask->n, t);
+           tape_head(t)->status == 200 && !x->out->unended &&
+           !is_refused(x->out->usage.finish) && !is_cut(x) &&
+           worth_keeping(x->in->ep.row, x->ask->n, t);
 }
 
 /* Hand the reply over to be stored. */

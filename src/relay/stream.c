@@ -253,6 +253,7 @@ static void stream_complete(struct stream *s)
     queue_bytes(s, buf_str(&s->tail));
     buf_clear(&s->tail);
     s->ended = true;
+    x->out->unended = s->events && s->tail_us == 0;
     if (!s->judge.failed)
         tap_done(x);
     if (x->client)

@@ -19,6 +19,7 @@ EXTRA_DIST += \
     tests/e2e/budget-streams.test.mjs \
     tests/e2e/budget-ways.test.mjs \
     tests/e2e/budgets.test.mjs \
+    tests/e2e/cache-bytes.test.mjs \
     tests/e2e/cache-join.test.mjs \
     tests/e2e/cache-keys.test.mjs \
     tests/e2e/cache-modes.test.mjs \

@@ -15,6 +15,8 @@
 #   E2E_DIRECT=1      clients talk straight to the scripted provider
 #   E2E_CONCURRENCY   test files at once (2)
 #   E2E_SOAK_S        seconds of the tests that run for long (0: none)
+#   E2E_CUT_STEP      a reply that may be stored is cut at one of so many bytes
+#                     (3; 1: at each)
 #   E2E_KILL_ROUNDS   how often a daemon that keeps budgets is killed (100)
 #   E2E_PREFIX_ROUNDS how often stored prefixes are damaged, and half of how
 #                     often their daemon is killed (8)
