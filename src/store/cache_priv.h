@@ -200,6 +200,8 @@ enum err cache_db_purge(struct cache_db *d, const struct cache_purge *what,
 bool cache_purge_means(const struct cache_purge *what, struct str key_id,
                        struct str team, struct str model);
 
+/* --- what is known in memory: cache_hint.c -------------------------------- */
+
 /* Note that the entry of <key> is <seq>, and ask for it: 0 when it is not
  * known. What is told may be wrong, and must be compared. Any thread. */
 void cache_hint(struct cache_db *d, const struct cache_key *key, uint64_t seq);

@@ -7,6 +7,7 @@ src_store_libstore_a_SOURCES = \
     src/store/cache_entry.c src/store/cache_entry.h \
     src/store/cache_file.c \
     src/store/cache_find.c \
+    src/store/cache_hint.c \
     src/store/cache_priv.h \
     src/store/cache_queue.c src/store/cache_queue.h \
     src/store/cache_store.c src/store/cache_store.h \

@@ -184,8 +184,10 @@ static inline struct cache_stats stats_of(struct cache_store *s)
 
 static inline void open_again(struct fixture *f)
 {
-    const struct cache_store_opts opts = {
-        .dir = f->cache, .max_bytes = f->max_bytes, .max_entry_bytes = 4 * MIB};
+    const struct cache_store_opts opts = {.dir = f->cache,
+                                          .max_bytes = f->max_bytes,
+                                          .max_entry_bytes = 4 * MIB,
+                                          .wait_ms = 60000};
 
     cache_store_close(f->s);
     f->s = NULL;
