@@ -60,6 +60,14 @@ bench-budget: tollgate$(EXEEXT) tollctl$(EXEEXT) \
 	    $(top_srcdir)/doc/perf/budgets-`date -u +%Y-%m-%d`.md
 bench: bench-budget
 
+# Stored replies beside nginx's proxy_cache.
+EXTRA_DIST += tests/bench/cache.py
+PHONY_TARGETS += bench-cache
+bench-cache: tollgate$(EXEEXT) tollctl$(EXEEXT) tests/bench/b_load$(EXEEXT)
+	$(PYTHON) $(top_srcdir)/tests/bench/cache.py . \
+	    $(top_srcdir)/doc/perf/cache-`date -u +%Y-%m-%d`.md
+bench: bench-cache
+
 # What providers that fail do to clients; short, or as long as its targets say
 # with FAULTS_FULL=1.
 EXTRA_DIST += tests/bench/faults.py tests/bench/faultrig.py
