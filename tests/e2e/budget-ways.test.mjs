@@ -139,7 +139,8 @@ describe('ways round a hard budget', GATE_ONLY, () => {
     const prices = path.join(dir, 'prices.yaml');
     fs.writeFileSync(prices, toYaml({ updated: TODAY, prices: PRICES }));
     rig = await startRig({
-      config: (up) => ({ prices,
+      // each request is a call of its own, also those for one answer
+      config: (up) => ({ prices, cache: { coalesce: false },
         budgets: { default_output: 2000, wait: '100ms' }, upstreams: [
           upstreamEntry(up, { models: ['demo*', 'gpt-5-x', 'picture',
             'omni-moderation*', 'text-embedding-*', 'unpriced'] }),
