@@ -59,6 +59,14 @@ static inline bool job_has_all(const struct job *j)
     return j->found.bytes_read >= j->found.bytes_total;
 }
 
+/* Free what the job of <x> holds; the end of its flight, if it has one. */
+void job_release(struct exchange *x);
+
+/* --- renew.c ------------------------------------------------------------- */
+
+/* Have what is stored for <j> made anew, unless somebody is at it. */
+void renew_begin(const struct job *j);
+
 /* --- lead.c -------------------------------------------------------------- */
 
 /* Let relay write the reply of j->x to its tape, for those who follow and to

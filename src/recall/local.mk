@@ -10,6 +10,7 @@ src_recall_librecall_a_SOURCES = \
     src/recall/play.c src/recall/play.h \
     src/recall/recall.c src/recall/recall.h \
     src/recall/record.c src/recall/record.h \
+    src/recall/renew.c \
     src/recall/replay.c \
     src/recall/reqkey.c src/recall/reqkey.h \
     src/recall/reqkey_skip.c \

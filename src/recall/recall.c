@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
-#include "exchange/again.h"
 #include "exchange/charge.h"
 #include "exchange/exchange.h"
 #include "exchange/quota.h"
@@ -152,10 +151,6 @@ static enum verdict enter(struct job *j)
         case FLIGHT_FOLLOWS:
             break;
         }
-        if (x->found->refresh) { /* somebody is at it */
-            j->state = JOB_OVER;
-            return exchange_fail(x, ERR_CLIENT_GONE, NULL);
-        }
         if (is_too_dear(j))
             return alone(j);
         j->reader.more = on_more;
@@ -173,7 +168,7 @@ static enum verdict not_stored(struct job *j)
 {
     struct exchange *x = j->x;
 
-    if (j->demand.only_if_cached && !x->found->refresh) {
+    if (j->demand.only_if_cached) {
         j->state = JOB_OVER;
         j->has_stale = false;
         return exchange_fail(x, ERR_NOT_CACHED, NULL);
@@ -184,22 +179,6 @@ static enum verdict not_stored(struct job *j)
 }
 
 /* --- what has ------------------------------------------------------------ */
-
-/* Have what was replayed made anew, by a request of its own. */
-static void renew(const struct job *j)
-{
-    struct exchange *copy;
-
-    if (j->x->w->draining)
-        return;
-    copy = exchange_copy(j->x);
-    if (!copy)
-        return;
-    copy->found->refresh = true;
-    log_debug(LOG_HTTP, "stored reply is made anew: id=%s by=%s", j->x->name,
-              copy->name);
-    exchange_run_later(copy);
-}
 
 /* The stored reply is the reply of the exchange. */
 static enum verdict hit(struct job *j)
@@ -220,7 +199,7 @@ static enum verdict hit(struct job *j)
     }
     j->state = JOB_OVER;
     if (j->renews)
-        renew(j);
+        renew_begin(j);
     return VERDICT_SKIP;
 }
 
@@ -309,7 +288,7 @@ static enum verdict look(struct job *j)
 
     x->found->how = RECALL_MISS;
     if (!j->cache->store || !x->conf->cache.responses || j->demand.no_cache ||
-        x->found->refresh || find(j) != ERR_OK)
+        find(j) != ERR_OK)
         return not_stored(j);
     use_for = judge(j);
     if (use_for <= USE_IN_NEED) {
@@ -348,7 +327,7 @@ static bool rescue(struct exchange *x)
 
 /* --- the stage ----------------------------------------------------------- */
 
-static void release(struct exchange *x)
+void job_release(struct exchange *x)
 {
     struct job *j = job_of(x);
 
@@ -409,6 +388,11 @@ enum verdict recall_run(struct exchange *x)
 
     if ((x->in->ep.row->flags & ENDPOINT_LOCAL) != 0)
         return VERDICT_GO;
+    if (x->found->refresh) { /* renew_begin() has looked */
+        x->found->how = RECALL_MISS;
+        lead_begin(x->found->job);
+        return VERDICT_GO;
+    }
     demand_read(&x->in->head, &d);
     j = job_new(x, &d);
     if (!j)
@@ -416,7 +400,7 @@ enum verdict recall_run(struct exchange *x)
                                 : VERDICT_GO;
     x->found->job = j;
     x->found->rescue = rescue;
-    x->found->release = release;
+    x->found->release = job_release;
     return look(j);
 }
 

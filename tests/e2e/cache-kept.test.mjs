@@ -249,6 +249,24 @@ describe('how long it holds', { skip: GATE_ONLY.skip || CHECKED ||
         assert.equal(rig.up.hits, 2, 'once');
       });
 
+  test('a crowd that gets the old one makes one request of it', async () => {
+    const q = question();
+    await call(q);
+    const limited = await rig.gate.createKey('limited', '--rpm', '100');
+    const crowd = (n) => Promise.all(Array.from({ length: n }, () =>
+      rig.fetch('/v1/chat/completions', { json: q,
+        headers: { authorization: `Bearer ${limited.key}` } })));
+    assert.equal((await crowd(1))[0].status, 200);
+    pass(102);
+    const hits = rig.up.hits;
+    for (const r of await crowd(60)) {
+      assert.equal(r.status, 200, 'what it makes besides is no request of its');
+      await r.text();
+    }
+    await until('it was made anew', async () => rig.up.hits > hits);
+    assert.equal(rig.up.hits, hits + 1);
+  });
+
   for (const [what, fault, stream = false] of [
     ['its status', { fault: 'status', code: 503, times: 2 }],
     ['a reset', { fault: 'reset', times: 2 }],
