@@ -109,6 +109,25 @@ static bool is_cut(const struct exchange *x)
                                   strcmp(finish, "incomplete") == 0);
 }
 
+/* Whether it came from where its route goes, and not from a fallback, which is
+ * another model's answer: the next one is the route's own, if that is back. */
+static bool is_of_route(const struct exchange *x)
+{
+    const struct conf_route *r = x->work->route;
+
+    for (size_t i = 0; r && i < r->n_targets; i++) {
+        const struct conf_route_target *t = &r->targets[i];
+        const struct str name =
+            t->upstream >= 0 ? t->upstream_name : t->engine_name;
+        const struct str model = t->model.len > 0 ? t->model : x->ask->model;
+
+        if (str_eq(name, x->work->target_name) &&
+            str_eq(model, x->work->upstream_model))
+            return true;
+    }
+    return !r;
+}
+
 static bool is_to_be_kept(const struct job *j)
 {
     const struct exchange *x = j->x;
@@ -117,7 +136,7 @@ static bool is_to_be_kept(const struct job *j)
     return j->cache->store && x->conf->cache.responses && !x->work->capped &&
            tape_state(t) == TAPE_COMPLETE && tape_is_whole(t) &&
            tape_head(t)->status == 200 && !x->out->unended &&
-           !is_refused(x->out->usage.finish) && !is_cut(x) &&
+           !is_refused(x->out->usage.finish) && !is_cut(x) && is_of_route(x) &&
            worth_keeping(x->in->ep.row, x->ask->n, t);
 }
 

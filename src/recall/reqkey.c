@@ -174,27 +174,30 @@ static enum err put_targets(struct buf *b, const struct conf *c,
 
 /* ---- header fields ------------------------------------------------------- */
 
+/* Whether <name> begins with <head>, in any case. */
+static bool starts_with(struct str name, struct str head)
+{
+    return name.len >= head.len && (name.p[0] | 32) == head.p[0] &&
+           strncasecmp(name.p, head.p, head.len) == 0;
+}
+
 /* Whether an answer may depend on the client's field <name>: versions, betas
  * and the account of the providers' own APIs, and what their hosts take for
  * parameters. What clients tell of themselves has no meaning. */
 static bool is_semantic(struct str name)
 {
-    static const struct str families[] = {{"anthropic-", 10}, {"openai-", 7}};
     static const struct str names[] = {{"extra-parameters", 16},
                                        {"azureml-model-deployment", 24}};
-    const struct str beta = STR("-beta");
 
-    if (str_ieq(name, STR("anthropic-dangerous-direct-browser-access")))
-        return false;
-    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
-        if (name.len >= families[i].len &&
-            strncasecmp(name.p, families[i].p, families[i].len) == 0)
-            return true;
+    if (starts_with(name, STR("anthropic-")))
+        return !str_ieq(name, STR("anthropic-dangerous-direct-browser-access"));
+    if (starts_with(name, STR("openai-")))
+        return true;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (str_ieq(name, names[i]))
             return true;
-    return name.len > beta.len &&
-           str_ieq(str_skip(name, name.len - beta.len), beta);
+    return name.len > 5 && (name.p[name.len - 1] | 32) == 'a' &&
+           str_ieq(str_skip(name, name.len - 5), STR("-beta"));
 }
 
 /* Order of two fields by their names in any case. */

@@ -274,6 +274,38 @@ describe('which replies are kept', GATE_ONLY, () => {
   });
 });
 
+describe('which replies are kept under a route', GATE_ONLY, () => {
+  test('its own, not those of a fallback', async () => {
+    const rig = await startRig({ config: (up) => ({
+      upstreams: [upstreamEntry(up), upstreamEntry(up, { name: 'spare' })],
+      routes: [
+        { model: 'smart', fallbacks: ['plain'],
+          targets: [{ upstream: 'up', model: 'large' }] },
+        { model: 'plain', targets: [{ upstream: 'spare', model: 'small' }] },
+        { model: 'one', fallbacks: ['two'], targets: [{ upstream: 'up' }] },
+        { model: 'two', targets: [{ upstream: 'up' }] },
+      ],
+      cache: KEEP }) });
+    try {
+      const body = ask('fall back', { model: 'smart' });
+      rig.up.script({ fault: 'status', code: 503 });
+      const first = await send(rig, CHAT, body);
+      assert.equal(first.status, 200);
+      assert.equal(rig.up.last.json.model, 'small');
+      const own = await isMiss(rig, CHAT, body);
+      assert.equal(rig.up.last.json.model, 'large');
+      await isHit(rig, CHAT, body, {}, own);
+      rig.up.script({ fault: 'status', code: 503 });
+      await send(rig, CHAT, { ...body, model: 'one' });
+      assert.equal(rig.up.last.json.model, 'two');
+      await isMiss(rig, CHAT, { ...body, model: 'one' });
+      await isHit(rig, CHAT, { ...body, model: 'one' });
+    } finally {
+      await rig.close();
+    }
+  });
+});
+
 describe('what a request asks of stored replies', GATE_ONLY, () => {
   let rig;
   let n = 0;
