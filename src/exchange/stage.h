@@ -38,7 +38,8 @@ enum wake {
     WAKE_RETRY,    /* serve: the pause before the next attempt is over */
     WAKE_TURN,     /* serve: its turn at a target has come, or will not */
     WAKE_TAPE,     /* recall: what it follows or reads has come further */
-    WAKE_ALONE,    /* recall: nobody else waits for the reply any more */
+    WAKE_READERS,  /* recall: somebody else waits for the reply now, or nobody
+                    * does any more */
     WAKE_FAIL,     /* exchange_fail() was called outside a stage function */
     WAKE_GONE,     /* front: the client is gone, x->client is NULL */
     WAKE_DRAIN,    /* daemon: drain time is over, end with an error */

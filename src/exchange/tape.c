@@ -14,17 +14,17 @@
 
 /* ---- life -------------------------------------------------------------- */
 
-static void alone_take(struct worker_mail *m, struct worker *w)
+static void change_take(struct worker_mail *m, struct worker *w)
 {
-    struct tape *t = MBOX_ENTRY(m, struct tape, alone);
-    bool alone;
+    struct tape *t = MBOX_ENTRY(m, struct tape, change);
+    bool runs;
 
     pthread_mutex_lock(&t->lock);
-    t->alone_posted = false;
-    alone = atomic_load(&t->readers) == 0 && tape_state(t) <= TAPE_RUNS;
+    t->change_posted = false;
+    runs = tape_state(t) <= TAPE_RUNS;
     pthread_mutex_unlock(&t->lock);
-    if (w && alone && t->on_alone)
-        t->on_alone(t->on_alone_arg);
+    if (w && runs && t->on_change)
+        t->on_change(t->on_change_arg);
     tape_unref(t);
 }
 
@@ -43,7 +43,7 @@ struct tape *tape_new(uint64_t max_bytes, unsigned n_workers)
     atomic_init(&t->whole, true);
     t->max_bytes = max_bytes;
     t->next_bytes = BLOCK_FIRST;
-    t->alone.take = alone_take;
+    t->change.take = change_take;
     t->n_channels = n_workers;
     for (unsigned i = 0; i < n_workers; i++) {
         struct tape_channel *c = &t->channels[i];
@@ -275,14 +275,14 @@ void tape_put(struct tape *t, struct str frame)
     tape_put_at(t, frame, ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms);
 }
 
-void tape_watch(struct tape *t, struct worker *w, void (*alone)(void *arg),
+void tape_watch(struct tape *t, struct worker *w, void (*change)(void *arg),
                 void *arg)
 {
     pthread_mutex_lock(&t->lock);
-    t->watcher = alone ? w : NULL;
+    t->watcher = change ? w : NULL;
     pthread_mutex_unlock(&t->lock);
-    t->on_alone = alone;
-    t->on_alone_arg = arg;
+    t->on_change = change;
+    t->on_change_arg = arg;
 }
 
 void tape_set_heir(struct tape *t, struct tape *heir)

@@ -105,10 +105,11 @@ void tape_end(struct tape *t, bool complete, const struct tape_sum *sum);
 /* BLANK to FAILED; the text is copied. */
 void tape_fail(struct tape *t, const struct tape_failure *why);
 
-/* From now on call <alone>(<arg>) on the thread of <w>, which is the writer's,
- * from its loop, each time the last reader has left while it is BLANK or RUNS.
- * NULL for <alone>: no more. <w> must take its mail until then. */
-void tape_watch(struct tape *t, struct worker *w, void (*alone)(void *arg),
+/* From now on call <change>(<arg>) on the thread of <w>, which is the writer's,
+ * from its loop, when the first reader has come or the last one has left while
+ * it is BLANK or RUNS: tape_readers() tells which holds by then. NULL for
+ * <change>: no more. <w> must take its mail until then. */
+void tape_watch(struct tape *t, struct worker *w, void (*change)(void *arg),
                 void *arg);
 
 /* Remember <heir>, counted, as the tape that those go on to who could not use

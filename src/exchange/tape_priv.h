@@ -61,14 +61,15 @@ struct tape {
     struct tape_failure failure;
     struct tape_sum sum;
     bool has_sum;
-    struct tape *heir;        /* counted; guarded by who sets it */
-    char *texts;              /* owned: of head or failure */
-    char *sum_texts;          /* owned */
-    struct worker_mail alone; /* to <watcher>: the last reader has left */
-    bool alone_posted;        /* lock */
-    struct worker *watcher;   /* lock; borrowed */
-    void (*on_alone)(void *); /* the writer's thread */
-    void *on_alone_arg;
+    struct tape *heir;         /* counted; guarded by who sets it */
+    char *texts;               /* owned: of head or failure */
+    char *sum_texts;           /* owned */
+    struct worker_mail change; /* to <watcher>: the first reader has come, or
+                                * the last has left */
+    bool change_posted;        /* lock */
+    struct worker *watcher;    /* lock; borrowed */
+    void (*on_change)(void *); /* the writer's thread */
+    void *on_change_arg;
     unsigned n_channels;
     struct tape_channel channels[]; /* (n_channels), by worker */
 };

@@ -56,6 +56,17 @@ static bool may_attach(const struct tape *t)
     return tape_is_open(t);
 }
 
+/* Tell who watches that the first reader has come or the last one has left;
+ * under the lock. */
+static void tell_change(struct tape *t)
+{
+    if (!t->watcher || t->change_posted || tape_state(t) > TAPE_RUNS)
+        return;
+    t->change_posted = true;
+    tape_ref(t);
+    mbox_push(&t->watcher->inbox, &t->change.link);
+}
+
 bool tape_attach(struct tape *t, struct tape_reader *r, struct worker *w)
 {
     struct tape_channel *c = &t->channels[w->index];
@@ -66,7 +77,8 @@ bool tape_attach(struct tape *t, struct tape_reader *r, struct worker *w)
     may = may_attach(t);
     if (may) {
         c->w = w;
-        atomic_fetch_add(&t->readers, 1);
+        if (atomic_fetch_add(&t->readers, 1) == 0)
+            tell_change(t);
     }
     pthread_mutex_unlock(&t->lock);
     if (!may)
@@ -82,13 +94,8 @@ static void count_off(struct tape *t, struct tape_channel *c)
 {
     if (TAILQ_EMPTY(&c->readers))
         c->wants = false;
-    if (atomic_fetch_sub(&t->readers, 1) != 1)
-        return;
-    if (!t->watcher || t->alone_posted || tape_state(t) > TAPE_RUNS)
-        return;
-    t->alone_posted = true;
-    tape_ref(t);
-    mbox_push(&t->watcher->inbox, &t->alone.link);
+    if (atomic_fetch_sub(&t->readers, 1) == 1)
+        tell_change(t);
 }
 
 void tape_detach(struct tape_reader *r)

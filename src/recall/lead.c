@@ -23,12 +23,12 @@ static bool is_wanted(struct exchange *x)
     return x->found->refresh || (j->tape && tape_readers(j->tape) > 0);
 }
 
-/* Nobody follows any more. */
-static void on_alone(void *arg)
+/* Somebody follows, or nobody does any more. */
+static void on_readers(void *arg)
 {
     struct exchange *x = arg;
 
-    exchange_wake(x, WAKE_ALONE);
+    exchange_wake(x, WAKE_READERS);
 }
 
 /* --- its end ------------------------------------------------------------- */
@@ -212,5 +212,5 @@ void lead_begin(struct job *j)
     x->found->retries = j->leads && j->failures > 0;
     x->found->wanted = is_wanted;
     x->found->settled = settled;
-    tape_watch(j->tape, x->w, on_alone, x);
+    tape_watch(j->tape, x->w, on_readers, x);
 }

@@ -200,8 +200,12 @@ enum verdict relay_resume(struct exchange *x, enum wake why)
             return finish(x, s);
         stream_outlive(s);
         return VERDICT_WAIT;
-    case WAKE_ALONE:
-        if (x->client || x->found->refresh || quota_is_lonely(x))
+    case WAKE_READERS:
+        if (x->client || is_wanted(x)) {
+            stream_drained(s);
+            return VERDICT_WAIT;
+        }
+        if (quota_is_lonely(x))
             return VERDICT_WAIT;
         return !s->events || !s->from || !quota_linger(x) ? finish(x, s)
                                                           : VERDICT_WAIT;

@@ -385,8 +385,9 @@ static enum flow on_data(struct sink *k, struct str bytes)
         s->paused = true;
         return FLOW_PAUSE;
     }
-    if (x->client && x->client->ops->queued(x->client) >=
-                         x->client->ops->high_water(x->client)) {
+    if (x->client && !tap_is_shared(x) &&
+        x->client->ops->queued(x->client) >=
+            x->client->ops->high_water(x->client)) {
         s->paused = true;
         stats_inc(x->w->stats, STAT_UP_PAUSED);
         return FLOW_PAUSE;

@@ -63,6 +63,12 @@ void tap_put(struct exchange *x, struct str bytes)
         tape_put(x->found->tape, bytes);
 }
 
+bool tap_is_shared(const struct exchange *x)
+{
+    return x->out->taped && tape_readers(x->found->tape) > 0 &&
+           tape_is_whole(x->found->tape);
+}
+
 void tap_event(struct exchange *x, const struct sse_event *ev,
                const struct sse_verdict *v)
 {

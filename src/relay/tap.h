@@ -20,6 +20,11 @@ void tap_start(struct exchange *x, const struct reply_head *head, bool events);
 /* The next event, or piece of another body. */
 void tap_put(struct exchange *x, struct str bytes);
 
+/* Whether others read the reply of <x> from its beginning: it is held up for
+ * none of them, nor for its own client. At most what a tape keeps whole is
+ * queued for that one. */
+bool tap_is_shared(const struct exchange *x);
+
 /* What the next event means: one that cannot be read spoils the reply. */
 void tap_event(struct exchange *x, const struct sse_event *ev,
                const struct sse_verdict *v);

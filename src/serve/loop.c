@@ -572,7 +572,7 @@ enum verdict loop_resume(struct exchange *x, enum wake why)
     case WAKE_FAIL:
         return look(l, why);
     case WAKE_GONE:
-    case WAKE_ALONE:
+    case WAKE_READERS:
         return x->client ? VERDICT_WAIT : gone(l);
     case WAKE_QUOTA:
         return quota_resume(l);

@@ -346,39 +346,41 @@ static void count(void *arg)
     ++*(unsigned *)arg;
 }
 
-static void writer_hears_that_it_is_alone(void **state)
+static void writer_hears_of_its_first_reader_and_its_last(void **state)
 {
     struct tape *t = tape_new(100, 2);
     struct kit_reader a, b;
     struct worker w[2];
-    unsigned alone = 0;
+    unsigned heard = 0;
 
     (void)state;
     kit_worker(&w[0], 0);
     kit_worker(&w[1], 1);
     kit_reader_make(&a);
     kit_reader_make(&b);
-    tape_watch(t, &w[0], count, &alone);
+    tape_watch(t, &w[0], count, &heard);
     assert_true(tape_attach(t, &a.r, &w[1]));
+    assert_int_equal(heard, 0); /* never from inside a call */
+    assert_int_equal(kit_mail(&w[0]), 1);
+    assert_int_equal(heard, 1);
     assert_true(tape_attach(t, &b.r, &w[1]));
     tape_detach(&a.r);
-    assert_int_equal(kit_mail(&w[0]), 0);
+    assert_int_equal(kit_mail(&w[0]), 0); /* neither the first nor the last */
     tape_detach(&b.r);
-    assert_int_equal(alone, 0); /* never from inside a call */
     assert_int_equal(kit_mail(&w[0]), 1);
-    assert_int_equal(alone, 1);
+    assert_int_equal(heard, 2);
     assert_true(tape_attach(t, &a.r, &w[1]));
     tape_detach(&a.r);
     assert_true(tape_attach(t, &a.r, &w[1]));
-    assert_int_equal(kit_mail(&w[0]), 1); /* somebody came meanwhile */
-    assert_int_equal(alone, 1);
+    assert_int_equal(kit_mail(&w[0]), 1); /* once for all of it */
+    assert_int_equal(heard, 3);
     tape_start(t, &stream_head);
     tape_detach(&a.r);
     tape_watch(t, &w[0], NULL, NULL);
     assert_int_equal(kit_mail(&w[0]), 1); /* on its way, and not wanted */
-    assert_int_equal(alone, 1);
-    tape_watch(t, &w[0], count, &alone);
+    assert_int_equal(heard, 3);
     assert_true(tape_attach(t, &a.r, &w[1]));
+    tape_watch(t, &w[0], count, &heard);
     tape_end(t, true, NULL);
     tape_detach(&a.r);
     assert_int_equal(kit_mail(&w[0]), 0); /* it has ended */
@@ -474,7 +476,7 @@ int main(void)
         cmocka_unit_test(window_moves_on),
         cmocka_unit_test(window_is_as_large_as_the_bound),
         cmocka_unit_test(failure_is_told),
-        cmocka_unit_test(writer_hears_that_it_is_alone),
+        cmocka_unit_test(writer_hears_of_its_first_reader_and_its_last),
         cmocka_unit_test(sum_is_copied),
         cmocka_unit_test(marks_are_bounded),
         cmocka_unit_test(scan_gives_what_was_put),
