@@ -158,14 +158,14 @@ struct cache_proof {
  * ERR_CLOSED, ERR_IO, ERR_CORRUPT. */
 enum err cache_db_prove(struct cache_db *d, struct cache_proof *p) MUST_CHECK;
 
-/* The head of entry <seq>, proved, and all of its first slice, in which it is
- * <head_bytes> long; borrowed until the transaction's next change.
- * ERR_NOT_FOUND, ERR_CORRUPT. */
+/* The first slice of an entry; borrowed until the transaction's next change. */
 struct cache_first {
     struct cache_head head;
-    size_t head_bytes;
-    struct str data;
+    size_t head_bytes; /* of <data> */
+    struct str data;   /* all of the slice */
 };
+
+/* That of entry <seq>, proved. ERR_NOT_FOUND, ERR_CORRUPT. */
 enum err cache_first_of(struct txn *t, uint64_t seq,
                         struct cache_first *out) MUST_CHECK;
 

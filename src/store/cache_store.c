@@ -197,6 +197,10 @@ static void report(struct cache_store *s, const struct cache_bad *bad)
     if (!bad->is_any)
         return;
     cache_count(&s->db, bad->is_over ? CACHE_N_EXPIRED : CACHE_N_CORRUPT, 1);
+    if (!bad->is_over)
+        log_warn(LOG_STORE,
+                 "a stored reply is damaged, and deleted: dir=%s entry=%llu",
+                 s->db.dir, (unsigned long long)bad->seq);
     cache_queue_bad(&s->q, bad);
 }
 

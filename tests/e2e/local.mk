@@ -23,6 +23,7 @@ EXTRA_DIST += \
     tests/e2e/cache-join.test.mjs \
     tests/e2e/cache-keys.test.mjs \
     tests/e2e/cache-modes.test.mjs \
+    tests/e2e/cache-store.test.mjs \
     tests/e2e/codex.test.mjs \
     tests/e2e/crash.test.mjs \
     tests/e2e/ctl-rows.test.mjs \

@@ -58,7 +58,7 @@ static inline void log_let_go(struct fixture *f)
 /* How many lines were logged since the last call; all of them have <text>. */
 static inline unsigned lines_of(struct fixture *f, const char *text)
 {
-    char all[65536];
+    static char all[1 << 20];
     unsigned n = 0;
     const ssize_t len = pread(f->log_fd, all, sizeof(all) - 1, 0);
 

@@ -118,7 +118,7 @@ static void any_flipped_byte_is_a_miss_and_a_deletion(void **state)
         a_flip_is_a_miss(f, 300, k);
     for (size_t k = 0; k < 4080; k += 41)
         a_flip_is_a_miss(f, 5000, k);
-    assert_int_equal(lines_of(f, ""), 0);
+    assert_true(lines_of(f, "is damaged, and deleted") > 400);
 }
 
 /* The same in slices behind the first: each stands at the head of a page. */
@@ -203,7 +203,7 @@ static void a_damaged_file_never_lies(void **state)
         if (stats_of(f->s).anew == 0)
             assert_in_range(stats_of(f->s).entries, 300, 300 + 8 * round);
     }
-    lines_of(f, "response cache");
+    lines_of(f, "cache");
 }
 
 /* --- the file as a whole ------------------------------------------------- */
