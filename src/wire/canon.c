@@ -262,6 +262,22 @@ static struct jmember peek_value(const struct canon *c, struct str key)
                             jval_type_of(*c->p)};
 }
 
+/* Whether <m> is content of the object that it is a member of. */
+static bool is_content(const struct jmember *m)
+{
+    struct jmember first;
+    struct jiter it;
+
+    if (m->type == JT_NULL)
+        return false;
+    if (!jval_is(m->key, STR("summary")))
+        return jval_is(m->key, STR("content")) ||
+               jval_is(m->key, STR("call_id")) ||
+               jval_is(m->key, STR("encrypted_content"));
+    jiter_init(&it, m->value);
+    return jiter_next(&it, &first);
+}
+
 /* Whether the object at <src> says what it is without its id. */
 static bool brings_content(const struct canon *c, const char *src)
 {
@@ -270,9 +286,7 @@ static bool brings_content(const struct canon *c, const char *src)
 
     jiter_init(&it, str_of(src, (size_t)(jtext_skip_value(src, c->end) - src)));
     while (jiter_next(&it, &m))
-        if (m.type != JT_NULL &&
-            (jval_is(m.key, STR("content")) || jval_is(m.key, STR("call_id")) ||
-             jval_is(m.key, STR("encrypted_content"))))
+        if (is_content(&m))
             return true;
     return false;
 }

@@ -17,8 +17,8 @@
  *                            with those words, or an object whose `text` is
  *
  * An `id` directly within an array's element goes only where the element brings
- * its content along (has `content`, `call_id` or `encrypted_content`): where it
- * has none, the id is what it means. */
+ * its content along (has `content`, `call_id`, `encrypted_content` or a
+ * `summary`): where it has none, the id is what it means. */
 #ifndef TG_WIRE_CANON_H
 #define TG_WIRE_CANON_H
 

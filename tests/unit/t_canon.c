@@ -340,6 +340,10 @@ static void ids_go_where_there_is_content(void **state)
           "{\"input\":[{\"encrypted_content\":\"e\"}]}");
     skips("{\"input\":[{\"id\":\"rs_1\",\"encrypted_content\":null}]}",
           "{\"input\":[{\"encrypted_content\":null,\"id\":\"rs_1\"}]}");
+    skips("{\"input\":[{\"id\":\"rs_1\",\"summary\":[ ]}]}",
+          "{\"input\":[{\"id\":\"rs_1\",\"summary\":[]}]}");
+    skips("{\"input\":[{\"id\":\"rs_1\",\"summary\":[{}]}]}",
+          "{\"input\":[{\"summary\":[{}]}]}");
     skips("{\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]}",
           "{\"input\":[{\"id\":\"msg_1\",\"type\":\"item_reference\"}]}");
     skips("{\"input\":[{\"id\":\"msg_1\"}]}",
