@@ -180,6 +180,18 @@ describe('one call for many', GATE_ONLY, () => {
   });
 });
 
+/** Stops before the event that ends a stream. */
+function stopBeforeEnd(plan, rec) {
+  const inner = plan.events;
+  const gate = { gate: this.gate, reached: () => this.setReached(rec) };
+  plan.events = (async function* () {
+    for await (const e of inner) {
+      if (e.done) yield gate;
+      yield e;
+    }
+  })();
+}
+
 /** Sends the body in two halves. */
 const halves = (plan) => {
   if (plan.events !== undefined) return;
@@ -194,7 +206,7 @@ const halves = (plan) => {
 const POINTS = [
   [false, 'head'], [false, 0], [false, 1],
   [true, 'head'], [true, 0], [true, 1], [true, 2], [true, 10], [true, 30],
-  [true, 1e9]];
+  [true, 'end']];
 
 describe('who leads leaves', GATE_ONLY, () => {
   for (const [way, go] of [['FIN', (c) => c.destroy()],
@@ -203,7 +215,8 @@ describe('who leads leaves', GATE_ONLY, () => {
       test(`by ${way}, ${stream ? 'stream' : 'whole'} at ${gateAfter}`,
         async () => {
           const body = fresh({ stream });
-          const script = provider({ gateAfter, edit: halves });
+          const script = provider(gateAfter === 'end'
+            ? { edit: stopBeforeEnd } : { gateAfter, edit: halves });
           const leader = await send(body);
           const rec = await within(script.reached, 'the gate');
           const followers = await sendMany(FOLLOWERS, body);
@@ -300,6 +313,31 @@ describe('who reads slowly', GATE_ONLY, () => {
     assert.equal(reply.complete, true);
     assert.equal(reply.text, text);
   });
+
+  for (const late of [false, true])
+    test(`does not hold up those who follow it${late ? ', late' : ''}`,
+      async () => {
+        const body = fresh({ stream: true });
+        const script = provider({ gateAfter: 'head',
+          plan: bigStream(1500, `slow-${asked}`) });
+        const leader = await send(body);
+        const rec = await within(script.reached, 'the gate');
+        const others = late ? [] : await sendMany(3, body);
+        await underWay(1 + others.length);
+        leader.pause();
+        script.open();
+        if (late) {
+          await until('the provider is held back', () => rec.blocked);
+          others.push(...await sendMany(3, body));
+        }
+        const replies = await answers(others);
+        allSame(replies);
+        leader.resume();
+        const [own] = await answers([leader]);
+        assert.equal(own.complete, true);
+        assert.equal(own.text, replies[0].text);
+        assert.equal(rig.up.hits, 1);
+      });
 
   test('is told when the rest is no longer there', async () => {
     const { stopped, text } = await oneStops(4000);
