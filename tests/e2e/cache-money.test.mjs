@@ -433,6 +433,85 @@ describe('a stored reply is charged in full', GATE_ONLY, () => {
   });
 });
 
+describe('a reply whose time is over', GATE_ONLY, () => {
+  let rig;
+
+  before(async () => {
+    rig = keys(await startPriced(PRICES, { config: (up) => ({
+      upstreams: upstreams(up), cache: { responses: { ...CACHE.responses,
+        ttl: '1s', stale_if_error: '1h' } },
+      routes: [{ model: 'demo', targets: [{ upstream: 'up' }] },
+        { model: 'long', targets: [{ upstream: 'up', model: 'demo' }],
+          cache_ttl: '1h' },
+        { model: 'no', targets: [{ upstream: 'up', model: 'demo' }],
+          cache: 'never' },
+        { model: 'all', targets: [{ upstream: 'up', model: 'demo' }],
+          cache: 'always' }] }) }));
+  });
+  beforeEach(() => rig.up.clear());
+  after(() => rig?.close());
+
+  /** Until a stored reply of a second is old. */
+  const grow = () => new Promise((r) => setTimeout(r, 1100));
+
+  for (const stream of [false, true])
+    test(`stands in for an error, whose call is paid, stream ${stream}`,
+      async () => {
+        const key = await rig.key_();
+        const body = fresh({ stream });
+        const first = await post(rig, key, body);
+        await grow();
+        rig.up.script({ fault: 'http500' });
+        const saved = await post(rig, key, body);
+        assert.deepEqual([saved.status, saved.how, saved.text],
+          [200, 'hit', first.text]);
+        assert.match(saved.headers.get('age'), /^[1-9]$/);
+        const paid = await rowOf(rig, first.id);
+        const row = await rowOf(rig, saved.id);
+        assert.deepEqual([row.cache, row.status, row.attempts, row.cost_usd,
+          row.saved_usd, row.legs.length],
+        ['hit', 200, 1, '0.000000000', paid.cost_usd, 1]);
+        const renewed = await post(rig, key, body);
+        assert.equal(renewed.how, 'miss');
+        await rig.gate.must(['ledger', 'verify']);
+      });
+
+  test('is renewed beside, by a request that is paid', async () => {
+    const config = rig.gate.config;
+    rig.gate.writeConfig({ ...config, cache: { responses: {
+      ...CACHE.responses, ttl: '1s', stale_while_revalidate: '1h' } } });
+    assert.equal((await rig.gate.reload()).code, 0);
+    const key = await rig.key_();
+    const body = fresh();
+    const first = await post(rig, key, body);
+    await grow();
+    const stale = await post(rig, key, body);
+    assert.deepEqual([stale.how, stale.text], ['hit', first.text]);
+    const [sum] = await rig.gate.usageOf(3, '--key', key.id);
+    assert.deepEqual([sum.cache_hits, sum.cache_misses], [1, 2]);
+    const paid = await rowOf(rig, first.id);
+    assert.equal(amountOf(sum.cost_usd), 2 * amountOf(paid.cost_usd));
+    const anew = await post(rig, key, body);
+    assert.equal(anew.how, 'hit');
+    assert.notEqual(anew.text, first.text); // the provider numbers its replies
+    assert.equal(rig.up.requests.length, 2);
+    rig.gate.writeConfig(config);
+    await rig.gate.reload();
+  });
+
+  test('has the time, and the rule, of its route', async () => {
+    const key = await rig.key_();
+    const bodies = ['long', 'no', 'all'].map((model) => ({ ...fresh(), model }));
+    const sampled = { ...fresh({ temperature: 1 }), model: 'all' };
+    for (const b of [...bodies, sampled]) await post(rig, key, b);
+    assert.equal((await post(rig, key, sampled)).how, 'hit');
+    await grow();
+    const how = [];
+    for (const b of bodies) how.push((await post(rig, key, b)).how);
+    assert.deepEqual(how, ['hit', 'bypass', 'miss']);
+  });
+});
+
 describe('the official clients see whence a reply came', GATE_ONLY, () => {
   let rig;
 
