@@ -324,6 +324,7 @@ static enum err begin_count(struct cache_db *d, struct buf *why)
 
     enum err err = txn_begin_read(env, &t);
     if (err == ERR_OK) {
+        cache_db_stamp(d);
         cache_db_note(d, &t);
         txn_end(&t);
     }
