@@ -7,7 +7,7 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { ask } from './lib/openai.mjs';
 import { Plan, jsonEvent } from './lib/provider/http.mjs';
 import { RawClient, requestBytes } from './lib/raw.mjs';
-import { GATE_ONLY, startRig } from './lib/rig.mjs';
+import { GATE_ONLY, startRig, upstreamEntry } from './lib/rig.mjs';
 import { until, within } from './lib/until.mjs';
 
 const MANY = 200;
@@ -19,10 +19,15 @@ const clients = [];
 const scripts = [];
 
 before(async () => {
-  rig = await startRig({ config: {
+  rig = await startRig({ config: (up) => ({
     workers: 4,
+    upstreams: [upstreamEntry(up, { models: ['demo'] }),
+      upstreamEntry(up, { name: 'claude', dialect: 'anthropic',
+        models: ['claude-*'] }),
+      upstreamEntry(up, { name: 'again', models: ['again'],
+        retries: { attempts: 2, backoff: '1ms', backoff_max: '1ms' } })],
     cache: { responses: { enabled: true, size: '64MiB', max_entry: '16MiB' } },
-  } });
+  }) });
 });
 beforeEach(() => rig.clear());
 afterEach(async () => {
@@ -37,8 +42,9 @@ after(() => rig?.close());
 const fresh = (more = {}) =>
   ask(`count to ${40 + asked++ % 9}`, { seed: asked, ...more });
 
-const bytesOf = (body, { key = rig.key, headers = [] } = {}) =>
-  requestBytes('POST', '/v1/chat/completions',
+const bytesOf = (body, { key = rig.key, headers = [],
+  path = 'chat/completions' } = {}) =>
+  requestBytes('POST', `/v1/${path}`,
     [['Authorization', `Bearer ${key}`], ...headers], JSON.stringify(body));
 
 /** A client of its own that has sent this. */
@@ -113,6 +119,28 @@ describe('one call for many', GATE_ONLY, () => {
       assert.equal(again.text, replies[0].text);
       assert.equal(rig.up.hits, 1);
     });
+
+  for (const [path, body] of [
+    ['completions', { prompt: 'count to 30', seed: 3 }],
+    ['embeddings', { input: 'some text' }],
+    ['responses', { input: 'count to 30', temperature: 0 }],
+    ['messages', { model: 'claude-e2e', max_tokens: 99, temperature: 0,
+      messages: ask('count to 30').messages }]])
+    for (const stream of path === 'embeddings' ? [undefined] : [false, true])
+      test(`of every kind: ${path}${stream ? ', stream' : ''}`, async () => {
+        const json = { model: 'demo', ...body, stream, top_p: stream ? 1 : 0.9 };
+        const script = provider({ gateAfter: 'head' });
+        const some = await sendMany(12, json, { path });
+        await underWay(12);
+        script.open();
+        const replies = await answers(some);
+        allSame(replies);
+        assert.equal(rig.up.hits, 1);
+        assert.deepEqual(counts(replies), { miss: 1, joined: 11 });
+        const [again] = await answers([await send(json, { path })]);
+        assert.equal(howOf(again), 'hit');
+        assert.equal(again.text, replies[0].text);
+      });
 
   test('who comes late gets what was sent so far, then the rest', async () => {
     const body = fresh({ stream: true });
@@ -397,6 +425,17 @@ describe('what fails', GATE_ONLY, () => {
       assert.ok(good.length >= 19, `${good.length} of 20`);
     });
   }
+
+  test('and is tried again by who leads fails for nobody', async () => {
+    const { replies } = await together(20,
+      { fault: 'status', code: 500 }, { model: 'again' });
+    assert.equal(rig.up.hits, 2);
+    allSame(replies);
+    assert.deepEqual(counts(replies), { miss: 1, joined: 19 });
+    for (const r of replies)
+      assert.equal(r.header('x-tollgate-attempts'),
+        howOf(r) === 'miss' ? '2' : '0');
+  });
 
   test('twice fails for all', async () => {
     provider({ fault: 'status', code: 500, times: 50,
