@@ -160,10 +160,15 @@ void fold_chat_event(struct fold *f, const struct jmember *root)
     struct jiter it;
 
     jiter_init(&it, root->value);
+    if (f->head.len > 0 && str_starts(root->value, f->head))
+        it.p = root->value.p + f->head.len; /* nothing new */
     while (f->m.err == ERR_OK && jiter_next(&it, &m)) {
-        if (!jval_is(m.key, STR("choices")))
+        if (!jval_is(m.key, STR("choices"))) {
             take_member(f, &m);
-        else if (m.type == JT_ARRAY)
+            continue;
+        }
+        f->head = str_of(root->value.p, (size_t)(m.key.p - root->value.p));
+        if (m.type == JT_ARRAY)
             take_choices(f, &m);
         else if (m.type != JT_NULL)
             jmerge_fail(&f->m, ERR_NOT_FOUND);

@@ -14,6 +14,8 @@ struct fold {
     struct jnode *list;       /* its choices, content blocks or, for responses,
                                * items; NULL until there is one */
     struct str usage;         /* chat: the last that was said, raw */
+    struct str head;          /* chat: what stood before the `choices` of the
+                               * last chunk; most chunks repeat it */
     struct jmember final;     /* responses: the whole of it, once it came */
     bool ended;               /* messages: message_stop came */
 };
