@@ -107,7 +107,8 @@ static void exchange_enter(struct exchange *x, enum stage to)
     x->stage = to;
     /* The loop's cached time is as old as the turn; what we add ourselves is
      * measured against the real one. */
-    if (to == STAGE_SERVE || to == STAGE_SETTLE)
+    if (to == STAGE_SERVE || to == STAGE_SETTLE ||
+        (to == STAGE_RELAY && x->stage_us[STAGE_SERVE] == 0))
         clock_update();
     x->stage_us[to] = (int64_t)clock_mono_us();
     x->stage_data = NULL;

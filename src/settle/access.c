@@ -75,9 +75,10 @@ static void put_numbers(struct line *l, const struct exchange *x,
                         const struct usage_row *row)
 {
     const struct bill *bill = x->bill;
-    int64_t overhead_us = x->stage_us[STAGE_SERVE]
-                              ? x->stage_us[STAGE_SERVE] - x->in->head_us
-                              : 0;
+    const int64_t chosen_us = x->stage_us[STAGE_SERVE]
+                                  ? x->stage_us[STAGE_SERVE]
+                                  : x->stage_us[STAGE_RELAY];
+    const int64_t overhead_us = chosen_us ? chosen_us - x->in->head_us : 0;
 
     put_number(l, NAME("status"), row->status);
     put_bool(l, NAME("stream"), (row->flags & ROW_STREAM) != 0);
