@@ -105,11 +105,13 @@ static enum verdict follow(struct job *j)
     case TAPE_BLANK:
         return VERDICT_WAIT;
     case TAPE_RUNS:
-        if (read == TAPE_LOST)
-            return lost(j);
-        return tape_head(j->tape)->events ? join(j) : VERDICT_WAIT;
     case TAPE_COMPLETE:
-        return read == TAPE_AGAIN ? VERDICT_WAIT : join(j);
+        if (!tape_is_whole(j->tape)) { /* and no other call's would be */
+            tape_detach(&j->reader);
+            return alone(j);
+        }
+        return read == TAPE_END || tape_head(j->tape)->events ? join(j)
+                                                              : VERDICT_WAIT;
     case TAPE_FAILED:
         return failed(j, tape_failure(j->tape));
     default:

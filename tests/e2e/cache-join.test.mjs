@@ -393,6 +393,32 @@ describe('who reads slowly', GATE_ONLY, () => {
   });
 });
 
+describe('what is too large to be shared', GATE_ONLY, () => {
+  test('is asked for by each, once', async () => {
+    const body = fresh();
+    const content = 'y'.repeat(20 << 20);
+    const script = provider({ gateAfter: 'head', times: 4, plan: () => {
+      const bytes = Buffer.from(JSON.stringify({ id: 'c', model: 'demo',
+        choices: [{ index: 0, message: { role: 'assistant', content },
+          finish_reason: 'stop' }] }));
+      return new Plan({ blockBytes: bytes.length,
+        headers: [['Content-Type', 'application/json']],
+        blocks: Array.from({ length: 21 }, (_, i) =>
+          bytes.subarray(i << 20, (i + 1) << 20)) });
+    } });
+    const many = await sendMany(4, body);
+    await within(script.reached, 'the gate');
+    await underWay(4);
+    assert.equal(rig.up.hits, 1);
+    script.open();
+    const replies = await answers(many);
+    allSame(replies);
+    assert.equal(rig.up.hits, 4);
+    assert.deepEqual(counts(replies), { miss: 4 });
+    assert.equal(replies[0].json.choices[0].message.content, content);
+  });
+});
+
 describe('what fails', GATE_ONLY, () => {
   /** n at once when the provider does this. */
   async function together(n, script, more = {}) {
