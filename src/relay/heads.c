@@ -179,8 +179,10 @@ static enum err add_tollgate(struct exchange *x, struct reply_head *out)
                                   ? x->stage_us[STAGE_SERVE]
                                   : x->stage_us[STAGE_RELAY];
     int64_t overhead_us = chosen_us - x->in->head_us;
-    enum err e = ADD(out, x, "x-tollgate-target", x->work->target_name);
+    enum err e = ERR_OK;
 
+    if (x->work->target_name.len > 0) /* else of a call that goes on */
+        e = ADD(out, x, "x-tollgate-target", x->work->target_name);
     if (e == ERR_OK)
         e = add_number(out, x, STR("x-tollgate-attempts"), x->work->attempts);
     if (e == ERR_OK)

@@ -141,8 +141,8 @@ static void charge(struct exchange *x, struct cost_use *use,
     put_cost(row, &c);
 }
 
-/* What was paid for the reply of <x> by whom it was made for. One of a call
- * that goes on says its tokens, but not their price. */
+/* What was paid for the reply of <x> by whom it was made for. Who leaves a call
+ * that goes on had what was seen of it, at a price that nobody knows yet. */
 static struct tape_sum sum_of(const struct exchange *x)
 {
     struct tape_sum sum = {.flags = ROW_UNPRICED};
@@ -152,8 +152,15 @@ static struct tape_sum sum_of(const struct exchange *x)
         return *x->found->sum;
     sum.usage_source = (uint8_t)cost_use_of(x, &use);
     memcpy(sum.tok, use.tok, sizeof(sum.tok));
-    if (row_input_tokens(sum.tok) + row_output_tokens(sum.tok) == 0)
-        sum.flags = 0;
+    if (row_input_tokens(sum.tok) + row_output_tokens(sum.tok) > 0)
+        return sum;
+    sum.flags = 0;
+    if (x->out->events == 0 || !is_metered(x))
+        return sum;
+    sum.tok[ROW_TOK_INPUT] = tok_of_bytes(x->in->body_bytes);
+    sum.tok[ROW_TOK_OUTPUT] = cost_guess_output(x->out);
+    sum.usage_source = ROW_SOURCE_ESTIMATED;
+    sum.flags = ROW_UNPRICED | ROW_ESTIMATED;
     return sum;
 }
 

@@ -420,6 +420,32 @@ static void a_shared_call_that_goes_on_saves_what_its_reply_says(void **state)
     assert_int_equal(r.row.flags, 0);
 }
 
+static void who_leaves_a_shared_call_had_what_was_seen_of_it(void **state)
+{
+    struct tape_sum sum;
+    struct rig r;
+
+    (void)state; /* cmocka's signature */
+    rig_share(&r, &sum, RECALL_JOINED);
+    r.conf.cache.charge = CONF_CHARGE_FULL;
+    r.found.sum = NULL;
+    r.work.collected = false;
+    r.x.fail.err = ERR_CLIENT_GONE;
+    r.out = (struct reply){.end = REPLY_GONE, .streaming = true, .events = 7};
+    rig_bill(&r);
+    assert_int_equal(r.bill.input_tok, 100); /* a fourth of 400 bytes */
+    assert_int_equal(r.bill.output_tok, 7);
+    assert_int_equal(r.row.saved_output_tok, 7);
+    assert_int_equal(r.row.flags, ROW_ESTIMATED | ROW_UNPRICED);
+    assert_int_equal(r.row.usage_source, ROW_SOURCE_ESTIMATED);
+    rig_share(&r, &sum, RECALL_JOINED);
+    r.found.sum = NULL;
+    r.x.fail.err = ERR_CLIENT_GONE; /* before anything came */
+    r.out = (struct reply){.end = REPLY_GONE};
+    rig_bill(&r);
+    assert_int_equal(r.row.saved_input_tok + r.row.saved_output_tok, 0);
+}
+
 static void a_call_that_others_may_have_is_a_miss_and_paid(void **state)
 {
     struct rig r;
@@ -458,6 +484,7 @@ int main(void)
         cmocka_unit_test(it_is_charged_in_full_where_the_config_says_so),
         cmocka_unit_test(what_did_not_come_saves_and_costs_nothing),
         cmocka_unit_test(a_shared_call_that_goes_on_saves_what_its_reply_says),
+        cmocka_unit_test(who_leaves_a_shared_call_had_what_was_seen_of_it),
         cmocka_unit_test(a_call_that_others_may_have_is_a_miss_and_paid),
         cmocka_unit_test(its_cost_is_known_before_the_body),
         cmocka_unit_test(exact_usage_is_charged),
