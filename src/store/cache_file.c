@@ -123,8 +123,9 @@ static enum err marks_new(struct cache_db *d)
     while (slots < d->max_bytes / 2048 && slots < (uint64_t)1 << 23)
         slots *= 2;
     d->hints = calloc(slots, sizeof(*d->hints));
+    d->places = calloc(slots, sizeof(*d->places));
     d->hints_mask = slots - 1;
-    return d->marks && d->hints ? ERR_OK : ERR_NOMEM;
+    return d->marks && d->hints && d->places ? ERR_OK : ERR_NOMEM;
 }
 
 enum err cache_db_init(struct cache_db *d, const struct cache_store_opts *opts)
@@ -388,6 +389,7 @@ void cache_db_close(struct cache_db *d)
         close(d->state_fd);
     free((void *)(uintptr_t)d->marks);
     free((void *)(uintptr_t)d->hints);
+    free((void *)(uintptr_t)d->places);
     free(d->dir);
     free(d->path);
 }

@@ -267,22 +267,24 @@ static bool is_it(struct look *l, uint64_t seq, struct cache_first *f)
            digest_is(&f->head.key.exact, &l->key->exact);
 }
 
-static enum err find_exact(struct look *l)
+static enum err find_exact(struct look *l, uint64_t hint)
 {
     uint8_t row[CACHE_INDEX_KEY];
     const struct str key = cache_index_key(l->key, row);
-    uint64_t seq = cache_hint_of(l->d, l->key);
+    uint64_t seq = hint;
     struct cache_first f;
     struct str value;
+    enum err err = ERR_OK;
 
-    if (is_it(l, seq, &f))
-        return try_first(l, key, seq, ERR_OK, &f);
-    ERR_TRY(txn_get(&l->t, CACHE_INDEX, key, &value));
-    seq = cache_seq_of(value);
-    ERR_TRY(try_row(l, key, seq));
+    if (!is_it(l, seq, &f)) {
+        ERR_TRY(txn_get(&l->t, CACHE_INDEX, key, &value));
+        seq = cache_seq_of(value);
+        err = cache_first_of(&l->t, seq, &f);
+    }
+    ERR_TRY(try_first(l, key, seq, err, &f));
     if (!l->out->is_exact)
         return ERR_NOT_FOUND;
-    cache_hint(l->d, l->key, seq);
+    cache_hint(l->d, l->key, seq, f.data.p);
     return ERR_OK;
 }
 
@@ -326,8 +328,9 @@ enum err cache_db_find(struct cache_db *d, const struct cache_key *key,
     bad->is_any = false;
     if (!env || !atomic_load_explicit(&d->is_open, memory_order_relaxed))
         return ERR_NOT_FOUND;
+    const uint64_t hint = cache_hint_of(d, key);
     ERR_TRY(txn_begin_read(env, &l.t));
-    enum err err = find_exact(&l);
+    enum err err = find_exact(&l, hint);
     if (err == ERR_NOT_FOUND)
         bytes_out->len = len;
     if (err == ERR_NOT_FOUND && how == CACHE_ANY)

@@ -34,6 +34,10 @@ bool cache_mark_take(struct cache_db *d, uint64_t seq)
 #define HINT_SEQ_BITS 40
 #define HINT_WAYS     4
 
+/* Bytes that are fetched early: of the key before a slice, and of it. */
+#define WARM_BEFORE 32
+#define WARM_BYTES  1280
+
 /* The first of the slots of <key>, and what one of it begins with. */
 static uint64_t hint_at(const struct cache_db *d, const struct cache_key *key,
                         uint64_t *tag_out)
@@ -43,6 +47,19 @@ static uint64_t hint_at(const struct cache_db *d, const struct cache_key *key,
     memcpy(words, key->exact.b, sizeof(words));
     *tag_out = (words[1] | 1) << HINT_SEQ_BITS;
     return words[0] * HINT_WAYS & d->hints_mask;
+}
+
+/* Have the processor fetch what stood at <place>: the head of its page and some
+ * of the reply. It does nothing where nothing is mapped any more. */
+static void warm(uintptr_t place)
+{
+    const uintptr_t page = place & ~(uintptr_t)(CACHE_PAGE_BYTES - 1);
+
+    if (place == 0)
+        return;
+    __builtin_prefetch((const void *)page);
+    for (uintptr_t at = place - WARM_BEFORE; at < place + WARM_BYTES; at += 64)
+        __builtin_prefetch((const void *)at);
 }
 
 uint64_t cache_hint_of(const struct cache_db *d, const struct cache_key *key)
@@ -55,33 +72,39 @@ uint64_t cache_hint_of(const struct cache_db *d, const struct cache_key *key)
         const uint64_t slot =
             atomic_load_explicit(&d->hints[at + i], memory_order_relaxed);
 
-        if ((slot & ~seqs) == tag)
-            return slot & seqs;
+        if ((slot & ~seqs) != tag)
+            continue;
+        warm(atomic_load_explicit(&d->places[at + i], memory_order_relaxed));
+        return slot & seqs;
     }
     return 0;
 }
 
-void cache_hint(struct cache_db *d, const struct cache_key *key, uint64_t seq)
+void cache_hint(struct cache_db *d, const struct cache_key *key, uint64_t seq,
+                const void *place)
 {
     const uint64_t seqs = ((uint64_t)1 << HINT_SEQ_BITS) - 1;
     uint64_t tag;
     const uint64_t at = hint_at(d, key, &tag);
     uint64_t to = at + seq % HINT_WAYS;
+    uint64_t slot = 0;
 
     if (seq > seqs)
         return;
     for (unsigned i = 0; i < HINT_WAYS; i++) {
-        const uint64_t slot =
-            atomic_load_explicit(&d->hints[at + i], memory_order_relaxed);
-
-        if (slot == (tag | seq))
-            return;
-        if ((slot & ~seqs) == tag) {
-            to = at + i;
-            break;
-        }
+        slot = atomic_load_explicit(&d->hints[at + i], memory_order_relaxed);
         if (slot == 0)
             to = at + i;
+        if ((slot & ~seqs) != tag)
+            continue;
+        to = at + i;
+        break;
     }
-    atomic_store_explicit(&d->hints[to], tag | seq, memory_order_relaxed);
+    if (atomic_load_explicit(&d->hints[to], memory_order_relaxed) !=
+        (tag | seq))
+        atomic_store_explicit(&d->hints[to], tag | seq, memory_order_relaxed);
+    if (atomic_load_explicit(&d->places[to], memory_order_relaxed) !=
+        (uintptr_t)place)
+        atomic_store_explicit(&d->places[to], (uintptr_t)place,
+                              memory_order_relaxed);
 }

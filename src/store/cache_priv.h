@@ -58,10 +58,11 @@ struct cache_db {
     _Atomic uint64_t used_pages;
     _Atomic uint64_t file_bytes;
     _Atomic uint64_t n[CACHE_N_COUNT];
-    _Atomic(uint64_t) *marks; /* bits of entries that were found, by seq */
-    uint64_t marks_mask;      /* of bit numbers */
-    _Atomic(uint64_t) *hints; /* where entries are, by key; may be wrong */
-    uint64_t hints_mask;      /* of slot numbers */
+    _Atomic(uint64_t) *marks;   /* bits of entries that were found, by seq */
+    uint64_t marks_mask;        /* of bit numbers */
+    _Atomic(uint64_t) *hints;   /* where entries are, by key; may be wrong */
+    _Atomic(uintptr_t) *places; /* where their first slices were seen */
+    uint64_t hints_mask;        /* of slot numbers */
 
     int state_fd;
     bool is_told;        /* why it cannot be opened */
@@ -202,9 +203,11 @@ bool cache_purge_means(const struct cache_purge *what, struct str key_id,
 
 /* --- what is known in memory: cache_hint.c -------------------------------- */
 
-/* Note that the entry of <key> is <seq>, and ask for it: 0 when it is not
- * known. What is told may be wrong, and must be compared. Any thread. */
-void cache_hint(struct cache_db *d, const struct cache_key *key, uint64_t seq);
+/* Note that the entry of <key> is <seq>, whose first slice stands at <place>
+ * (NULL: not known), and ask for it: 0 when it is not known. What is told may
+ * be wrong, and must be compared; <place> is never read. Any thread. */
+void cache_hint(struct cache_db *d, const struct cache_key *key, uint64_t seq,
+                const void *place);
 uint64_t cache_hint_of(const struct cache_db *d, const struct cache_key *key);
 
 /* Mark entry <seq> as found, see whether it was since the last time. */

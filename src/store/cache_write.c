@@ -235,7 +235,7 @@ static enum err store_one(struct work *w, const struct cache_put *p)
         return ERR_OK;
     ERR_TRY(row_put(w, cache_index_key(&p->key, row), w->next_seq));
     ERR_TRY(entry_append(w, &h, p->bytes.p));
-    cache_hint(w->d, &p->key, w->next_seq);
+    cache_hint(w->d, &p->key, w->next_seq, NULL);
     w->next_seq++;
     w->stored++;
     return ERR_OK;
