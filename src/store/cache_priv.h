@@ -208,6 +208,9 @@ bool cache_purge_means(const struct cache_purge *what, struct str key_id,
  * be wrong, and must be compared; <place> is never read. Any thread. */
 void cache_hint(struct cache_db *d, const struct cache_key *key, uint64_t seq,
                 const void *place);
+
+/* The entry of <key>, 0 when it is not known: it may be wrong, and must be
+ * compared. Any thread. */
 uint64_t cache_hint_of(const struct cache_db *d, const struct cache_key *key);
 
 /* Mark entry <seq> as found, see whether it was since the last time. */

@@ -28,6 +28,9 @@
 /* So many entries may be stored again for one that is given up. */
 #define MOVES_EACH 4
 
+/* Tables without entries have fewer pages. */
+#define EMPTY_PAGES 64
+
 /* Pages of a transaction that are not of its replies. */
 #define TXN_PAGES 24
 
@@ -378,7 +381,13 @@ static enum err make_room(struct cache_db *d, uint64_t pages)
     while (atomic_load(&d->used_pages) > most && atomic_load(&d->entries) > 0)
         ERR_TRY(evict_some(d, d->reserve / 8, most, &g));
     ERR_TRY(tick(d));
-    return atomic_load(&d->used_pages) + pages <= limit ? ERR_OK : ERR_FULL;
+    if (atomic_load(&d->used_pages) + pages <= limit)
+        return ERR_OK;
+    /* Empty tables have no pages: what counts them is damaged. */
+    return atomic_load(&d->entries) == 0 &&
+                   atomic_load(&d->used_pages) > EMPTY_PAGES
+               ? ERR_CORRUPT
+               : ERR_FULL;
 }
 
 /* --- what stands in the way ---------------------------------------------- */
