@@ -25,6 +25,9 @@
 #define AGAIN_MS  3000
 #define HELD_MS   100
 
+/* How often a step of a purge that found no room is tried again. */
+#define PURGE_TRIES 8
+
 struct cache_store {
     struct cache_db db;
     struct cache_queue q;
@@ -351,6 +354,21 @@ static enum err purge_all(struct cache_db *d, struct cache_job *j)
     return cache_db_anew(d, NULL, false);
 }
 
+/* Delete what is meant from *<seq> on, as far as one transaction goes. Deleting
+ * takes pages, too, and those of the transaction before are not free while
+ * somebody reads what was there then. */
+static enum err purge_some(struct cache_db *d, struct cache_job *j,
+                           uint64_t *seq)
+{
+    enum err err = cache_db_purge(d, j->purge, seq, j->purged);
+
+    for (unsigned i = 0; err == ERR_FULL && i < PURGE_TRIES; i++) {
+        (void)env_wait_held(atomic_load(&d->env));
+        err = cache_db_purge(d, j->purge, seq, j->purged);
+    }
+    return err;
+}
+
 static enum err purge_job(struct cache_db *d, struct cache_job *j)
 {
     uint64_t seq = 0;
@@ -362,7 +380,7 @@ static enum err purge_job(struct cache_db *d, struct cache_job *j)
     if (!atomic_load(&d->is_open))
         return ERR_CLOSED;
     do
-        err = cache_db_purge(d, j->purge, &seq, j->purged);
+        err = purge_some(d, j, &seq);
     while (err == ERR_OK);
     if (err == ERR_NOT_FOUND)
         return ERR_OK;
