@@ -21,6 +21,10 @@ EXTRA_DIST += \
     doc/decisions/0015-rate-limits.md \
     doc/decisions/0016-prices.md \
     doc/decisions/0017-budgets.md \
+    doc/decisions/0018-overload.md \
+    doc/decisions/0019-attempts.md \
+    doc/decisions/0020-left-alone.md \
+    doc/decisions/0021-stored-replies.md \
     doc/faults.md \
     doc/hacking.md \
     doc/http-api.md \

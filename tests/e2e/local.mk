@@ -21,7 +21,9 @@ EXTRA_DIST += \
     tests/e2e/budgets.test.mjs \
     tests/e2e/cache-bytes.test.mjs \
     tests/e2e/cache-join.test.mjs \
+    tests/e2e/cache-kept.test.mjs \
     tests/e2e/cache-keys.test.mjs \
+    tests/e2e/cache-money.test.mjs \
     tests/e2e/cache-modes.test.mjs \
     tests/e2e/cache-store.test.mjs \
     tests/e2e/codex.test.mjs \

@@ -10,6 +10,7 @@ EXTRA_DIST += \
     tests/fuzz/budget_spec.dict \
     tests/fuzz/conf.dict \
     tests/fuzz/delay.dict \
+    tests/fuzz/fold.dict \
     tests/fuzz/gguf.dict \
     tests/fuzz/http.dict \
     tests/fuzz/jscan.dict \
