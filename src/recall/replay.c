@@ -286,19 +286,21 @@ bool replay_tape(struct job *j)
 bool replay_rescue(struct job *j)
 {
     struct exchange *x = j->x;
+    struct producer *flows = x->work->producer;
     const struct leg_end how = {.why = x->fail.err,
                                 .status = x->fail.upstream_status,
                                 .sent = x->work->sent,
                                 .usage = x->work->told};
 
-    if (x->work->producer) {
-        x->work->producer->ops->cancel(x->work->producer);
-    }
-    if (x->work->attempts > 0 && leg_part(x, &how) != ERR_OK)
-        return false;
+    if (flows)
+        flows->ops->cancel(flows);
     lead_end(j);
-    if (!replay_bytes(j))
+    if ((x->work->attempts > 0 && leg_part(x, &how) != ERR_OK) ||
+        !replay_bytes(j)) {
+        if (flows) /* the error reply that it gave cannot be sent any more */
+            (void)exchange_fail(x, ERR_UP_UNAVAILABLE, NULL);
         return false;
+    }
     x->found->stale = true;
     return true;
 }
