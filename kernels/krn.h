@@ -8,11 +8,13 @@
  * after krn_sync(). Pointers to numbers are addresses of the context's memory
  * (krn_alloc); for "cpu" and "ref" that is plain host memory.
  *
- * Numerics. Every element of every output is computed in an order of its own
+ * Numerics of "cpu" and "ref". Every element of every output is computed in an order of its own
  * that depends on its row alone: never on how many rows a call has, on which
  * place a row has among them, on how a prompt is cut into calls, or on the
  * number of threads. "cpu" and "ref" agree bit for bit. NaN and infinity in
- * weights pass through as arithmetic gives them. */
+ * weights pass through as arithmetic gives them. What "cuda" answers lies
+ * within the tolerances of kernels/cuda/tolerance.h of what exact arithmetic
+ * gives for the same rounded inputs. */
 #ifndef TG_KRN_H
 #define TG_KRN_H
 
@@ -45,15 +47,16 @@ enum krn_status {
 
 #define KRN_MUST_CHECK __attribute__((warn_unused_result))
 
-/* Tokens of a page of keys and values on the CPU. */
-#define KRN_PAGE_TOKENS 16
+/* Tokens of a page of keys and values on the CPU, and the most of any. */
+#define KRN_PAGE_TOKENS     16
+#define KRN_PAGE_TOKENS_MAX 64
 
 struct krn_ctx;
 struct krn_weight;
 
 /* How to open a context. Zeroed members take the defaults. */
 struct krn_opts {
-    const char *device; /* "cpu" (NULL), "ref" */
+    const char *device; /* "cpu" (NULL), "ref", "cuda:N" */
     unsigned threads;   /* 0 = one for each core of the affinity mask */
     int nice;           /* added to the niceness of compute threads, 0..19; the
                          * calling thread's own is left alone */
@@ -61,6 +64,14 @@ struct krn_opts {
                          * thread is left alone */
     const char *isa;    /* highest instruction set to use: "avx2", "avx512",
                          * "scalar"; NULL = the best that the CPU has */
+
+    /* Of "cuda" alone. */
+    const char *blas_dir; /* folder of libcublasLt.so.N, tried first; NULL =
+                           * the usual places */
+    bool deterministic; /* no result depends on what else is in a step: slower */
+    char *why;          /* (why_bytes) gets a sentence when opening fails, "what
+                         * is wrong; what to write"; may be NULL */
+    size_t why_bytes;
 };
 
 /* Names, bytes and block lengths of a type; "" and 0 when out of range. */
@@ -84,6 +95,25 @@ const char *krn_numerics(const struct krn_ctx *c);
 
 /* What the context runs on, for people: "cpu avx2 2 threads". Owned by <c>. */
 const char *krn_describe(const struct krn_ctx *c);
+
+/* Tokens of a page of keys and values: KRN_PAGE_TOKENS, on "cuda" 64. */
+unsigned krn_page_tokens(const struct krn_ctx *c);
+
+/* Whether krn_alloc() gives memory that the host may read and write. */
+bool krn_is_host(const struct krn_ctx *c);
+
+/* Bytes of device memory that are free, and all there is; for "cpu" and "ref"
+ * both are 0: ask the system. */
+void krn_memory(const struct krn_ctx *c, uint64_t *free_out, uint64_t *all_out);
+
+/* Let activations be of the type that suits weights of <t>, most of a model:
+ * F32 for F32, BF16 for BF16, F16 for all others; always F32 on "cpu" and
+ * "ref". Before any operation. KRN_UNSUPPORTED: there are no such weights. */
+enum krn_status krn_act_use(struct krn_ctx *c,
+                            enum krn_dtype t) KRN_MUST_CHECK;
+
+/* The type of activations, and bytes of one. */
+enum krn_dtype krn_act(const struct krn_ctx *c);
 
 /* Compute threads, the calling one included. */
 unsigned krn_threads(const struct krn_ctx *c);
@@ -123,7 +153,10 @@ void krn_weight_free(struct krn_ctx *c, struct krn_weight *w);
 /* Bytes of device memory that <w> takes. */
 size_t krn_weight_bytes(const struct krn_weight *w);
 
-/* --- operations --------------------------------------------------------- */
+/* --- operations on the host ---------------------------------------------- */
+
+/* Of "cpu" and "ref" alone: the pieces that the operations of a step, below,
+ * are made of there. */
 
 /* One product of krn_linear(). */
 struct krn_out {
@@ -192,12 +225,14 @@ enum krn_status krn_take_rows(struct krn_ctx *c, float *y, size_t ldy,
                               const float *x, size_t ldx, const unsigned *idx,
                               unsigned m, unsigned n) KRN_MUST_CHECK;
 
-/* A pool of pages of keys and values. A page holds KRN_PAGE_TOKENS positions
- * of all layers: [layer][K | V][kv head][...]: K as [d_head][token], V as
- * [token][d_head]; a whole page is one run of page_bytes. */
+/* A pool of pages of keys and values. A page holds page_tokens positions of all
+ * layers: [layer][K | V][kv head][...]: on "cpu" and "ref" K as
+ * [d_head][token], V as [token][d_head], on "cuda" both as [token][d_head]; a
+ * whole page is one run of page_bytes. */
 struct krn_kv {
     void *pages;          /* (n_pages, page_bytes), krn_alloc() */
-    enum krn_dtype dtype; /* KRN_F32, KRN_F16, KRN_BF16 */
+    enum krn_dtype dtype; /* KRN_F32 (not on "cuda"), KRN_F16, KRN_BF16 */
+    unsigned page_tokens; /* krn_page_tokens(); 0 = KRN_PAGE_TOKENS */
     unsigned n_pages;
     unsigned n_layer;
     unsigned n_kv_head;
@@ -214,8 +249,8 @@ struct krn_rows {
     const int32_t *seq;   /* (m) index of a row's sequence, 0 .. n_seq-1 */
     const int32_t *pos;   /* (m) its absolute position, from 0 */
     unsigned n_seq;       /* sequences */
-    const int32_t *table; /* (n_seq, max_pages) page of positions 16i..16i+15;
-                           * unused entries are -1 */
+    const int32_t *table; /* (n_seq, max_pages) page i holds the positions from
+                           * i * page_tokens on; unused entries are -1 */
     unsigned max_pages;
 };
 
@@ -251,5 +286,162 @@ enum krn_status krn_attend(struct krn_ctx *c, const struct krn_kv *kv,
 /* Copy whole pages: pool page <from> to pool page <to>. */
 enum krn_status krn_kv_copy(struct krn_ctx *c, const struct krn_kv *kv,
                             unsigned to, unsigned from) KRN_MUST_CHECK;
+
+/* --- a step --------------------------------------------------------------- */
+
+/* What a model's pass is made of, on every backend. The numbers of the residual
+ * stream, logits, gains, biases and cosines are F32 ("float *"); all others
+ * have the context's type of activations, krn_act() ("void *"). On "cpu" and
+ * "ref" each is a sequence of the operations above, and as exact. Pointers are
+ * device memory where nothing else is said. Errors: KRN_BAD_SHAPE (nothing was
+ * queued), KRN_NOMEM, KRN_DEVICE, which may also come later. */
+
+/* The rows of one step. Host memory that lives until krn_step_end(). */
+struct krn_step {
+    const struct krn_kv *kv;
+    struct krn_rows rows;   /* with the pages of all positions up to each row */
+    const int32_t *ids;     /* (m) token of each row, 0 .. n_vocab-1 */
+    const unsigned *wanted; /* (n_wanted) rows that something comes out of, in
+                             * ascending order */
+    unsigned n_wanted;
+    unsigned n_vocab; /* rows of the embedding */
+    unsigned kind;    /* any number: steps of one kind and shape queue the same
+                       * operations with the same arguments */
+};
+
+/* How a step is to be queued. */
+struct krn_pass {
+    unsigned m;        /* rows to queue: at least those of the step; those added
+                        * are nobody's */
+    unsigned n_wanted; /* likewise */
+    bool again; /* these operations are known from an earlier step: queue none,
+                 * krn_step_end() repeats them */
+};
+
+/* Which rows of a step. */
+enum krn_set {
+    KRN_ALL = 0, /* (pass.m) */
+    KRN_WANTED,  /* (pass.n_wanted) */
+};
+
+/* Most rows that a step may have, when <most> are asked for: what buffers of
+ * rows need room for. */
+unsigned krn_step_rows(const struct krn_ctx *c, unsigned most);
+
+/* Begin a step; every operation until krn_step_end() is about its rows.
+ * KRN_BAD_SHAPE: a position has no page, an id is none, or rows of a sequence
+ * are not in ascending order; no step is begun. */
+enum krn_status krn_step_begin(struct krn_ctx *c, const struct krn_step *s,
+                               struct krn_pass *out) KRN_MUST_CHECK;
+
+/* Queue what was begun. After an error of an operation it forgets the step and
+ * answers KRN_OK. Results are there after krn_get() or krn_sync(). */
+enum krn_status krn_step_end(struct krn_ctx *c) KRN_MUST_CHECK;
+
+/* x (m, n_in) = the step's tokens' rows of <w>, widened to f32. */
+enum krn_status krn_step_embed(struct krn_ctx *c, float *x,
+                               const struct krn_weight *w) KRN_MUST_CHECK;
+
+/* cs (rows of <set>, n_rot / 2, 2) = size times cosine and sine of position *
+ * freq[i], in double precision, rounded once. freq (n_rot / 2): device memory
+ * of doubles. */
+enum krn_status krn_step_turns(struct krn_ctx *c, enum krn_set set, float *cs,
+                               const double *freq, unsigned n_rot,
+                               double size) KRN_MUST_CHECK;
+
+/* y (m, n) = x / sqrt(mean(x^2) + eps) * gain (n), rows <ldy> and <ldx>
+ * elements apart. For <f32> y is F32, else activations. */
+enum krn_status krn_step_norm(struct krn_ctx *c, void *y, size_t ldy, bool f32,
+                              const float *x, size_t ldx, const float *gain,
+                              unsigned m, unsigned n,
+                              float eps) KRN_MUST_CHECK;
+
+/* y (wanted rows, n) = those rows of x; rows are <n> floats apart; y may not
+ * overlap x. */
+enum krn_status krn_step_take(struct krn_ctx *c, float *y, const float *x,
+                              unsigned n) KRN_MUST_CHECK;
+
+/* What a product of krn_step_linear() is written as. */
+enum krn_as {
+    KRN_AS_ACT = 0, /* activations */
+    KRN_AS_F32,
+    KRN_AS_ADDED, /* F32, added to what y holds */
+};
+
+/* One product of krn_step_linear(). Outs whose y lie side by side in the rows
+ * of one matrix, and whose weights were loaded one after the other, may be one
+ * product on the device. */
+struct krn_prod {
+    const struct krn_weight *w; /* (n_out, n_in) */
+    const float *bias;          /* (n_out) or NULL */
+    void *y;                    /* (m, n_out) */
+    size_t ldy;                 /* elements from row to row, >= n_out */
+    enum krn_as as;
+};
+
+/* For each of <n> (1 to 3) prods: y = x * w^T + bias, all from one x (m, n_in)
+ * of activations with rows <ldx> elements apart. y may not overlap x. */
+enum krn_status krn_step_linear(struct krn_ctx *c, const void *x, size_t ldx,
+                                unsigned m, unsigned n,
+                                const struct krn_prod *prods) KRN_MUST_CHECK;
+
+/* y (m, n_out) = silu(x * gate^T) * (x * up^T), where gate and up are (n_out,
+ * n_in). Rows of y are <ldy> elements apart, and each has room for 2 * n_out
+ * of them: what is behind n_out is lost. */
+enum krn_status krn_step_glu(struct krn_ctx *c, const void *x, size_t ldx,
+                             unsigned m, const struct krn_weight *gate,
+                             const struct krn_weight *up, void *y,
+                             size_t ldy) KRN_MUST_CHECK;
+
+/* Heads of queries, keys and values as krn_step_linear() left them. */
+struct krn_heads {
+    void *q;              /* (rows, n_head, d_head), or NULL: none */
+    void *k, *v;          /* (rows, n_kv_head, d_head), or NULL: none */
+    size_t ldq, ldk, ldv; /* elements from row to row */
+    unsigned n_head;      /* of q */
+    const float *q_norm;  /* (d_head) or NULL: gains of a norm of each head */
+    const float *k_norm;  /* likewise */
+    float eps;            /* of those */
+    const float *cs;      /* krn_step_turns() of the same rows */
+    unsigned n_rot;       /* even, <= d_head */
+    bool halves;          /* pairs are (i, i + n_rot/2), else (2i, 2i+1) */
+};
+
+/* Norm the heads of q and k where there are gains, turn them, leave q in its
+ * place and write k and v to the pages of <layer>, rounded once. k and v are
+ * lost. */
+enum krn_status krn_step_heads(struct krn_ctx *c, enum krn_set set,
+                               unsigned layer,
+                               const struct krn_heads *h) KRN_MUST_CHECK;
+
+/* Causal attention as krn_attend(), of the rows of <set>: out (rows, n_head,
+ * d_head), rows <ldo> elements apart, may not overlap q. */
+enum krn_status krn_step_attend(struct krn_ctx *c, enum krn_set set,
+                                unsigned layer, const void *q, size_t ldq,
+                                unsigned n_head, float scale, void *out,
+                                size_t ldo) KRN_MUST_CHECK;
+
+/* --- pages between device and host --------------------------------------- */
+
+/* Host memory that copies of pages go through quickly, aligned to 4096; NULL
+ * without memory. */
+void *krn_host_alloc(struct krn_ctx *c, size_t bytes);
+void krn_host_free(struct krn_ctx *c, void *p);
+
+/* Queue a copy of page <page> to <host>, or from it, beside the steps: <host>
+ * (page_bytes, krn_host_alloc()) must live until *ticket_out is over. A copy
+ * out sees what was queued before it; the page may not be written until it is
+ * over. Steps queued after a copy in see the page once it is over, and must not
+ * use it before. */
+enum krn_status krn_page_out(struct krn_ctx *c, const struct krn_kv *kv,
+                             unsigned page, void *host,
+                             uint64_t *ticket_out) KRN_MUST_CHECK;
+enum krn_status krn_page_in(struct krn_ctx *c, const struct krn_kv *kv,
+                            unsigned page, const void *host,
+                            uint64_t *ticket_out) KRN_MUST_CHECK;
+
+/* Whether the copy of <ticket> is over; *failed is set when the device failed.
+ * Tickets of one direction end in order. */
+bool krn_page_done(struct krn_ctx *c, uint64_t ticket, bool *failed);
 
 #endif

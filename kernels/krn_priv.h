@@ -73,6 +73,66 @@ struct krn_row_ops {
                               float scale, float *out, size_t ldo);
 };
 
+/* What a backend is beside those two: memory, weights, and the operations of a
+ * step, as the functions of krn.h of the same names. Arguments have been checked
+ * by krn_step.c as far as the host can. */
+struct krn_dev_ops {
+    void (*close)(struct krn_ctx *c);
+    void *(*alloc)(struct krn_ctx *c, size_t bytes);
+    void (*release)(struct krn_ctx *c, void *p);
+    enum krn_status (*put)(struct krn_ctx *c, void *dst, const void *host,
+                           size_t bytes);
+    enum krn_status (*get)(struct krn_ctx *c, void *host, const void *src,
+                           size_t bytes);
+    enum krn_status (*sync)(struct krn_ctx *c);
+    void (*memory)(const struct krn_ctx *c, uint64_t *free_out,
+                   uint64_t *all_out);
+    enum krn_status (*act_use)(struct krn_ctx *c, enum krn_dtype t);
+    enum krn_status (*weight_load)(struct krn_ctx *c, enum krn_dtype t,
+                                   size_t n_out, size_t n_in, const void *rows,
+                                   struct krn_weight **out);
+    void (*weight_free)(struct krn_ctx *c, struct krn_weight *w);
+    unsigned (*step_rows)(const struct krn_ctx *c, unsigned most);
+    enum krn_status (*step_begin)(struct krn_ctx *c, const struct krn_step *s,
+                                  struct krn_pass *out);
+    enum krn_status (*step_end)(struct krn_ctx *c);
+    enum krn_status (*embed)(struct krn_ctx *c, float *x,
+                             const struct krn_weight *w);
+    enum krn_status (*turns)(struct krn_ctx *c, enum krn_set set, float *cs,
+                             const double *freq, unsigned n_rot, double size);
+    enum krn_status (*norm)(struct krn_ctx *c, void *y, size_t ldy, bool f32,
+                            const float *x, size_t ldx, const float *gain,
+                            unsigned m, unsigned n, float eps);
+    enum krn_status (*take)(struct krn_ctx *c, float *y, const float *x,
+                            unsigned n);
+    enum krn_status (*linear)(struct krn_ctx *c, const void *x, size_t ldx,
+                              unsigned m, unsigned n,
+                              const struct krn_prod *prods);
+    enum krn_status (*glu)(struct krn_ctx *c, const void *x, size_t ldx,
+                           unsigned m, const struct krn_weight *gate,
+                           const struct krn_weight *up, void *y, size_t ldy);
+    enum krn_status (*heads)(struct krn_ctx *c, enum krn_set set,
+                             unsigned layer, const struct krn_heads *h);
+    enum krn_status (*attend)(struct krn_ctx *c, enum krn_set set,
+                              unsigned layer, const void *q, size_t ldq,
+                              unsigned n_head, float scale, void *out,
+                              size_t ldo);
+    void *(*host_alloc)(struct krn_ctx *c, size_t bytes);
+    void (*host_free)(struct krn_ctx *c, void *p);
+    enum krn_status (*kv_copy)(struct krn_ctx *c, const struct krn_kv *kv,
+                               unsigned to, unsigned from);
+    enum krn_status (*page_out)(struct krn_ctx *c, const struct krn_kv *kv,
+                                unsigned page, void *host,
+                                uint64_t *ticket_out);
+    enum krn_status (*page_in)(struct krn_ctx *c, const struct krn_kv *kv,
+                               unsigned page, const void *host,
+                               uint64_t *ticket_out);
+    bool (*page_done)(struct krn_ctx *c, uint64_t ticket, bool *failed);
+};
+
+/* The host's: for "cpu" and "ref". */
+extern const struct krn_dev_ops krn_host_ops;
+
 /* The best set that this processor has and this program was built with. */
 enum krn_isa krn_isa_best(void);
 
@@ -80,8 +140,17 @@ enum krn_isa krn_isa_best(void);
 const struct krn_mat_ops *krn_mat_ops_of(enum krn_isa isa);
 const struct krn_row_ops *krn_row_ops_of(enum krn_isa isa);
 
+struct cuda;
+
 /* A context. */
 struct krn_ctx {
+    const struct krn_dev_ops *dev;
+    struct cuda *cuda; /* owned; NULL on the host; kernels/cuda/cuda.h */
+    struct krn_step step;    /* between krn_step_begin() and krn_step_end() */
+    struct krn_pass pass;    /* likewise */
+    enum krn_dtype act;      /* KRN_F32 on the host */
+    unsigned page_tokens;
+    /* What follows is of the host's backends. */
     const struct krn_mat_ops *mat;
     const struct krn_row_ops *row;
     struct krn_pool *pool; /* owned */

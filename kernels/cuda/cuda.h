@@ -1,0 +1,183 @@
+/* cuda.h - The context of one NVIDIA GPU, as the files of kernels/cuda/ share
+ * it. All host code of this folder is plain C over two tables of functions that
+ * are loaded at run time: the driver's (drv.h) and cuBLASLt's (blas.h). No
+ * device state lives outside of a struct cuda. One thread drives a context.
+ *
+ *   cuda.c         opening, memory, errors, launching
+ *   cuda_weight.c  weights: packing, uploading, laying side by side
+ *   cuda_step.c    a step's inputs, recorded graphs
+ *   cuda_copy.c    pages between device and host
+ *   cuda_rows.c    what deals with rows         (k_rows.cu)
+ *   cuda_linear.c  products                     (k_linear.cu, blas.c)
+ *   cuda_attend.c  attention                    (k_decode.cu, k_prefill.cu)
+ *   cuda_sample.c  from logits to tokens        (k_sample.cu) */
+#ifndef TG_KERNELS_CUDA_CUDA_H
+#define TG_KERNELS_CUDA_CUDA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/cuda/drv.h"
+#include "kernels/krn.h"
+#include "kernels/krn_priv.h"
+
+struct blas;
+struct cuda_copy;
+struct cuda_linear;
+struct cuda_attend;
+struct cuda_rows;
+struct cuda_record;
+struct cuda_sample;
+
+/* Tokens of a page on the device. */
+#define CUDA_PAGE_TOKENS 64
+
+/* The rows of a step on the device, by enum krn_set. Addresses stay the same
+ * from step to step of one shape: recorded graphs hold them. */
+struct cuda_set {
+    unsigned m;     /* rows queued; those added have pos -1 and seq 0 */
+    CUdeviceptr seq; /* int32 (m) */
+    CUdeviceptr pos; /* int32 (m) absolute position; -1 = nobody's row: nothing
+                      * is written for it, and what comes out is not read */
+    CUdeviceptr plan; /* of attention: see cuda_attend.h */
+};
+
+/* A step's inputs on the device. */
+struct cuda_inputs {
+    CUdeviceptr ids;    /* int32 (m); 0 for nobody's rows */
+    CUdeviceptr wanted; /* uint32 (n_wanted); 0 for nobody's rows */
+    CUdeviceptr table;  /* int32 (n_seq, max_pages) */
+    unsigned n_seq, max_pages;
+    struct cuda_set set[2];
+};
+
+/* A GPU in use. */
+struct cuda {
+    const struct drv *drv; /* static or borrowed */
+    struct blas *blas;     /* owned */
+    CUdevice device;
+    CUcontext ctx; /* the primary one, retained */
+    CUmodule module;
+    CUstream compute, copy_in, copy_out; /* non-blocking */
+    unsigned n_sm;                       /* multiprocessors */
+    unsigned cc;                         /* compute capability, 90 for 9.0 */
+    size_t smem_max;    /* most dynamic shared memory of a block, bytes */
+    bool pdl;           /* programmatic dependent launch may be used */
+    bool recording;     /* the compute stream is being captured */
+    bool deterministic; /* see krn_opts */
+    bool dead;          /* the context failed: everything answers KRN_DEVICE */
+    char died_of[128];  /* what it failed of, for the log */
+    enum krn_dtype act; /* KRN_F32, KRN_F16, KRN_BF16 */
+    struct cuda_inputs in;
+
+    /* Each family's own, owned: made by its cuda_*_open(). */
+    struct cuda_rows *rows;
+    struct cuda_linear *linear;
+    struct cuda_attend *attend;
+    struct cuda_record *record;
+    struct cuda_copy *copy;
+    struct cuda_sample *sample;
+};
+
+/* --- cuda.c -------------------------------------------------------------- */
+
+/* The table of a CUDA context. */
+extern const struct krn_dev_ops cuda_ops;
+
+/* Open device <o->device> ("cuda:N") into <c>, whose cuda is then set.
+ * KRN_UNSUPPORTED: no driver, no such device, a device that is too old, or
+ * built without CUDA; KRN_NOMEM. A sentence goes to <o->why>. */
+enum krn_status cuda_open(struct krn_ctx *c, const struct krn_opts *o);
+
+/* What <r> of a driver call <what> means; anything but CUDA_SUCCESS and out of
+ * memory ends the context. */
+enum krn_status cuda_check(struct cuda *d, CUresult r, const char *what);
+
+/* Queue kernel <f> with its one argument <args> on the compute stream; grid and
+ * block in blocks and threads, <smem> bytes of dynamic shared memory. The
+ * kernel may begin before its predecessor ended (it calls pdl_wait()). */
+struct cuda_grid {
+    unsigned x, y, z;
+};
+enum krn_status cuda_launch(struct cuda *d, CUfunction f, struct cuda_grid grid,
+                            unsigned threads, size_t smem, const void *args);
+
+/* The kernel <name> of the module, allowed <smem> bytes of dynamic shared
+ * memory. KRN_UNSUPPORTED: there is none such. */
+enum krn_status cuda_kernel(struct cuda *d, const char *name, size_t smem,
+                            CUfunction *out);
+
+/* Device memory, aligned to 256; 0 without memory. Never while recording. */
+CUdeviceptr cuda_alloc(struct cuda *d, size_t bytes);
+void cuda_free(struct cuda *d, CUdeviceptr p);
+
+/* --- families ------------------------------------------------------------ */
+
+/* Find the kernels of a family and take what memory it needs; close takes it
+ * back, NULL members are fine. */
+enum krn_status cuda_rows_open(struct cuda *d);
+void cuda_rows_close(struct cuda *d);
+enum krn_status cuda_linear_open(struct cuda *d);
+void cuda_linear_close(struct cuda *d);
+enum krn_status cuda_attend_open(struct cuda *d);
+void cuda_attend_close(struct cuda *d);
+enum krn_status cuda_record_open(struct cuda *d);
+void cuda_record_close(struct cuda *d);
+enum krn_status cuda_copy_open(struct cuda *d);
+void cuda_copy_close(struct cuda *d);
+
+/* Operations, as in struct krn_dev_ops. */
+enum krn_status cuda_embed(struct krn_ctx *c, float *x,
+                           const struct krn_weight *w);
+enum krn_status cuda_turns(struct krn_ctx *c, enum krn_set set, float *cs,
+                           const double *freq, unsigned n_rot, double size);
+enum krn_status cuda_norm(struct krn_ctx *c, void *y, size_t ldy, bool f32,
+                          const float *x, size_t ldx, const float *gain,
+                          unsigned m, unsigned n, float eps);
+enum krn_status cuda_take(struct krn_ctx *c, float *y, const float *x,
+                          unsigned n);
+enum krn_status cuda_heads(struct krn_ctx *c, enum krn_set set, unsigned layer,
+                           const struct krn_heads *h);
+enum krn_status cuda_linear(struct krn_ctx *c, const void *x, size_t ldx,
+                            unsigned m, unsigned n,
+                            const struct krn_prod *prods);
+enum krn_status cuda_glu(struct krn_ctx *c, const void *x, size_t ldx,
+                         unsigned m, const struct krn_weight *gate,
+                         const struct krn_weight *up, void *y, size_t ldy);
+enum krn_status cuda_attend(struct krn_ctx *c, enum krn_set set, unsigned layer,
+                            const void *q, size_t ldq, unsigned n_head,
+                            float scale, void *out, size_t ldo);
+enum krn_status cuda_weight_load(struct krn_ctx *c, enum krn_dtype t,
+                                 size_t n_out, size_t n_in, const void *rows,
+                                 struct krn_weight **out);
+void cuda_weight_free(struct krn_ctx *c, struct krn_weight *w);
+unsigned cuda_step_rows(const struct krn_ctx *c, unsigned most);
+enum krn_status cuda_step_begin(struct krn_ctx *c, const struct krn_step *s,
+                                struct krn_pass *out);
+enum krn_status cuda_step_end(struct krn_ctx *c);
+void *cuda_host_alloc(struct krn_ctx *c, size_t bytes);
+void cuda_host_free(struct krn_ctx *c, void *p);
+enum krn_status cuda_kv_copy(struct krn_ctx *c, const struct krn_kv *kv,
+                             unsigned to, unsigned from);
+enum krn_status cuda_page_out(struct krn_ctx *c, const struct krn_kv *kv,
+                              unsigned page, void *host, uint64_t *ticket_out);
+enum krn_status cuda_page_in(struct krn_ctx *c, const struct krn_kv *kv,
+                             unsigned page, const void *host,
+                             uint64_t *ticket_out);
+bool cuda_page_done(struct krn_ctx *c, uint64_t ticket, bool *failed);
+
+/* --- attention's plan (cuda_attend.c), used by cuda_step.c ---------------- */
+
+/* Bytes of the plan of <m> rows of one set, at most, for steps of at most
+ * <n_seq> sequences of <max_pages>. */
+size_t cuda_plan_bytes(const struct cuda *d, unsigned m, unsigned n_seq,
+                       unsigned max_pages);
+
+/* Write the plan of a set of <m> queued rows, of which those with pos -1 are
+ * nobody's, to <out> (host memory of cuda_plan_bytes()). Pure but for <d>'s
+ * constants; n_kv_head as in <kv>. */
+void cuda_plan_write(const struct cuda *d, const struct krn_kv *kv, unsigned m,
+                     const int32_t *seq, const int32_t *pos, void *out);
+
+#endif
