@@ -1,0 +1,116 @@
+/* tile.cuh - How quantised matrices lie on the device: half-supertiles of 8
+ * rows and 256 k, all of one row block one after the other in ascending k, then
+ * the next row block; rows and k beyond the matrix are zeros. A lane (g, t), 4
+ * * g + t, of a warp reads 16 bytes a load, so that a load is 512 bytes in a
+ * row; g is the row within the block. A step is 32 k: step s of a tile has the
+ * k 32s .. 32s+31, and lane t of it the eight k from 32s + 8t on.
+ *
+ *   Q8_0  4 loads: of load i the bytes 0-7 are step 2i, the bytes 8-15 step
+ *         2i+1, in ascending k, each q ^ 0x80 (= q + 128). Then f16 scales
+ *         [8 g][8 steps].
+ *   Q4_0  2 loads: word j of load i is step 4i+j: of its eight k, number 2p is
+ *         nibble p and number 2p+1 nibble p+4, each q + 8. Then f16 scales [8
+ *         g][8 steps].
+ *   Q4_K  quants as Q4_0, but 0 .. 15; then f16 [8 g][8 steps][2]: scale s and
+ *         offset m of a step; an element is s * q - m. Both are rounded to f16,
+ *         off by 2^-11 of themselves at most.
+ *
+ * Q5_K and Q6_K become F16 matrices as they are loaded. Float matrices are
+ * row-major, rows n_in elements apart. The first part is plain C. */
+#ifndef TG_KERNELS_CUDA_TILE_CUH
+#define TG_KERNELS_CUDA_TILE_CUH
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TILE_ROWS 8
+#define TILE_K    256
+#define TILE_STEP 32 /* k of a step */
+
+/* Where the scales of a tile begin, and its bytes. */
+#define TILE_Q8_0_SCALES 2048
+#define TILE_Q8_0_BYTES  2176
+#define TILE_Q4_0_SCALES 1024
+#define TILE_Q4_0_BYTES  1152
+#define TILE_Q4_K_SCALES 1024
+#define TILE_Q4_K_BYTES  1280
+
+#ifdef __cplusplus
+#include "kernels/cuda/dev.cuh"
+
+/* The f16 at <p> as a number. */
+DEV float tile_f16(const uint8_t *p)
+{
+    return f32_of_f16(*(const uint16_t *)p);
+}
+
+/* The eight values from step <s> and lane part <t> of row <g> of one tile, in
+ * ascending k, exactly as they are stored: q * scale, or s * q - m rounded
+ * once. */
+struct TileQ8 {
+    static constexpr int bytes = TILE_Q8_0_BYTES;
+    static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
+    {
+        const uint8_t *at =
+            tile + (s >> 1) * 512 + (4 * g + t) * 16 + (s & 1) * 8;
+        float scale = tile_f16(tile + TILE_Q8_0_SCALES + (8 * g + s) * 2);
+        uint2 q = *(const uint2 *)at;
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            uint32_t w = j < 4 ? q.x : q.y;
+            v[j] = (float)((int)(w >> 8 * (j & 3) & 0xff) - 128) * scale;
+        }
+    }
+};
+
+/* Nibble of number <j> of the eight in <w>. */
+DEV int tile_nibble(uint32_t w, int j)
+{
+    return (int)(w >> 4 * ((j >> 1) + 4 * (j & 1)) & 0xf);
+}
+
+/* The word of step <s> and lane part <t> of row <g>: Q4_0 and Q4_K. */
+DEV uint32_t tile_word(const uint8_t *tile, int g, int s, int t)
+{
+    return *(const uint32_t *)(tile + (s >> 2) * 512 + (4 * g + t) * 16 +
+                               (s & 3) * 4);
+}
+
+struct TileQ4 {
+    static constexpr int bytes = TILE_Q4_0_BYTES;
+    static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
+    {
+        float scale = tile_f16(tile + TILE_Q4_0_SCALES + (8 * g + s) * 2);
+        uint32_t w = tile_word(tile, g, s, t);
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+            v[j] = (float)(tile_nibble(w, j) - 8) * scale;
+    }
+};
+
+struct TileQ4K {
+    static constexpr int bytes = TILE_Q4_K_BYTES;
+    static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
+    {
+        const uint8_t *sm = tile + TILE_Q4_K_SCALES + (8 * g + s) * 4;
+        float scale = tile_f16(sm);
+        float off = tile_f16(sm + 2);
+        uint32_t w = tile_word(tile, g, s, t);
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+            v[j] = fmaf((float)tile_nibble(w, j), scale, -off);
+    }
+};
+
+/* The eight values from <k> on (a multiple of 8) of row <row> of a matrix of
+ * tiles with <n_k> tiles a row block. */
+template <class T>
+DEV void tile_row8(const uint8_t *w, size_t row, int n_k, int k, float v[8])
+{
+    const uint8_t *tile = w + ((row >> 3) * n_k + (k >> 8)) * T::bytes;
+
+    T::get(tile, (int)(row & 7), k >> 5 & 7, k >> 3 & 3, v);
+}
+#endif
+
+#endif
