@@ -9,10 +9,13 @@ kernels_avx512_cflags = $(kernels_avx2_cflags) -mavx512f -mavx512bw \
 
 # Sets rows_sources, rows_avx2_sources, rows_avx512_sources.
 include kernels/rows.mk
+# Sets cuda_sources.
+include kernels/cuda/local.mk
 
 noinst_LIBRARIES += kernels/libkernels.a
 TG_LIBS += kernels/libkernels.a
 kernels_libkernels_a_CFLAGS = $(kernels_cflags)
+kernels_libkernels_a_CCASFLAGS = $(cuda_ccasflags)
 kernels_libkernels_a_SOURCES = \
     kernels/cpu/cpu.h \
     kernels/half.h \
@@ -26,6 +29,7 @@ kernels_libkernels_a_SOURCES = \
     kernels/ref/ref.h \
     kernels/ref/ref_block.c \
     kernels/ref/ref_linear.c \
+    $(cuda_sources) \
     $(rows_sources)
 
 if X86_64
