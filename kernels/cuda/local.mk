@@ -11,7 +11,7 @@ cuda_sources += kernels/cuda/cuda.h
 cuda_kernels =
 
 # What kernels include, beside the headers above.
-EXTRA_DIST += kernels/cuda/dev.cuh
+EXTRA_DIST += kernels/cuda/dev.cuh kernels/cuda/tile.cuh
 
 cuda_ccasflags = $(CCASFLAGS)
 EXTRA_DIST += $(cuda_kernels:%=kernels/cuda/%.cu)
