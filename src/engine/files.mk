@@ -20,6 +20,7 @@ src_engine_libengine_a_SOURCES += \
     src/engine/model_map.c \
     src/engine/model_params.c \
     src/engine/model_priv.h \
+    src/engine/model_synthetic.c \
     src/engine/model_vocab.c \
     src/engine/safetensors.c \
     src/engine/safetensors.h

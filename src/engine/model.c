@@ -125,13 +125,26 @@ static enum err open_directory(const char *path, struct model_fault *why,
     return finish(m, model_from_hf(m, path, why), why, out);
 }
 
+static enum err open_synthetic(struct str spec, struct model_fault *why,
+                               struct model **out)
+{
+    struct model *m = model_new(ARENA_CAP);
+
+    if (!m)
+        return model_fail(why, ERR_NOMEM, "out of memory");
+    return finish(m, model_from_shape(m, spec, why), why, out);
+}
+
 enum err model_open(const char *path, struct model_fault *why,
                     struct model **out)
 {
+    const struct str kind = STR(MODEL_SYNTHETIC);
     struct stat st;
     enum err e;
 
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+    if (str_starts(str_from(path), kind))
+        e = open_synthetic(str_skip(str_from(path), kind.len), why, out);
+    else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         e = open_directory(path, why, out);
     else
         e = open_file(path, why, out);

@@ -65,13 +65,16 @@ struct model_params {
     enum model_pooling pooling;
 };
 
-/* A tensor in the mapped file: rows of n_in elements. data == NULL: absent. */
+/* A tensor in the mapped file: rows of n_in elements. Without data and without
+ * a seed it is absent. */
 struct model_tensor {
     enum krn_dtype dtype;
     size_t n_out;     /* rows; 1 for a vector */
     size_t n_in;      /* elements of a row */
     const void *data; /* mapped, aligned as the file aligns it (maybe odd) */
     size_t bytes;
+    uint64_t seed; /* not 0: a matrix that is in no file: it has no data, its
+                    * numbers are random, as krn_weight_random() makes them */
 };
 
 /* One layer. Biases and head norms are absent in most architectures. */
@@ -122,7 +125,12 @@ struct model_fault {
     char text[400];
 };
 
-/* Map and judge <path>: a .gguf file, or a directory with config.json. On
+/* What the name of a model begins with that is in no file. */
+#define MODEL_SYNTHETIC "synthetic:"
+
+/* Map and judge <path>: a .gguf file, a directory with config.json, or, for
+ * benches, "synthetic:SHAPE[:TYPE]": a model of random numbers (bf16 where
+ * there is no TYPE) in the shape of a known one, see model_synthetic.c. On
  * failure <why> tells, with file and tensor or key names. ERR_IO: cannot be
  * read; ERR_SYNTAX: damaged or hostile; ERR_REFUSED: sound, but not supported;
  * ERR_NOMEM. */

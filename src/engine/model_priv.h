@@ -79,6 +79,11 @@ enum err model_from_gguf(struct model *m, struct str image,
 enum err model_from_hf(struct model *m, const char *path,
                        struct model_fault *why) MUST_CHECK;
 
+/* Fill <m> with the random model "SHAPE[:TYPE]". ERR_REFUSED: no such shape or
+ * type. */
+enum err model_from_shape(struct model *m, struct str spec,
+                          struct model_fault *why) MUST_CHECK;
+
 /* Read hyper-parameters from the text of a config.json; <how_out> tells how
  * tensors are named and which must be there. Ids of end tokens go to
  * m->end_ids, whatever their size. */

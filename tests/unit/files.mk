@@ -45,3 +45,9 @@ tests_unit_t_model_pairs_SOURCES = tests/unit/t_model_pairs.c \
 tests_unit_t_model_pairs_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_model_pairs_CFLAGS = $(unit_cflags)
 tests_unit_t_model_pairs_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_model_synthetic
+tests_unit_t_model_synthetic_SOURCES = tests/unit/t_model_synthetic.c
+tests_unit_t_model_synthetic_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_model_synthetic_CFLAGS = $(unit_cflags)
+tests_unit_t_model_synthetic_LDADD = $(unit_libs)
