@@ -167,6 +167,18 @@ enum krn_status cuda_page_in(struct krn_ctx *c, const struct krn_kv *kv,
                              uint64_t *ticket_out);
 bool cuda_page_done(struct krn_ctx *c, uint64_t ticket, bool *failed);
 
+/* --- rows, for other families (cuda_rows.c) ------------------------------- */
+
+/* Of each of <m> rows of activations, <ldy> >= 2 n elements apart: y[j] becomes
+ * silu(y[j]) * y[n + j] for j < n; what is behind stays. */
+enum krn_status cuda_silu_rows(struct cuda *d, void *y, size_t ldy, unsigned m,
+                               unsigned n);
+
+/* y (m, n), rows <ldy> elements apart, += bias (n). For <f32> y is F32, else
+ * activations. */
+enum krn_status cuda_bias_rows(struct cuda *d, void *y, size_t ldy, bool f32,
+                               const float *bias, unsigned m, unsigned n);
+
 /* --- attention's plan (cuda_attend.c), used by cuda_step.c ---------------- */
 
 /* Bytes of the plan of <m> rows of one set, at most, for steps of at most

@@ -7,8 +7,11 @@ cuda_sources = kernels/cuda/image.S kernels/cuda/image.h
 
 cuda_sources += kernels/cuda/cuda.h
 
+cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c
+
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
+cuda_kernels += k_rows
 
 # What kernels include, beside the headers above.
 EXTRA_DIST += kernels/cuda/dev.cuh kernels/cuda/tile.cuh
