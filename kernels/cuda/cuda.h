@@ -36,10 +36,10 @@ struct cuda_sample;
 /* The rows of a step on the device, by enum krn_set. Addresses stay the same
  * from step to step of one shape: recorded graphs hold them. */
 struct cuda_set {
-    unsigned m;     /* rows queued; those added have pos -1 and seq 0 */
-    CUdeviceptr seq; /* int32 (m) */
-    CUdeviceptr pos; /* int32 (m) absolute position; -1 = nobody's row: nothing
-                      * is written for it, and what comes out is not read */
+    unsigned m;       /* rows queued; those added have pos -1 and seq 0 */
+    CUdeviceptr seq;  /* int32 (m) */
+    CUdeviceptr pos;  /* int32 (m) absolute position; -1 = nobody's row: nothing
+                       * is written for it, and what comes out is not read */
     CUdeviceptr plan; /* of attention: see cuda_attend.h */
 };
 
@@ -186,10 +186,15 @@ enum krn_status cuda_bias_rows(struct cuda *d, void *y, size_t ldy, bool f32,
 size_t cuda_plan_bytes(const struct cuda *d, unsigned m, unsigned n_seq,
                        unsigned max_pages);
 
-/* Write the plan of a set of <m> queued rows, of which those with pos -1 are
- * nobody's, to <out> (host memory of cuda_plan_bytes()). Pure but for <d>'s
- * constants; n_kv_head as in <kv>. */
-void cuda_plan_write(const struct cuda *d, const struct krn_kv *kv, unsigned m,
-                     const int32_t *seq, const int32_t *pos, void *out);
+/* Write the plan of <set>, <m> queued rows of which those with pos -1 are
+ * nobody's, to <out> (host memory of cuda_plan_bytes(), aligned to 8): what
+ * cuda_attend() then reads at in.set[set].plan on the device. The first uint32
+ * of it are the bytes used. Before a step is recorded or replayed, since the
+ * buffer of partial results may grow: the plan holds its address. KRN_NOMEM,
+ * KRN_BAD_SHAPE. */
+enum krn_status cuda_plan_write(struct cuda *d, enum krn_set set,
+                                const struct krn_kv *kv, unsigned m,
+                                const int32_t *seq, const int32_t *pos,
+                                void *out) KRN_MUST_CHECK;
 
 #endif
