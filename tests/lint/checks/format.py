@@ -25,8 +25,9 @@ def run(tree):
     path = tool()
     if not path or ".clang-format" not in tree.paths:
         return
-    files = [p for p in tree.paths if p.endswith((".c", ".h"))
-             and p.startswith(("src/", "tests/"))]
+    files = [p for p in tree.paths
+             if p.endswith((".c", ".h", ".cu", ".cuh", ".cc"))
+             and p.startswith(("src/", "kernels/", "tests/"))]
     jobs = []
     n = os.cpu_count() or 1
     for k in range(n):

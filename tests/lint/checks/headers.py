@@ -1,5 +1,7 @@
 """Headers: a guard named after the path, a comment on top (sources have one,
-too), and one before every declaration but forward ones and list heads."""
+too), and one before every declaration but forward ones and list heads. In
+kernels/cuda one comment may stand before several that no empty line parts, and
+what is NVIDIA's by its name is explained in NVIDIA's documents."""
 import re
 
 from .tree import Problem
@@ -61,13 +63,33 @@ def is_in_group(src, i):
     return False
 
 
+def is_in_paragraph(src, i):
+    """Whether line <i> stands behind a commented one without an empty line
+    between."""
+    while i > 0 and src.lines[i - 1].strip():
+        i -= 1
+        if src.lines[i].rstrip().endswith("*/"):
+            return True
+    return False
+
+
+def is_explained(src, i, name):
+    """Whether the declaration of <name> in line <i> has its comment."""
+    if has_comment(src, i) or is_in_group(src, i):
+        return True
+    return src.path.startswith("kernels/") and \
+        (re.match(r"CU|cu[A-Z]|cuda[A-Z]|cudaError_enum|cublas[A-Z]", name)
+         is not None or is_in_paragraph(src, i))
+
+
 def run(tree):
-    for src in tree.c_files("src", "tests"):
+    for src in list(tree.c_files("src", "tests", "kernels")) + \
+            list(tree.gpu_files()):
         if not src.text.startswith("/* "):
             yield Problem(src.path, 1, "file-comment", "-",
                           "file does not begin with a comment; say what it "
                           "decides: /* name.c - ... */")
-        if not re.match(r"src/.*\.h$", src.path):
+        if not re.match(r"(src/.*\.h|kernels/cuda/.*\.(h|cuh))$", src.path):
             continue
         guard = guard_of(src.path)
         if not re.search(r"^#ifndef %s\n#define %s$" % (guard, guard),
@@ -75,9 +97,7 @@ def run(tree):
             yield Problem(src.path, 1, "guard", guard,
                           "guard is missing or misnamed; call it %s" % guard)
         for i, name in declarations(src):
-            if name == guard or has_comment(src, i):
-                continue
-            if is_in_group(src, i):
+            if name == guard or is_explained(src, i, name):
                 continue
             yield Problem(src.path, i + 1, "header-comment", name,
                           "%s has no comment; say what it does, its units, "

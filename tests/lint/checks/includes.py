@@ -2,7 +2,8 @@
 line an allowed folder ("exchange"), header of a folder ("upstream/xfer.h") or
 outside library ("<lmdb.h>", "<event2/"). A folder's own headers are always
 allowed. Among the folders no cycle may arise. Each .c file includes its own
-header first, then the system's, then ours."""
+header first, then the system's, then ours. NVIDIA's headers are included by
+tests of the ABI alone: what is built anywhere cannot need them."""
 import os
 import re
 
@@ -13,6 +14,11 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 # Libraries that have a home; all others are free.
 HOMED = ("lmdb.h", "curl/", "event2/", "yaml.h", "openssl/", "uthash.h",
          "jansson.h", "xxhash.h", "cuda", "cublas")
+
+
+# NVIDIA's, and the tests that may include them.
+NVIDIA = re.compile(r"(cuda|cublas|driver_types|nv|thrust/|cub/)")
+ABI = re.compile(r"tests/kernels/(tk_cuda_)?abi\w*\.[ch]$")
 
 
 def allowed(tree, folder):
@@ -82,7 +88,20 @@ def cycle(graph):
     return None
 
 
+def nvidia(tree):
+    for src in list(tree.c_files("kernels", "tests")) + list(tree.gpu_files()):
+        for i, line in enumerate(src.lines):
+            m = INCLUDE.match(line)
+            if m and m.group(1) == "<" and NVIDIA.match(m.group(2)) and \
+                    not ABI.match(src.path):
+                yield Problem(src.path, i + 1, "include", m.group(2),
+                              "<%s> is NVIDIA's; declare what is used of it in "
+                              "kernels/cuda/drv.h or blas.h, and let the tests "
+                              "of the ABI compare" % m.group(2))
+
+
 def run(tree):
+    yield from nvidia(tree)
     graph = {}
     for src in tree.c_files("src"):
         folder = src.path.split("/")[1]

@@ -1,5 +1,6 @@
 """How long, deep and wide code is: files of 600 lines, functions of 60 lines,
-3 levels of nesting, 7 parameters; one label `out:`, no other goto."""
+3 levels of nesting, 7 parameters (outside of kernels/, where the interface has
+more); one label `out:`, no other goto."""
 import re
 
 from .tree import TOKEN, Problem
@@ -109,7 +110,8 @@ def labels(f):
 
 
 def run(tree):
-    for src in tree.c_files("src", "tests"):
+    for src in list(tree.c_files("src", "tests", "kernels/cuda")) + \
+            list(tree.gpu_files()):
         lines = len(src.lines) - (src.lines[-1] == "")
         if lines > MAX_FILE:
             yield Problem(src.path, lines, "file-length", "-",
@@ -128,7 +130,7 @@ def run(tree):
                               "inside (at most %d)" %
                               (f.name, nesting.deepest, MAX_NESTING))
             params = len(f.params())
-            if params > MAX_PARAMS:
+            if params > MAX_PARAMS and not src.path.startswith("kernels/"):
                 yield Problem(src.path, f.first, "parameters", f.name,
                               "%s() takes %d parameters; group them in a "
                               "struct (at most %d)" %

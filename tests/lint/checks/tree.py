@@ -175,12 +175,17 @@ class Tree:
             self._sources[path] = Source(self.root, path)
         return self._sources[path]
 
-    def c_files(self, *tops):
+    def c_files(self, *tops, ends=(".c", ".h")):
         """Sources and headers below the folders given (default: all)."""
         for p in self.paths:
-            if p.endswith((".c", ".h")) and \
+            if p.endswith(ends) and \
                     (not tops or p.startswith(tuple(t + "/" for t in tops))):
                 yield self.source(p)
+
+    def gpu_files(self):
+        """Code for GPUs and for what emulates them."""
+        return self.c_files("kernels/cuda", "tests",
+                            ends=(".cu", ".cuh", ".cc"))
 
     def text(self, path):
         with open(os.path.join(self.root, path), encoding="utf-8",

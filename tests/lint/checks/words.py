@@ -5,7 +5,7 @@ import re
 from .tree import Problem
 
 NOTE = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
-TEXT_ENDS = (".c", ".h", ".mk", ".am", ".ac", ".sh", ".py", ".md", ".1", ".5",
+TEXT_ENDS = (".c", ".h", ".cu", ".cuh", ".cc", ".S", ".mk", ".am", ".ac", ".sh", ".py", ".md", ".1", ".5",
              ".8", ".yaml", ".service", ".socket")
 
 
@@ -93,6 +93,13 @@ def data(src):
                 yield f.open_line + 1 + i, name_in(m.group(1))
 
 
+def mutable(src):
+    for line, name in data(src):
+        yield Problem(src.path, line, "mutable", name,
+                      "%s is changeable data that nobody owns; put it into a "
+                      "struct with an owner" % name)
+
+
 def source(src):
     for line, text in src.statements():
         if text.startswith("typedef") and "(" not in text:
@@ -107,13 +114,13 @@ def source(src):
                               "macro %s hides a %s; write a function" %
                               (name, m.group(1)))
     if src.path.startswith("src/"):
-        for line, name in data(src):
-            yield Problem(src.path, line, "mutable", name,
-                          "%s is changeable data that nobody owns; put it "
-                          "into a struct with an owner" % name)
+        yield from mutable(src)
 
 
 def run(tree):
     yield from plain_text(tree)
     for src in tree.c_files("src", "tests"):
         yield from source(src)
+    for src in tree.c_files("kernels"):
+        if not src.path.startswith("kernels/cuda/emu/"):
+            yield from mutable(src)
