@@ -8,13 +8,13 @@
  * after krn_sync(). Pointers to numbers are addresses of the context's memory
  * (krn_alloc); for "cpu" and "ref" that is plain host memory.
  *
- * Numerics of "cpu" and "ref". Every element of every output is computed in an order of its own
- * that depends on its row alone: never on how many rows a call has, on which
- * place a row has among them, on how a prompt is cut into calls, or on the
- * number of threads. "cpu" and "ref" agree bit for bit. NaN and infinity in
- * weights pass through as arithmetic gives them. What "cuda" answers lies
- * within the tolerances of kernels/cuda/tolerance.h of what exact arithmetic
- * gives for the same rounded inputs. */
+ * Numerics of "cpu" and "ref". Every element of every output is computed in an
+ * order of its own that depends on its row alone: never on how many rows a call
+ * has, on which place a row has among them, on how a prompt is cut into calls,
+ * or on the number of threads. "cpu" and "ref" agree bit for bit. NaN and
+ * infinity in weights pass through as arithmetic gives them. What "cuda"
+ * answers lies within the tolerances of kernels/cuda/tolerance.h of what exact
+ * arithmetic gives for the same rounded inputs. */
 #ifndef TG_KRN_H
 #define TG_KRN_H
 
@@ -68,9 +68,10 @@ struct krn_opts {
     /* Of "cuda" alone. */
     const char *blas_dir; /* folder of libcublasLt.so.N, tried first; NULL =
                            * the usual places */
-    bool deterministic; /* no result depends on what else is in a step: slower */
-    char *why;          /* (why_bytes) gets a sentence when opening fails, "what
-                         * is wrong; what to write"; may be NULL */
+    bool
+        deterministic; /* no result depends on what else is in a step: slower */
+    char *why;         /* (why_bytes) gets a sentence when opening fails, "what
+                        * is wrong; what to write"; may be NULL */
     size_t why_bytes;
 };
 
@@ -109,8 +110,7 @@ void krn_memory(const struct krn_ctx *c, uint64_t *free_out, uint64_t *all_out);
 /* Let activations be of the type that suits weights of <t>, most of a model:
  * F32 for F32, BF16 for BF16, F16 for all others; always F32 on "cpu" and
  * "ref". Before any operation. KRN_UNSUPPORTED: there are no such weights. */
-enum krn_status krn_act_use(struct krn_ctx *c,
-                            enum krn_dtype t) KRN_MUST_CHECK;
+enum krn_status krn_act_use(struct krn_ctx *c, enum krn_dtype t) KRN_MUST_CHECK;
 
 /* The type of activations, and bytes of one. */
 enum krn_dtype krn_act(const struct krn_ctx *c);
@@ -353,8 +353,7 @@ enum krn_status krn_step_turns(struct krn_ctx *c, enum krn_set set, float *cs,
  * elements apart. For <f32> y is F32, else activations. */
 enum krn_status krn_step_norm(struct krn_ctx *c, void *y, size_t ldy, bool f32,
                               const float *x, size_t ldx, const float *gain,
-                              unsigned m, unsigned n,
-                              float eps) KRN_MUST_CHECK;
+                              unsigned m, unsigned n, float eps) KRN_MUST_CHECK;
 
 /* y (wanted rows, n) = those rows of x; rows are <n> floats apart; y may not
  * overlap x. */

@@ -74,8 +74,8 @@ struct krn_row_ops {
 };
 
 /* What a backend is beside those two: memory, weights, and the operations of a
- * step, as the functions of krn.h of the same names. Arguments have been checked
- * by krn_step.c as far as the host can. */
+ * step, as the functions of krn.h of the same names. Arguments have been
+ * checked by krn_step.c as far as the host can. */
 struct krn_dev_ops {
     void (*close)(struct krn_ctx *c);
     void *(*alloc)(struct krn_ctx *c, size_t bytes);
@@ -145,10 +145,10 @@ struct cuda;
 /* A context. */
 struct krn_ctx {
     const struct krn_dev_ops *dev;
-    struct cuda *cuda; /* owned; NULL on the host; kernels/cuda/cuda.h */
-    struct krn_step step;    /* between krn_step_begin() and krn_step_end() */
-    struct krn_pass pass;    /* likewise */
-    enum krn_dtype act;      /* KRN_F32 on the host */
+    struct cuda *cuda;    /* owned; NULL on the host; kernels/cuda/cuda.h */
+    struct krn_step step; /* between krn_step_begin() and krn_step_end() */
+    struct krn_pass pass; /* likewise */
+    enum krn_dtype act;   /* KRN_F32 on the host */
     unsigned page_tokens;
     /* What follows is of the host's backends. */
     const struct krn_mat_ops *mat;

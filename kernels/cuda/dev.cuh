@@ -18,6 +18,7 @@
 #include "kernels/cuda/emu/emu.h"
 #else
 
+/* How every function of kernels begins. */
 #define DEV __device__ __forceinline__
 
 /* A kernel of <threads> threads a block, of which <blocks> should fit on a
@@ -32,6 +33,7 @@
 /* An address in shared memory. */
 typedef uint32_t smem_t;
 
+/* That of <p>, which points into it. */
 DEV smem_t smem_of(const void *p)
 {
     return (smem_t)__cvta_generic_to_shared(p);
@@ -70,10 +72,10 @@ DEV void cp_async16(smem_t dst, const void *src, bool ok)
 {
     int bytes = ok ? 16 : 0;
 
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(
-                     dst),
-                 "l"(src), "r"(bytes)
-                 : "memory");
+    asm volatile(
+        "cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(dst),
+        "l"(src), "r"(bytes)
+        : "memory");
 }
 
 /* Close a group of this thread's copies. */
@@ -93,11 +95,10 @@ template <int N> DEV void cp_async_wait(void)
  * matrix i, 16 bytes each; r[i] = row lane/4, columns 2(lane%4), +1 of it. */
 DEV void ldmatrix_x4(uint32_t r[4], smem_t s)
 {
-    asm volatile(
-        "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-        : "r"(s)
-        : "memory");
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(s)
+                 : "memory");
 }
 
 /* The same, each matrix transposed. */
@@ -112,6 +113,7 @@ DEV void ldmatrix_x4_trans(uint32_t r[4], smem_t s)
 
 /* --- tensor cores: c += a * b -------------------------------------------- */
 
+/* m16n8k16 of bfloats, added up in F32. */
 DEV void mma_bf16(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
@@ -120,6 +122,7 @@ DEV void mma_bf16(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* The same, of halves. */
 DEV void mma_f16(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
@@ -159,7 +162,8 @@ DEV uint32_t add_f16x2(uint32_t a, uint32_t b)
     return r;
 }
 
-/* Two a * 1 + b of bfloats, exact where the sum is: sm_80 has no add of them. */
+/* Two a * 1 + b of bfloats, exact where the sum is: sm_80 has no add of them.
+ */
 DEV uint32_t add_bf16x2(uint32_t a, uint32_t b)
 {
     uint32_t r;
@@ -190,11 +194,13 @@ DEV uint32_t pack_f16(float lo, float hi)
     return r;
 }
 
+/* A bfloat as a number: exact. */
 DEV float f32_of_bf16(uint16_t v)
 {
     return __uint_as_float((uint32_t)v << 16);
 }
 
+/* A half as a number: exact. */
 DEV float f32_of_f16(uint16_t v)
 {
     float r;
@@ -271,6 +277,7 @@ struct Bf16 {
     }
 };
 
+/* Halves; numbers beyond 65504 stay there. */
 struct F16 {
     typedef uint16_t el;
     static DEV float get(uint16_t v)
@@ -292,6 +299,7 @@ struct F16 {
     }
 };
 
+/* Numbers that are kept as they are. */
 struct F32 {
     typedef float el;
     static DEV float get(float v)

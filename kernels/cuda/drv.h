@@ -145,6 +145,7 @@ typedef struct CUlaunchConfig_st {
     X(ctx_set, cuCtxSetCurrent, (CUcontext ctx))                               \
     X(ctx_sync, cuCtxSynchronize, (void))
 
+/* Of memory and copies. */
 #define DRV_MEMORY_CALLS(X)                                                    \
     X(mem_info, cuMemGetInfo_v2, (size_t * free_bytes, size_t * all_bytes))    \
     X(mem_alloc, cuMemAlloc_v2, (CUdeviceptr * p, size_t bytes))               \
@@ -161,6 +162,7 @@ typedef struct CUlaunchConfig_st {
     X(memset8, cuMemsetD8Async,                                                \
       (CUdeviceptr dst, unsigned char byte, size_t n, CUstream s))
 
+/* Of streams and events. */
 #define DRV_QUEUE_CALLS(X)                                                     \
     X(stream_create, cuStreamCreate, (CUstream * s, unsigned int flags))       \
     X(stream_destroy, cuStreamDestroy_v2, (CUstream s))                        \
@@ -175,6 +177,7 @@ typedef struct CUlaunchConfig_st {
     X(event_sync, cuEventSynchronize, (CUevent e))                             \
     X(event_ms, cuEventElapsedTime, (float *ms, CUevent from, CUevent to))
 
+/* Of modules, kernels and recorded graphs. */
 #define DRV_KERNEL_CALLS(X)                                                    \
     X(module_load, cuModuleLoadData, (CUmodule * m, const void *image))        \
     X(module_unload, cuModuleUnload, (CUmodule m))                             \
@@ -198,6 +201,7 @@ typedef struct CUlaunchConfig_st {
     X(graph_exec_destroy, cuGraphExecDestroy, (CUgraphExec e))                 \
     X(graph_destroy, cuGraphDestroy, (CUgraph g))
 
+/* All of them. */
 #define DRV_CALLS(X)                                                           \
     DRV_DEVICE_CALLS(X)                                                        \
     DRV_MEMORY_CALLS(X)                                                        \

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Rows and k of a tile. */
 #define TILE_ROWS 8
 #define TILE_K    256
 #define TILE_STEP 32 /* k of a step */
@@ -76,6 +77,7 @@ DEV uint32_t tile_word(const uint8_t *tile, int g, int s, int t)
                                (s & 3) * 4);
 }
 
+/* The same of Q4_0. */
 struct TileQ4 {
     static constexpr int bytes = TILE_Q4_0_BYTES;
     static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
@@ -88,6 +90,7 @@ struct TileQ4 {
     }
 };
 
+/* The same of Q4_K. */
 struct TileQ4K {
     static constexpr int bytes = TILE_Q4_K_BYTES;
     static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])

@@ -152,6 +152,12 @@ GOOD = {
     "tests/e2e/lib/until.mjs":
         "await new Promise((r) => setTimeout(r, 10));\n",
     "tests/e2e/a.test.mjs": "server.listen(0);\n",
+    "kernels/cuda/k_a.cu": "/* k_a.cu - A kernel. */\n"
+                           '#include "kernels/cuda/a.cuh"\n',
+    "kernels/cuda/a.cuh": "/* a.cuh - A. */\n#ifndef TG_KERNELS_CUDA_A_CUH\n"
+                          "#define TG_KERNELS_CUDA_A_CUH\n\n/* One. */\n"
+                          "#define A 1\n\n#endif\n",
+    "tests/kernels/abi_cuda.c": "/* abi_cuda.c - A. */\n#include <cuda.h>\n",
     "tests/unit/t_a.c": "/* t_a.c - A test. */\n#include <stdlib.h>\n\n"
                         "static int count;\n\nint main(void)\n{\n"
                         "    free(malloc(count));\n    return 0;\n}\n",
@@ -257,6 +263,20 @@ BAD = [
     ("mutable", "fn", top("static void (*fn)(int);")),
     ("mutable", "st", top("static struct state {\n    int a;\n} st = {1};")),
     ("mutable", "once", body("static int once;")),
+    ("file-comment", "-", {"kernels/cuda/k_a.cu": "#define A 1\n"}),
+    ("header-comment", "dot",
+     {"kernels/cuda/a.cuh": "/* a.cuh - A. */\n#ifndef TG_KERNELS_CUDA_A_CUH\n"
+      "#define TG_KERNELS_CUDA_A_CUH\n\nDEV int dot(int a)\n{\n"
+      "    return a;\n}\n\n#endif\n"}),
+    ("include", "cuda_fp16.h",
+     {"kernels/cuda/k_a.cu": "/* k_a.cu - A. */\n#include <cuda_fp16.h>\n"}),
+    ("include", "cuda.h",
+     {"tests/unit/t_b.c": "/* t_b.c - B. */\n#include <cuda.h>\n"}),
+    ("function-length", "f", top("extern \"C\" void f(void)\n{\n" +
+                                 "g();\n" * 61 + "}", "kernels/cuda/k_a.cu")),
+    ("mutable", "count", top("static int count;", "kernels/a.c")),
+    ("call", "abort", {"kernels/a.c":
+                       "/* a.c - A. */\n" + BODY % "    abort();"}),
     ("wait", "setTimeout", {"tests/e2e/b.test.mjs":
                             "await new Promise((r) => setTimeout(r, 50));\n"}),
     ("wait", "setTimeout", {"tests/e2e/b.test.mjs":
