@@ -7,7 +7,8 @@ cuda_sources = kernels/cuda/image.S kernels/cuda/image.h
 
 cuda_sources += kernels/cuda/cuda.h
 
-cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c
+cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \
+    kernels/cuda/tolerance.h
 
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
