@@ -16,6 +16,41 @@
 
 #ifdef TG_EMU
 #include "kernels/cuda/emu/emu.h"
+
+/* The emulator's half of what stands below, where each is explained. */
+DEV uint4 ldg_stream_if(const void *p, bool ok)
+{
+    return ok ? ldg_stream(p) : make_uint4(0, 0, 0, 0);
+}
+
+/* Likewise. */
+DEV uint2 ldg_stream8_if(const void *p, bool ok)
+{
+    return ok ? *(const uint2 *)p : make_uint2(0, 0);
+}
+
+/* Likewise. */
+DEV uint32_t ldg_stream4_if(const void *p, bool ok)
+{
+    return ok ? *(const uint32_t *)p : 0;
+}
+
+/* a * b + c of halves. */
+DEV uint16_t emu_fma_f16(uint16_t a, uint16_t b, uint16_t c)
+{
+    return emu_f16_of_f32(
+        (float)((double)f32_of_f16(a) * f32_of_f16(b) + f32_of_f16(c)));
+}
+
+/* Likewise. */
+DEV uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c)
+{
+    uint16_t hi = emu_fma_f16((uint16_t)(a >> 16), (uint16_t)(b >> 16),
+                              (uint16_t)(c >> 16));
+
+    return (uint32_t)hi << 16 |
+           emu_fma_f16((uint16_t)a, (uint16_t)b, (uint16_t)c);
+}
 #else
 
 /* How every function of kernels begins. */
@@ -51,6 +86,47 @@ DEV uint4 ldg_stream(const void *p)
                  "{%0,%1,%2,%3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "l"(p));
+    return v;
+}
+
+/* Likewise where <ok>, else zeros. */
+DEV uint4 ldg_stream_if(const void *p, bool ok)
+{
+    uint4 v;
+
+    asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %5, 0;\n"
+                 "mov.u32 %0, 0;\nmov.u32 %1, 0;\n"
+                 "mov.u32 %2, 0;\nmov.u32 %3, 0;\n"
+                 "@p ld.global.nc.L1::no_allocate.L2::128B.v4.u32 "
+                 "{%0,%1,%2,%3}, [%4];\n}"
+                 : "=&r"(v.x), "=&r"(v.y), "=&r"(v.z), "=&r"(v.w)
+                 : "l"(p), "r"((uint32_t)ok));
+    return v;
+}
+
+/* Likewise, 8 bytes. */
+DEV uint2 ldg_stream8_if(const void *p, bool ok)
+{
+    uint2 v;
+
+    asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %3, 0;\n"
+                 "mov.u32 %0, 0;\nmov.u32 %1, 0;\n"
+                 "@p ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];\n}"
+                 : "=&r"(v.x), "=&r"(v.y)
+                 : "l"(p), "r"((uint32_t)ok));
+    return v;
+}
+
+/* Likewise, 4 bytes. */
+DEV uint32_t ldg_stream4_if(const void *p, bool ok)
+{
+    uint32_t v;
+
+    asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %2, 0;\n"
+                 "mov.u32 %0, 0;\n"
+                 "@p ld.global.nc.L1::no_allocate.u32 %0, [%1];\n}"
+                 : "=&r"(v)
+                 : "l"(p), "r"((uint32_t)ok));
     return v;
 }
 
@@ -159,6 +235,15 @@ DEV uint32_t add_f16x2(uint32_t a, uint32_t b)
     uint32_t r;
 
     asm("add.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+    return r;
+}
+
+/* Two a * b + c of halves, rounded once. */
+DEV uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t r;
+
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(c));
     return r;
 }
 

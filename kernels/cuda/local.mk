@@ -10,12 +10,17 @@ cuda_sources += kernels/cuda/cuda.h
 cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \
     kernels/cuda/tolerance.h
 
+cuda_sources += kernels/cuda/a_linear.h kernels/cuda/pack.c \
+    kernels/cuda/pack.h
+
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
 cuda_kernels += k_rows
+cuda_kernels += k_gemv_float k_gemv_quant
 
 # What kernels include, beside the headers above.
 EXTRA_DIST += kernels/cuda/dev.cuh kernels/cuda/tile.cuh
+EXTRA_DIST += kernels/cuda/gemv.cuh kernels/cuda/quant.cuh
 
 cuda_ccasflags = $(CCASFLAGS)
 EXTRA_DIST += $(cuda_kernels:%=kernels/cuda/%.cu)

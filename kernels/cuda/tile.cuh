@@ -15,8 +15,13 @@
  *         offset m of a step; an element is s * q - m. Both are rounded to f16,
  *         off by 2^-11 of themselves at most.
  *
- * Q5_K and Q6_K become F16 matrices as they are loaded. Float matrices are
- * row-major, rows n_in elements apart. The first part is plain C. */
+ *   Q5_K  quants as Q8_0, 0 .. 31, each + 128; then s and m as Q4_K.
+ *   Q6_K  of load i the bytes 0-7 are step 2i, the bytes 8-15 step 2i+1: four
+ *         k from 4t on, then four from 16 + 4t on, each q + 128. Then f16 [8
+ *         g][8 steps][2]: the scales of the first and the last 16 k of a step.
+ *
+ * Float matrices are row-major, rows n_in elements apart. The first part is
+ * plain C. */
 #ifndef TG_KERNELS_CUDA_TILE_CUH
 #define TG_KERNELS_CUDA_TILE_CUH
 
@@ -35,6 +40,10 @@
 #define TILE_Q4_0_BYTES  1152
 #define TILE_Q4_K_SCALES 1024
 #define TILE_Q4_K_BYTES  1280
+#define TILE_Q5_K_SCALES 2048
+#define TILE_Q5_K_BYTES  2304
+#define TILE_Q6_K_SCALES 2048
+#define TILE_Q6_K_BYTES  2304
 
 #ifdef __cplusplus
 #include "kernels/cuda/dev.cuh"
@@ -102,6 +111,45 @@ struct TileQ4K {
 #pragma unroll
         for (int j = 0; j < 8; j++)
             v[j] = fmaf((float)tile_nibble(w, j), scale, -off);
+    }
+};
+
+/* s * q - m, quants of a byte. */
+struct TileQ5K {
+    static constexpr int bytes = TILE_Q5_K_BYTES;
+    static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
+    {
+        const uint8_t *sm = tile + TILE_Q5_K_SCALES + (8 * g + s) * 4;
+        const uint8_t *at =
+            tile + (s >> 1) * 512 + (4 * g + t) * 16 + (s & 1) * 8;
+        float scale = tile_f16(sm);
+        float off = tile_f16(sm + 2);
+        uint2 q = *(const uint2 *)at;
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            uint32_t w = j < 4 ? q.x : q.y;
+            v[j] = fmaf((float)((int)(w >> 8 * (j & 3) & 0xff) - 128), scale,
+                        -off);
+        }
+    }
+};
+
+/* A scale for each 16 k: lane part t holds four k of either half of a step. */
+struct TileQ6K {
+    static constexpr int bytes = TILE_Q6_K_BYTES;
+    static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
+    {
+        float scale =
+            tile_f16(tile + TILE_Q6_K_SCALES + (8 * g + s) * 4 + (t >> 1) * 2);
+        const uint8_t *at = tile + (s >> 1) * 512 + (4 * g + 2 * (t & 1)) * 16 +
+                            (s & 1) * 8 + (t >> 1) * 4;
+        uint32_t lo = *(const uint32_t *)at;
+        uint32_t hi = *(const uint32_t *)(at + 16);
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            uint32_t w = j < 4 ? lo : hi;
+            v[j] = (float)((int)(w >> 8 * (j & 3) & 0xff) - 128) * scale;
+        }
     }
 };
 

@@ -1,0 +1,261 @@
+/* gemv.cuh - Products of 1 to 8 tokens: weights are the 16-row operand of mma,
+ * tokens the 8 columns of the other, so that all weights are read once for any
+ * number of tokens. A block of NW warps stages its slice of x in shared memory
+ * and takes tile after tile of 16 rows; its warps share the units of k of a
+ * tile, warp w those at w, w + NW, ... DEPTH units a warp are always on their
+ * way, those of the next tile behind those of this one. The sums of the warps
+ * are added in the order of the warps, those of slices in the order of slices
+ * by the block that comes last: no result depends on the number of tokens, on
+ * the place of a token among them, or on timing.
+ *
+ * How weights lie is a policy W:
+ *   T, K, slot      type of activations, k of a unit, registers of a unit
+ *   begin(a, tile)  turn to a tile
+ *   load(s, u, ok)  fill s with unit u, zeros for !ok
+ *   use(s, c, x, u) add unit u of the slice to c
+ * x in shared memory: rows of the slice's k, 64 mod 128 bytes apart, so that
+ * the eight rows g of a 16-byte read hit all banks once. */
+#ifndef TG_KERNELS_CUDA_GEMV_CUH
+#define TG_KERNELS_CUDA_GEMV_CUH
+
+#include "kernels/cuda/a_linear.h"
+#include "kernels/cuda/dev.cuh"
+
+/* Tokens and rows of one mma. */
+#define GEMV_TOKENS 8
+#define GEMV_ROWS   16
+
+/* Floats from token to token of a warp's sums: no two lanes hit one bank. */
+#define GEMV_RED 20
+
+/* x of one slice as a lane reads it. */
+struct GemvX {
+    const char *row;   /* of token g, or of the last one: what columns that
+                        * are no tokens get is not looked at */
+    const float *sums; /* (steps, 8 tokens) sums of 32 elements */
+};
+
+/* The matrix that <tile> belongs to. */
+DEV int gemv_mat(const struct tg_gemv &a, uint32_t tile)
+{
+    int i = 0;
+
+    while (i + 1 < (int)a.n_mat && tile >= a.mat[i + 1].tile0)
+        i++;
+    return i;
+}
+
+/* Write result <v> of a row and a token. */
+template <class T>
+DEV void linear_put(const struct tg_mat &m, uint32_t token, uint32_t row,
+                    float v)
+{
+    size_t at = (size_t)token * m.ldy + row;
+
+    if (m.bias)
+        v += m.bias[row];
+    if (m.as == TG_AS_ACT)
+        ((typename T::el *)m.y)[at] = T::set(v);
+    else if (m.as == TG_AS_F32)
+        ((float *)m.y)[at] = v;
+    else
+        ((float *)m.y)[at] += v;
+}
+
+/* v times its logistic. */
+DEV float silu(float v)
+{
+    return v / (1.f + expf(-v));
+}
+
+/* Bytes from row to row of x in shared memory. */
+DEV uint32_t gemv_stride(uint32_t k)
+{
+    return (k * 2 + 127) / 128 * 128 + 64;
+}
+
+/* The sum of two halves. */
+DEV float sum_pair(uint32_t v)
+{
+    return f32_of_f16((uint16_t)v) + f32_of_f16((uint16_t)(v >> 16));
+}
+
+/* Copy the k from <k0> on, <n> of them and zeros beyond a.k, of <m> tokens to
+ * shared memory; n is a multiple of 32. SUMS: and add up each 32. */
+template <bool SUMS>
+DEV void gemv_stage(const struct tg_gemv &a, char *xs, float *sums,
+                    uint32_t token0, uint32_t m, uint32_t k0, uint32_t n)
+{
+    uint32_t chunks = n / 8;
+    uint32_t all = m * chunks;
+    uint32_t stride = gemv_stride(n);
+
+    for (uint32_t base = 0; base < all; base += blockDim.x) {
+        uint32_t i = base + threadIdx.x;
+        uint32_t token = i / chunks;
+        uint32_t chunk = i % chunks;
+        uint32_t k = k0 + chunk * 8;
+        uint4 v = make_uint4(0, 0, 0, 0);
+
+        if (i < all) {
+            const char *from = (const char *)a.x;
+            size_t at = (size_t)(token0 + token) * a.ldx + k;
+
+            if (k < a.k)
+                v = *(const uint4 *)(from + at * 2);
+            *(uint4 *)(xs + token * stride + chunk * 16) = v;
+        }
+        if (SUMS) {
+            float sum = (sum_pair(v.x) + sum_pair(v.y)) +
+                        (sum_pair(v.z) + sum_pair(v.w));
+
+            sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+            sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+            if (i < all && (chunk & 3) == 0)
+                sums[(chunk >> 2) * GEMV_TOKENS + token] = sum;
+        }
+    }
+}
+
+/* The sums of a warp, where the others find them. */
+DEV void gemv_leave(float *red, const float c[4], int g, int t)
+{
+    red[2 * t * GEMV_RED + g] = c[0];
+    red[(2 * t + 1) * GEMV_RED + g] = c[1];
+    red[2 * t * GEMV_RED + g + 8] = c[2];
+    red[(2 * t + 1) * GEMV_RED + g + 8] = c[3];
+}
+
+/* Write what became of rows <r> of tile <tile>; v: its value, up: that of row
+ * r + 8, of a gated unit. */
+template <class T>
+DEV void gemv_put(const struct tg_gemv &a, uint32_t tile, uint32_t token, int r,
+                  float v, float up)
+{
+    const struct tg_mat &m = a.mat[gemv_mat(a, tile)];
+    uint32_t row = (tile - m.tile0) * (a.glu ? 8 : 16) + (uint32_t)r;
+
+    if (token >= a.m || row >= m.n_out || (a.glu && r >= 8))
+        return;
+    linear_put<T>(m, token, row, a.glu ? silu(v) * up : v);
+}
+
+/* Add up the warps, and the slices where there are any; threads 0 .. 127. */
+template <class T, int NW>
+DEV void gemv_end(const struct tg_gemv &a, const float (*red)[8 * GEMV_RED],
+                  uint32_t tile, unsigned *last)
+{
+    int i = (int)threadIdx.x;
+    int r = i & 15, token = i >> 4;
+    bool mine = i < GEMV_TOKENS * GEMV_ROWS;
+    bool pair = a.glu && r < 8; /* row r + 8 is the other half of the unit */
+    float v = 0.f, up = 0.f;
+    uint32_t z = blockIdx.z * a.n_tile + tile;
+    float *part = a.part + (size_t)z * gridDim.y * 128;
+
+    if (mine) {
+#pragma unroll
+        for (int w = 0; w < NW; w++)
+            v += red[w][token * GEMV_RED + r];
+    }
+    if (gridDim.y == 1) {
+        if (mine && pair) {
+#pragma unroll
+            for (int w = 0; w < NW; w++)
+                up += red[w][token * GEMV_RED + r + 8];
+        }
+        if (mine)
+            gemv_put<T>(a, tile, blockIdx.z * GEMV_TOKENS + (uint32_t)token, r,
+                        v, up);
+        return;
+    }
+    if (mine)
+        part[blockIdx.y * 128 + i] = v;
+    __threadfence();
+    __syncthreads();
+    if (i == 0) {
+        *last = atomicAdd(&a.count[z], 1u) == gridDim.y - 1;
+        if (*last)
+            a.count[z] = 0;
+    }
+    __syncthreads();
+    if (!*last || !mine)
+        return;
+    __threadfence();
+    v = 0.f;
+#pragma unroll 1
+    for (uint32_t s = 0; s < gridDim.y; s++) {
+        v += *(volatile float *)(part + s * 128 + i);
+        if (pair)
+            up += *(volatile float *)(part + s * 128 + i + 8);
+    }
+    gemv_put<T>(a, tile, blockIdx.z * GEMV_TOKENS + (uint32_t)token, r, v, up);
+}
+
+/* Add the DEPTH units from <u> on, <step> apart, of <n> to c, and load those
+ * from <next> on in their places. */
+template <class W, int DEPTH>
+DEV void gemv_round(const W &w, typename W::slot q[DEPTH], float c[4],
+                    const struct GemvX &x, int u0, int u, int next, int n,
+                    int step, bool ok)
+{
+#pragma unroll
+    for (int d = 0; d < DEPTH; d++) {
+        if (u + d * step < n)
+            w.use(q[d], c, x, u + d * step);
+        w.load(q[d], u0 + next + d * step, ok && next + d * step < n);
+    }
+}
+
+/* All tiles of this block, with policy W. */
+template <class W, int NW, int DEPTH> DEV void gemv(const struct tg_gemv &a)
+{
+    SHARED_DYN(xs);
+    __shared__ float red[2][NW][8 * GEMV_RED];
+    __shared__ unsigned last;
+    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5;
+    const int g = lane >> 2, t = lane & 3;
+    const int units = (int)(a.k + W::K - 1) / W::K;
+    const int u0 = (int)(blockIdx.y * a.slice);
+    const int n = min((int)a.slice, units - u0);
+    const uint32_t token0 = blockIdx.z * GEMV_TOKENS;
+    const uint32_t m = min(a.m - token0, (uint32_t)GEMV_TOKENS);
+    const uint32_t stride = gemv_stride((uint32_t)n * W::K);
+    uint32_t tile = blockIdx.x;
+    typename W::slot q[DEPTH];
+    struct GemvX x;
+    W w(a, lane);
+    int buf = 0;
+
+    w.begin(a, tile);
+#pragma unroll
+    for (int d = 0; d < DEPTH; d++)
+        w.load(q[d], u0 + warp + d * NW, warp + d * NW < n);
+    pdl_wait();
+    x.row = xs + min((uint32_t)g, m - 1) * stride;
+    x.sums = (float *)(xs + m * stride);
+    gemv_stage<W::SUMS>(a, xs, (float *)(xs + m * stride), token0, m,
+                        (uint32_t)u0 * W::K, (uint32_t)n * W::K);
+    __syncthreads();
+    for (; tile < a.n_tile; tile += gridDim.x) {
+        float c[4] = {0.f, 0.f, 0.f, 0.f};
+
+        for (int u = warp; u - warp < n; u += NW * DEPTH) {
+            bool over = u - warp + NW * DEPTH >= n; /* the next tile follows */
+            bool ok = !over || tile + gridDim.x < a.n_tile;
+            int next = over ? warp : u + NW * DEPTH;
+
+            if (over && ok)
+                w.begin(a, tile + gridDim.x);
+            gemv_round<W, DEPTH>(w, q, c, x, u0, u, next, n, NW, ok);
+        }
+        if (tile + gridDim.x >= a.n_tile)
+            pdl_go();
+        gemv_leave(red[buf][warp], c, g, t);
+        __syncthreads();
+        gemv_end<typename W::T, NW>(a, red[buf], tile, &last);
+        buf ^= 1;
+    }
+}
+
+#endif
