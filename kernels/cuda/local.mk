@@ -13,6 +13,8 @@ cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \
 cuda_sources += kernels/cuda/a_linear.h kernels/cuda/pack.c \
     kernels/cuda/pack.h
 
+cuda_sources += kernels/cuda/blas.h
+
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
 cuda_kernels += k_rows

@@ -1,7 +1,8 @@
 """Headers: a guard named after the path, a comment on top (sources have one,
 too), and one before every declaration but forward ones and list heads. In
-kernels/cuda one comment may stand before several that no empty line parts, and
-what is NVIDIA's by its name is explained in NVIDIA's documents."""
+kernels/cuda, where its emulator's names are CUDA's, one comment may stand
+before several that no empty line parts, and what is NVIDIA's by its name is
+explained in NVIDIA's documents."""
 import re
 
 from .tree import Problem
@@ -77,6 +78,9 @@ def is_explained(src, i, name):
     """Whether the declaration of <name> in line <i> has its comment."""
     if has_comment(src, i) or is_in_group(src, i):
         return True
+    if re.match(r"typedef (enum|struct|union) \{", src.code_lines[i]):
+        end = next(l for l in src.code_lines[i:] if l.startswith("}"))
+        name = end[1:].strip(" ;")
     return src.path.startswith("kernels/") and \
         (re.match(r"CU|cu[A-Z]|cuda[A-Z]|cudaError_enum|cublas[A-Z]", name)
          is not None or is_in_paragraph(src, i))
@@ -89,7 +93,7 @@ def run(tree):
             yield Problem(src.path, 1, "file-comment", "-",
                           "file does not begin with a comment; say what it "
                           "decides: /* name.c - ... */")
-        if not re.match(r"(src/.*\.h|kernels/cuda/.*\.(h|cuh))$", src.path):
+        if not re.match(r"(src/.*\.h|kernels/cuda/[^/]*\.(h|cuh))$", src.path):
             continue
         guard = guard_of(src.path)
         if not re.search(r"^#ifndef %s\n#define %s$" % (guard, guard),
