@@ -3,7 +3,9 @@
  * are loaded at run time: the driver's (drv.h) and cuBLASLt's (blas.h). No
  * device state lives outside of a struct cuda. One thread drives a context.
  *
- *   cuda.c         opening, memory, errors, launching
+ *   drv.c          loading the driver
+ *   cuda.c         opening, errors, launching
+ *   cuda_mem.c     memory, between host and device
  *   cuda_weight.c  weights: packing, uploading, laying side by side
  *   cuda_step.c    a step's inputs, recorded graphs
  *   cuda_copy.c    pages between device and host
@@ -52,23 +54,38 @@ struct cuda_inputs {
     struct cuda_set set[2];
 };
 
+/* Two buffers of the host that copies go through quickly; while one is copied
+ * the other is filled. */
+struct cuda_stage {
+    uint8_t *host[2]; /* pinned, CUDA_STAGE_BYTES each, owned */
+    CUevent done[2];  /* the copy of each is over */
+    unsigned turn;    /* the one to use next */
+};
+#define CUDA_STAGE_BYTES ((size_t)8 << 20)
+
 /* A GPU in use. */
 struct cuda {
-    const struct drv *drv; /* static or borrowed */
-    struct blas *blas;     /* owned */
+    struct drv *drv;   /* owned */
+    struct blas *blas; /* owned */
     CUdevice device;
-    CUcontext ctx; /* the primary one, retained */
-    CUmodule module;
+    CUcontext ctx;     /* the primary one, retained */
+    CUmodule *modules; /* (n_modules) one of each image; owned */
+    unsigned n_modules;
     CUstream compute, copy_in, copy_out; /* non-blocking */
     unsigned n_sm;                       /* multiprocessors */
     unsigned cc;                         /* compute capability, 90 for 9.0 */
     size_t smem_max;    /* most dynamic shared memory of a block, bytes */
     bool pdl;           /* programmatic dependent launch may be used */
     bool recording;     /* the compute stream is being captured */
+    bool record_failed; /* what is being captured cannot be, see record_why */
+    bool record_off;    /* steps are not recorded any more */
+    char record_why[128];
     bool deterministic; /* see krn_opts */
     bool dead;          /* the context failed: everything answers KRN_DEVICE */
     char died_of[128];  /* what it failed of, for the log */
+    char blas_why[192]; /* why there is no blas; "" when there is */
     enum krn_dtype act; /* KRN_F32, KRN_F16, KRN_BF16 */
+    struct cuda_stage stage;
     struct cuda_inputs in;
 
     /* Each family's own, owned: made by its cuda_*_open(). */
@@ -90,8 +107,24 @@ extern const struct krn_dev_ops cuda_ops;
  * built without CUDA; KRN_NOMEM. A sentence goes to <o->why>. */
 enum krn_status cuda_open(struct krn_ctx *c, const struct krn_opts *o);
 
-/* What <r> of a driver call <what> means; anything but CUDA_SUCCESS and out of
- * memory ends the context. */
+/* Close <c>'s device: what is queued ends first. */
+void cuda_close(struct krn_ctx *c);
+
+/* A name of the numbers that <d> computes, as krn_numerics(). Static. */
+const char *cuda_numerics(const struct cuda *d);
+
+/* For the log: what the device died of, or why steps are not recorded, or why
+ * cuBLASLt is not used; "" when nothing is wrong. Owned by <d>. */
+const char *cuda_trouble(const struct cuda *d);
+
+/* Make the context the calling thread's; first in what is called outside of
+ * steps. KRN_DEVICE: it is dead. */
+enum krn_status cuda_enter(struct cuda *d) KRN_MUST_CHECK;
+
+/* What <r> of a driver call <what> means: KRN_NOMEM for out of memory, which
+ * harms nothing. KRN_UNSUPPORTED for what cannot be captured while a step is:
+ * the step is lost, the next one is not recorded. Anything else but
+ * CUDA_SUCCESS ends the context, KRN_DEVICE. */
 enum krn_status cuda_check(struct cuda *d, CUresult r, const char *what);
 
 /* Queue kernel <f> with its one argument <args> on the compute stream; grid and
@@ -108,9 +141,26 @@ enum krn_status cuda_launch(struct cuda *d, CUfunction f, struct cuda_grid grid,
 enum krn_status cuda_kernel(struct cuda *d, const char *name, size_t smem,
                             CUfunction *out);
 
-/* Device memory, aligned to 256; 0 without memory. Never while recording. */
+/* --- cuda_mem.c ---------------------------------------------------------- */
+
+enum krn_status cuda_stage_open(struct cuda *d);
+void cuda_stage_close(struct cuda *d);
+
+/* Device memory, aligned to 256; 0 without memory. Never while recording. Free
+ * waits for what is queued and drops what was recorded, since that holds
+ * addresses; 0 is fine. */
 CUdeviceptr cuda_alloc(struct cuda *d, size_t bytes);
 void cuda_free(struct cuda *d, CUdeviceptr p);
+
+/* Queue a copy of <bytes> from the host to <dst> on the compute stream; <host>
+ * may be reused on return. Never while recording. */
+enum krn_status cuda_put(struct cuda *d, CUdeviceptr dst, const void *host,
+                         size_t bytes);
+
+/* Copy <bytes> from <src> to the host, behind all that is queued; done on
+ * return. Never while recording. */
+enum krn_status cuda_get(struct cuda *d, void *host, CUdeviceptr src,
+                         size_t bytes);
 
 /* --- families ------------------------------------------------------------ */
 
@@ -126,6 +176,13 @@ enum krn_status cuda_record_open(struct cuda *d);
 void cuda_record_close(struct cuda *d);
 enum krn_status cuda_copy_open(struct cuda *d);
 void cuda_copy_close(struct cuda *d);
+
+/* Forget all recorded steps. */
+void cuda_record_drop(struct cuda *d);
+
+/* Let what is queued on the compute stream from here on come after all copies
+ * of pages that cuda_page_done() has called over. */
+enum krn_status cuda_copy_join(struct cuda *d);
 
 /* Operations, as in struct krn_dev_ops. */
 enum krn_status cuda_embed(struct krn_ctx *c, float *x,

@@ -224,11 +224,6 @@ struct drv {
  * 12.0, the first with all of the table. */
 #define DRV_OLDEST 12000
 
-/* The kernels' image, all of k_*.cu for every supported GPU, and its length in
- * bytes; 0 in a program that was built without nvcc. */
-extern const unsigned char tg_cuda_image[];
-extern const uint64_t tg_cuda_image_bytes;
-
 /* Load the driver, libcuda.so.1 or the file that the environment's
  * TOLLGATE_CUDA_DRIVER names, and initialise it. Free *out by drv_close().
  * KRN_UNSUPPORTED, and a sentence in <why> (why_bytes; may be NULL): there is
