@@ -6,15 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "kernels/krn_priv.h"
 #include "kernels/pool.h"
 #include "kernels/ref/ref.h"
-
-/* A large page, and what is worth being laid on them. */
-#define HUGE_BYTES  ((size_t)2 << 20)
-#define LARGE_BYTES ((size_t)32 << 20)
 
 struct dtype_row {
     const char *name;
@@ -74,22 +69,28 @@ static enum krn_status isa_choose(const struct krn_opts *o, enum krn_isa *out)
     return KRN_UNSUPPORTED;
 }
 
-enum krn_status krn_open(const struct krn_opts *o, struct krn_ctx **out)
+/* No such device in this program. */
+static enum krn_status cuda_open(struct krn_ctx *c, const struct krn_opts *o)
 {
-    struct krn_ctx *c;
+    (void)c; /* stays as it is */
+    if (o->why)
+        snprintf(o->why, o->why_bytes,
+                 "this program is built without CUDA; write cpu or auto");
+    return KRN_UNSUPPORTED;
+}
+
+static enum krn_status host_open(struct krn_ctx *c, const struct krn_opts *o)
+{
     enum krn_isa isa;
     enum krn_status st = isa_choose(o, &isa);
 
+    if (st == KRN_OK)
+        st = pool_open(o->threads, o->nice, o->pin, &c->pool);
     if (st != KRN_OK)
         return st;
-    c = calloc(1, sizeof(*c));
-    if (!c)
-        return KRN_NOMEM;
-    st = pool_open(o->threads, o->nice, o->pin, &c->pool);
-    if (st != KRN_OK) {
-        free(c);
-        return st;
-    }
+    c->dev = &krn_host_ops;
+    c->page_tokens = KRN_PAGE_TOKENS;
+    c->act = KRN_F32;
     c->isa = isa;
     c->mat = krn_mat_ops_of(isa);
     c->row = krn_row_ops_of(isa);
@@ -100,6 +101,24 @@ enum krn_status krn_open(const struct krn_opts *o, struct krn_ctx **out)
         snprintf(c->describe, sizeof(c->describe), "cpu %s %u thread%s",
                  isa_names[isa], pool_threads(c->pool),
                  pool_threads(c->pool) == 1 ? "" : "s");
+    return KRN_OK;
+}
+
+enum krn_status krn_open(const struct krn_opts *o, struct krn_ctx **out)
+{
+    bool cuda = o->device && strncmp(o->device, "cuda", 4) == 0;
+    struct krn_ctx *c = calloc(1, sizeof(*c));
+    enum krn_status st;
+
+    if (o->why && o->why_bytes > 0)
+        o->why[0] = '\0';
+    if (!c)
+        return KRN_NOMEM;
+    st = cuda ? cuda_open(c, o) : host_open(c, o);
+    if (st != KRN_OK) {
+        free(c);
+        return st;
+    }
     *out = c;
     return KRN_OK;
 }
@@ -108,8 +127,7 @@ void krn_close(struct krn_ctx *c)
 {
     if (!c)
         return;
-    pool_close(c->pool);
-    krn_weight_mem_close(c);
+    c->dev->close(c);
     for (int i = 0; i < KRN_SLOT_COUNT; i++)
         free(c->slot[i]);
     free(c);
@@ -117,8 +135,13 @@ void krn_close(struct krn_ctx *c)
 
 const char *krn_numerics(const struct krn_ctx *c)
 {
-    (void)c;
-    return "cpu-f32-v1";
+    static const char *const cuda_names[] = {
+        [KRN_F32] = "cuda-f32-v1",
+        [KRN_F16] = "cuda-f16-v1",
+        [KRN_BF16] = "cuda-bf16-v1",
+    };
+
+    return c->cuda ? cuda_names[c->act] : "cpu-f32-v1";
 }
 
 const char *krn_describe(const struct krn_ctx *c)
@@ -126,75 +149,87 @@ const char *krn_describe(const struct krn_ctx *c)
     return c->describe;
 }
 
+unsigned krn_page_tokens(const struct krn_ctx *c)
+{
+    return c->page_tokens;
+}
+
+bool krn_is_host(const struct krn_ctx *c)
+{
+    return !c->cuda;
+}
+
+enum krn_status krn_act_use(struct krn_ctx *c, enum krn_dtype t)
+{
+    if ((unsigned)t >= KRN_DTYPE_COUNT)
+        return KRN_UNSUPPORTED;
+    return c->dev->act_use(c, t);
+}
+
+enum krn_dtype krn_act(const struct krn_ctx *c)
+{
+    return c->act;
+}
+
 unsigned krn_threads(const struct krn_ctx *c)
 {
-    return pool_threads(c->pool);
+    return c->pool ? pool_threads(c->pool) : 1;
 }
 
 /* --- memory -------------------------------------------------------------- */
 
-static void *alloc_aligned(size_t bytes)
+void krn_memory(const struct krn_ctx *c, uint64_t *free_out, uint64_t *all_out)
 {
-    if (bytes > SIZE_MAX - 64)
-        return NULL;
-    return aligned_alloc(64, bytes == 0 ? 64 : (bytes + 63) / 64 * 64);
-}
-
-/* Large memory lies on large pages: what is written for the first time then
- * costs a fault for two megabytes, not for four kilobytes. */
-static void *alloc_large(size_t bytes)
-{
-    const size_t whole = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
-    void *p = aligned_alloc(HUGE_BYTES, whole);
-
-    if (p)
-        (void)madvise(p, whole, MADV_HUGEPAGE);
-    return p;
+    c->dev->memory(c, free_out, all_out);
 }
 
 void *krn_alloc(struct krn_ctx *c, size_t bytes)
 {
-    (void)c;
-    if (bytes >= LARGE_BYTES && bytes <= SIZE_MAX - HUGE_BYTES)
-        return alloc_large(bytes);
-    return alloc_aligned(bytes);
+    return c->dev->alloc(c, bytes);
 }
 
 void krn_free(struct krn_ctx *c, void *p)
 {
-    (void)c;
-    free(p);
+    if (p)
+        c->dev->release(c, p);
 }
 
 enum krn_status krn_put(struct krn_ctx *c, void *dst, const void *host,
                         size_t bytes)
 {
-    (void)c;
-    if (bytes != 0)
-        memcpy(dst, host, bytes);
-    return KRN_OK;
+    return bytes != 0 ? c->dev->put(c, dst, host, bytes) : KRN_OK;
 }
 
 enum krn_status krn_get(struct krn_ctx *c, void *host, const void *src,
                         size_t bytes)
 {
-    (void)c;
-    if (bytes != 0)
-        memcpy(host, src, bytes);
-    return KRN_OK;
+    return bytes != 0 ? c->dev->get(c, host, src, bytes) : KRN_OK;
 }
 
 enum krn_status krn_sync(struct krn_ctx *c)
 {
-    (void)c;
-    return KRN_OK;
+    return c->dev->sync(c);
+}
+
+void *krn_host_alloc(struct krn_ctx *c, size_t bytes)
+{
+    return c->dev->host_alloc(c, bytes);
+}
+
+void krn_host_free(struct krn_ctx *c, void *p)
+{
+    if (p)
+        c->dev->host_free(c, p);
 }
 
 void *krn_scratch(struct krn_ctx *c, enum krn_slot slot, size_t bytes)
 {
+    if (bytes > SIZE_MAX - 64)
+        return NULL;
     if (bytes > c->slot_bytes[slot] || !c->slot[slot]) {
         free(c->slot[slot]);
-        c->slot[slot] = alloc_aligned(bytes);
+        c->slot[slot] =
+            aligned_alloc(64, bytes == 0 ? 64 : (bytes + 63) / 64 * 64);
         c->slot_bytes[slot] = c->slot[slot] ? bytes : 0;
     }
     return c->slot[slot];
@@ -206,37 +241,18 @@ enum krn_status krn_weight_load(struct krn_ctx *c, enum krn_dtype t,
                                 size_t n_out, size_t n_in, const void *rows,
                                 struct krn_weight **out)
 {
-    struct krn_weight *w;
-    size_t units;
-
     if ((unsigned)t >= KRN_DTYPE_COUNT)
         return KRN_UNSUPPORTED;
     if (n_out == 0 || n_in == 0 || n_out > INT_MAX || n_in > INT_MAX ||
         n_in % dtypes[t].block != 0)
         return KRN_BAD_SHAPE;
-    w = calloc(1, sizeof(*w));
-    if (!w)
-        return KRN_NOMEM;
-    w->dtype = t;
-    w->n_out = n_out;
-    w->n_in = n_in;
-    c->mat->layout(t, n_out, n_in, &w->unit_bytes, &units);
-    if (__builtin_mul_overflow(w->unit_bytes, units, &w->bytes) ||
-        w->bytes > SIZE_MAX / 2 || !krn_weight_mem_get(c, w)) {
-        free(w);
-        return KRN_NOMEM;
-    }
-    c->mat->pack(c, w, rows);
-    *out = w;
-    return KRN_OK;
+    return c->dev->weight_load(c, t, n_out, n_in, rows, out);
 }
 
 void krn_weight_free(struct krn_ctx *c, struct krn_weight *w)
 {
-    if (!w)
-        return;
-    krn_weight_mem_put(c, w);
-    free(w);
+    if (w)
+        c->dev->weight_free(c, w);
 }
 
 size_t krn_weight_bytes(const struct krn_weight *w)

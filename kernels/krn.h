@@ -328,7 +328,8 @@ enum krn_set {
  * rows need room for. */
 unsigned krn_step_rows(const struct krn_ctx *c, unsigned most);
 
-/* Begin a step; every operation until krn_step_end() is about its rows.
+/* Begin a step of at least one row; every operation until krn_step_end() is
+ * about its rows.
  * KRN_BAD_SHAPE: a position has no page, an id is none, or rows of a sequence
  * are not in ascending order; no step is begun. */
 enum krn_status krn_step_begin(struct krn_ctx *c, const struct krn_step *s,

@@ -22,8 +22,12 @@ enum krn_slot {
     KRN_SLOT_LINEAR = 0, /* packed rows of krn_linear() */
     KRN_SLOT_ROWS,       /* row-wise operations */
     KRN_SLOT_ATTEND,     /* attention */
+    KRN_SLOT_STEP,       /* what is computed before it is added */
     KRN_SLOT_COUNT
 };
+
+/* Most products of one krn_step_linear(). */
+#define KRN_PRODS_MAX 3
 
 /* A matrix as its backend has packed it. */
 struct krn_weight {
@@ -59,8 +63,11 @@ struct krn_row_ops {
                                 unsigned m, unsigned n, float eps);
     enum krn_status (*add)(struct krn_ctx *c, float *y, const float *x,
                            size_t n);
-    enum krn_status (*silu_mul)(struct krn_ctx *c, float *y, const float *gate,
-                                const float *up, size_t n);
+    /* As krn_silu_mul(), of <m> rows of <n>: those of y are <ldy> floats apart,
+     * those of gate and up <ldx>. */
+    enum krn_status (*silu_mul)(struct krn_ctx *c, float *y, size_t ldy,
+                                const float *gate, const float *up, size_t ldx,
+                                unsigned m, size_t n);
     enum krn_status (*rope)(struct krn_ctx *c, float *v, size_t ld, unsigned m,
                             unsigned n_head, unsigned d_head, unsigned n_rot,
                             const float *cs, bool halves);
@@ -95,6 +102,8 @@ struct krn_dev_ops {
     unsigned (*step_rows)(const struct krn_ctx *c, unsigned most);
     enum krn_status (*step_begin)(struct krn_ctx *c, const struct krn_step *s,
                                   struct krn_pass *out);
+    /* c->stage tells whether the step is to be queued or, at KRN_FAILED, to be
+     * forgotten. */
     enum krn_status (*step_end)(struct krn_ctx *c);
     enum krn_status (*embed)(struct krn_ctx *c, float *x,
                              const struct krn_weight *w);
@@ -142,13 +151,21 @@ const struct krn_row_ops *krn_row_ops_of(enum krn_isa isa);
 
 struct cuda;
 
+/* Where a context is between two steps. */
+enum krn_stage {
+    KRN_IDLE = 0, /* no step is begun */
+    KRN_BEGUN,
+    KRN_FAILED, /* begun, and an operation failed: krn_step_end() forgets it */
+};
+
 /* A context. */
 struct krn_ctx {
     const struct krn_dev_ops *dev;
     struct cuda *cuda;    /* owned; NULL on the host; kernels/cuda/cuda.h */
     struct krn_step step; /* between krn_step_begin() and krn_step_end() */
     struct krn_pass pass; /* likewise */
-    enum krn_dtype act;   /* KRN_F32 on the host */
+    enum krn_stage stage;
+    enum krn_dtype act; /* KRN_F32 on the host */
     unsigned page_tokens;
     /* What follows is of the host's backends. */
     const struct krn_mat_ops *mat;
@@ -161,8 +178,21 @@ struct krn_ctx {
     char describe[64];
 };
 
-/* At least <bytes> of scratch in <slot>, aligned to 64; what was in it before
- * is lost when it grows. NULL without memory. Owned by the context. */
+/* Whether <kv> is a pool of a shape that contexts like <c> have. */
+bool krn_kv_is_sound(const struct krn_ctx *c, const struct krn_kv *kv);
+
+/* Whether every row has a page for its own position. */
+bool krn_rows_are_sound(const struct krn_kv *kv, const struct krn_rows *rows);
+
+/* Whether every position that a row of sound rows sees has a page: they are
+ * looked at once a sequence, up to its last row. If <ascending>, also whether
+ * the rows of a sequence have ascending positions. KRN_BAD_SHAPE, KRN_NOMEM. */
+enum krn_status krn_seen_is_sound(struct krn_ctx *c, const struct krn_kv *kv,
+                                  const struct krn_rows *rows, bool ascending);
+
+/* At least <bytes> of host memory for scratch in <slot>, aligned to 64; what
+ * was in it before is lost when it grows. NULL without memory. Owned by the
+ * context. */
 void *krn_scratch(struct krn_ctx *c, enum krn_slot slot, size_t bytes);
 
 /* Memory for the data of <w>, w->bytes of it, in large pages where the system

@@ -45,7 +45,7 @@ enum krn_status krn_add(struct krn_ctx *c, float *y, const float *x, size_t n)
 enum krn_status krn_silu_mul(struct krn_ctx *c, float *y, const float *gate,
                              const float *up, size_t n)
 {
-    return c->row->silu_mul(c, y, gate, up, n);
+    return c->row->silu_mul(c, y, n, gate, up, n, 1, n);
 }
 
 enum krn_status krn_rope(struct krn_ctx *c, float *v, size_t ld, unsigned m,
@@ -77,26 +77,34 @@ size_t krn_kv_page_bytes(const struct krn_kv *kv)
     return 2 * (size_t)kv->n_layer * kv->n_kv_head * kv_half_bytes(kv);
 }
 
-static bool kv_is_sound(const struct krn_kv *kv, unsigned layer)
+bool krn_kv_is_sound(const struct krn_ctx *c, const struct krn_kv *kv)
 {
     return (kv->dtype == KRN_F32 || kv->dtype == KRN_F16 ||
             kv->dtype == KRN_BF16) &&
-           layer < kv->n_layer && kv->n_kv_head > 0 && kv->d_head > 0;
+           kv->n_layer > 0 && kv->n_kv_head > 0 && kv->d_head > 0 &&
+           kv_tokens(kv) == c->page_tokens;
+}
+
+static bool kv_has(const struct krn_ctx *c, const struct krn_kv *kv,
+                   unsigned layer)
+{
+    return krn_kv_is_sound(c, kv) && layer < kv->n_layer;
 }
 
 /* Whether position <pos> of sequence <seq> has a page of the pool. */
 static bool page_is_there(const struct krn_kv *kv, const struct krn_rows *rows,
                           int32_t seq, int32_t pos)
 {
+    unsigned at = (unsigned)pos / kv_tokens(kv);
     int32_t page;
 
-    if (pos < 0 || (unsigned)pos / KRN_PAGE_TOKENS >= rows->max_pages)
+    if (pos < 0 || at >= rows->max_pages)
         return false;
-    page = kv_page_of(rows, seq, pos);
+    page = rows->table[(size_t)seq * rows->max_pages + at];
     return page >= 0 && (unsigned)page < kv->n_pages;
 }
 
-static bool rows_are_sound(const struct krn_kv *kv, const struct krn_rows *rows)
+bool krn_rows_are_sound(const struct krn_kv *kv, const struct krn_rows *rows)
 {
     for (size_t r = 0; r < rows->m; r++) {
         if (rows->seq[r] < 0 || (unsigned)rows->seq[r] >= rows->n_seq ||
@@ -110,28 +118,30 @@ enum krn_status krn_kv_write(struct krn_ctx *c, const struct krn_kv *kv,
                              unsigned layer, const struct krn_rows *rows,
                              const float *k, const float *v, size_t ld)
 {
-    if (!kv_is_sound(kv, layer) || !rows_are_sound(kv, rows) ||
+    if (!kv_has(c, kv, layer) || !krn_rows_are_sound(kv, rows) ||
         (rows->m > 1 && ld < (size_t)kv->n_kv_head * kv->d_head))
         return KRN_BAD_SHAPE;
     return c->row->kv_write(c, kv, layer, rows, k, v, ld);
 }
 
-/* Whether every position that a row sees has a page. Pages are looked at once
- * a sequence, up to its last row. */
-static enum krn_status seen_is_sound(struct krn_ctx *c, const struct krn_kv *kv,
-                                     const struct krn_rows *rows)
+enum krn_status krn_seen_is_sound(struct krn_ctx *c, const struct krn_kv *kv,
+                                  const struct krn_rows *rows, bool ascending)
 {
     int32_t *last = krn_scratch(c, KRN_SLOT_ROWS, rows->n_seq * sizeof(*last));
+    int32_t tokens = (int32_t)kv_tokens(kv);
 
     if (!last)
         return KRN_NOMEM;
     for (size_t s = 0; s < rows->n_seq; s++)
         last[s] = -1;
-    for (size_t r = 0; r < rows->m; r++)
+    for (size_t r = 0; r < rows->m; r++) {
         if (rows->pos[r] > last[rows->seq[r]])
             last[rows->seq[r]] = rows->pos[r];
+        else if (ascending)
+            return KRN_BAD_SHAPE;
+    }
     for (size_t s = 0; s < rows->n_seq; s++)
-        for (int32_t pos = 0; pos <= last[s]; pos += KRN_PAGE_TOKENS)
+        for (int32_t pos = 0; pos <= last[s]; pos += tokens)
             if (!page_is_there(kv, rows, (int32_t)s, pos))
                 return KRN_BAD_SHAPE;
     return KRN_OK;
@@ -145,13 +155,13 @@ enum krn_status krn_attend(struct krn_ctx *c, const struct krn_kv *kv,
     size_t width = (size_t)n_head * kv->d_head;
     enum krn_status st;
 
-    if (!kv_is_sound(kv, layer) || !rows_are_sound(kv, rows) || n_head == 0 ||
+    if (!kv_has(c, kv, layer) || !krn_rows_are_sound(kv, rows) || n_head == 0 ||
         n_head % kv->n_kv_head != 0 ||
         (rows->m > 1 && (ldq < width || ldo < width)))
         return KRN_BAD_SHAPE;
     if (rows->m == 0)
         return KRN_OK;
-    st = seen_is_sound(c, kv, rows);
+    st = krn_seen_is_sound(c, kv, rows, false);
     if (st != KRN_OK)
         return st;
     return c->row->attend(c, kv, layer, rows, q, ldq, n_head, scale, out, ldo);
@@ -160,13 +170,29 @@ enum krn_status krn_attend(struct krn_ctx *c, const struct krn_kv *kv,
 enum krn_status krn_kv_copy(struct krn_ctx *c, const struct krn_kv *kv,
                             unsigned to, unsigned from)
 {
-    size_t bytes = krn_kv_page_bytes(kv);
-    uint8_t *pages = kv->pages;
-
-    (void)c; /* plain host memory */
     if (to >= kv->n_pages || from >= kv->n_pages)
         return KRN_BAD_SHAPE;
-    if (to != from)
-        memcpy(pages + to * bytes, pages + from * bytes, bytes);
-    return KRN_OK;
+    return to != from ? c->dev->kv_copy(c, kv, to, from) : KRN_OK;
+}
+
+enum krn_status krn_page_out(struct krn_ctx *c, const struct krn_kv *kv,
+                             unsigned page, void *host, uint64_t *ticket_out)
+{
+    if (page >= kv->n_pages)
+        return KRN_BAD_SHAPE;
+    return c->dev->page_out(c, kv, page, host, ticket_out);
+}
+
+enum krn_status krn_page_in(struct krn_ctx *c, const struct krn_kv *kv,
+                            unsigned page, const void *host,
+                            uint64_t *ticket_out)
+{
+    if (page >= kv->n_pages)
+        return KRN_BAD_SHAPE;
+    return c->dev->page_in(c, kv, page, host, ticket_out);
+}
+
+bool krn_page_done(struct krn_ctx *c, uint64_t ticket, bool *failed)
+{
+    return c->dev->page_done(c, ticket, failed);
 }

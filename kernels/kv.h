@@ -14,7 +14,13 @@
 /* Pages of one cut. */
 #define KV_CUT_PAGES (KV_CUT_TOKENS / KRN_PAGE_TOKENS)
 
-/* Keys and values of one layer and kv head in one page. */
+/* Tokens of a page of <kv>. */
+static inline unsigned kv_tokens(const struct krn_kv *kv)
+{
+    return kv->page_tokens != 0 ? kv->page_tokens : KRN_PAGE_TOKENS;
+}
+
+/* Keys and values of one layer and kv head in one page, on the CPU. */
 struct kv_head {
     void *k; /* (d_head, KRN_PAGE_TOKENS) */
     void *v; /* (KRN_PAGE_TOKENS, d_head) */
@@ -23,10 +29,11 @@ struct kv_head {
 /* Bytes of the keys, or of the values, of one head in one page. */
 static inline size_t kv_half_bytes(const struct krn_kv *kv)
 {
-    return (size_t)KRN_PAGE_TOKENS * kv->d_head * krn_dtype_bytes(kv->dtype);
+    return (size_t)kv_tokens(kv) * kv->d_head * krn_dtype_bytes(kv->dtype);
 }
 
-/* The page of position <pos> of sequence <seq>; the table has one. */
+/* The page of position <pos> of sequence <seq>, on the CPU; the table has
+ * one. */
 static inline int32_t kv_page_of(const struct krn_rows *rows, int32_t seq,
                                  int32_t pos)
 {
@@ -34,7 +41,7 @@ static inline int32_t kv_page_of(const struct krn_rows *rows, int32_t seq,
         ->table[(size_t)seq * rows->max_pages + (size_t)pos / KRN_PAGE_TOKENS];
 }
 
-/* What <page> holds for <layer> and kv head <h>. */
+/* What <page> holds for <layer> and kv head <h>, on the CPU. */
 static inline struct kv_head kv_head_of(const struct krn_kv *kv, unsigned layer,
                                         unsigned h, int32_t page)
 {

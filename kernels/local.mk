@@ -21,9 +21,11 @@ kernels_libkernels_a_SOURCES = \
     kernels/half.h \
     kernels/krn.c \
     kernels/krn.h \
+    kernels/krn_host.c \
     kernels/krn_isa.c \
     kernels/krn_mem.c \
     kernels/krn_priv.h \
+    kernels/krn_step.c \
     kernels/pool.c \
     kernels/pool.h \
     kernels/ref/ref.h \

@@ -84,6 +84,8 @@ struct mix_job {
     float *y;
     const float *a;
     const float *b; /* NULL for a sum */
+    /* Where the cut is of rows: */
+    size_t n, ldy, ldx;
 };
 
 static void mix_item(void *arg, unsigned item, unsigned worker)
@@ -102,19 +104,38 @@ static void mix_item(void *arg, unsigned item, unsigned worker)
 static enum krn_status cpu_add(struct krn_ctx *c, float *y, const float *x,
                                size_t n)
 {
-    struct mix_job j = {cpu_row_fns_of(c->isa), cut_of(n, 1), y, x, NULL};
+    struct mix_job j = {
+        .f = cpu_row_fns_of(c->isa), .cut = cut_of(n, 1), .y = y, .a = x};
 
     pool_run(c->pool, mix_item, &j, cut_items(j.cut));
     return KRN_OK;
 }
 
-static enum krn_status cpu_silu_mul(struct krn_ctx *c, float *y,
-                                    const float *gate, const float *up,
-                                    size_t n)
+static void silu_item(void *arg, unsigned item, unsigned worker)
 {
-    struct mix_job j = {cpu_row_fns_of(c->isa), cut_of(n, 1), y, gate, up};
+    const struct mix_job *j = arg;
+    size_t from = item * j->cut.per_item;
 
-    pool_run(c->pool, mix_item, &j, cut_items(j.cut));
+    (void)worker; /* no scratch */
+    for (size_t r = from; r < cut_end(j->cut, from); r++)
+        j->f->silu_mul(j->y + r * j->ldy, j->a + r * j->ldx, j->b + r * j->ldx,
+                       j->n);
+}
+
+static enum krn_status cpu_silu_mul(struct krn_ctx *c, float *y, size_t ldy,
+                                    const float *gate, const float *up,
+                                    size_t ldx, unsigned m, size_t n)
+{
+    struct mix_job j = {.f = cpu_row_fns_of(c->isa),
+                        .cut = m == 1 ? cut_of(n, 1) : cut_of(m, n + 1),
+                        .y = y,
+                        .a = gate,
+                        .b = up,
+                        .n = n,
+                        .ldy = ldy,
+                        .ldx = ldx};
+
+    pool_run(c->pool, m == 1 ? mix_item : silu_item, &j, cut_items(j.cut));
     return KRN_OK;
 }
 

@@ -91,12 +91,19 @@ enum krn_status ref_add(struct krn_ctx *c, float *y, const float *x, size_t n)
     return KRN_OK;
 }
 
-enum krn_status ref_silu_mul(struct krn_ctx *c, float *y, const float *gate,
-                             const float *up, size_t n)
+enum krn_status ref_silu_mul(struct krn_ctx *c, float *y, size_t ldy,
+                             const float *gate, const float *up, size_t ldx,
+                             unsigned m, size_t n)
 {
     (void)c; /* one thread, no scratch */
-    for (size_t i = 0; i < n; i++)
-        y[i] = (gate[i] / (1.0F + ref_exp(-gate[i]))) * up[i];
+    for (size_t row = 0; row < m; row++) {
+        const float *g = gate + row * ldx;
+        const float *u = up + row * ldx;
+        float *to = y + row * ldy;
+
+        for (size_t i = 0; i < n; i++)
+            to[i] = (g[i] / (1.0F + ref_exp(-g[i]))) * u[i];
+    }
     return KRN_OK;
 }
 

@@ -17,14 +17,16 @@ float ref_kv_get(const void *p, enum krn_dtype t, size_t i);
 /* Round <v> into element <i> of <p>. */
 void ref_kv_put(void *p, enum krn_dtype t, size_t i, float v);
 
-/* The operations of krn.h; arguments have been checked. */
+/* The operations of krn.h, or of krn_priv.h where they differ; arguments have
+ * been checked. */
 enum krn_status ref_rms_norm(struct krn_ctx *c, float *y, size_t ldy,
                              const float *x, size_t ldx, const float *gain,
                              unsigned m, unsigned n, float eps) KRN_MUST_CHECK;
 enum krn_status ref_add(struct krn_ctx *c, float *y, const float *x,
                         size_t n) KRN_MUST_CHECK;
-enum krn_status ref_silu_mul(struct krn_ctx *c, float *y, const float *gate,
-                             const float *up, size_t n) KRN_MUST_CHECK;
+enum krn_status ref_silu_mul(struct krn_ctx *c, float *y, size_t ldy,
+                             const float *gate, const float *up, size_t ldx,
+                             unsigned m, size_t n) KRN_MUST_CHECK;
 enum krn_status ref_rope(struct krn_ctx *c, float *v, size_t ld, unsigned m,
                          unsigned n_head, unsigned d_head, unsigned n_rot,
                          const float *cs, bool halves) KRN_MUST_CHECK;

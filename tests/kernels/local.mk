@@ -4,7 +4,8 @@ include tests/kernels/rows.mk
 kernel_tests = \
     tests/kernels/tk_linear \
     tests/kernels/tk_pool \
-    tests/kernels/tk_ref
+    tests/kernels/tk_ref \
+    tests/kernels/tk_step
 check_PROGRAMS += $(kernel_tests)
 
 tests_kernels_tk_linear_SOURCES = tests/kernels/tk_linear.c \
@@ -23,3 +24,8 @@ tests_kernels_tk_ref_SOURCES = tests/kernels/tk_ref.c tests/kernels/kfix.c \
 tests_kernels_tk_ref_CPPFLAGS = $(unit_cppflags)
 tests_kernels_tk_ref_CFLAGS = $(unit_cflags)
 tests_kernels_tk_ref_LDADD = $(unit_libs)
+
+tests_kernels_tk_step_SOURCES = tests/kernels/tk_step.c
+tests_kernels_tk_step_CPPFLAGS = $(unit_cppflags)
+tests_kernels_tk_step_CFLAGS = $(unit_cflags)
+tests_kernels_tk_step_LDADD = $(unit_libs)
