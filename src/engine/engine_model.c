@@ -193,7 +193,8 @@ static enum krn_dtype kv_dtype(const struct conf_engine_model *conf)
 static enum err size_pool(struct engine_model *m, struct engine_fault *why,
                           unsigned *pages_out)
 {
-    uint64_t page = graph_page_bytes_of(m->model, kv_dtype(m->conf));
+    uint64_t page = graph_page_bytes_of(m->model, kv_dtype(m->conf),
+                                        krn_page_tokens(m->krn));
     uint64_t each = m->context / KRN_PAGE_TOKENS + 1;
     uint64_t have = available_bytes();
     uint64_t need = m->model->file_bytes + SPARE_BYTES;

@@ -9,7 +9,11 @@
  *
  * In the last layer only keys and values are needed of all rows; what follows
  * is done for the wanted rows alone. No row's numbers depend on another's, so
- * leaving rows out changes nothing. */
+ * leaving rows out changes nothing.
+ *
+ * Which operations are queued, and with which arguments, depends on nothing but
+ * a step's kind and its rows as the device counts them (struct krn_pass): a
+ * device may repeat an earlier step of that kind and shape. */
 #include "engine/graph.h"
 
 #include <math.h>
@@ -17,24 +21,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/panic.h"
 #include "engine/graph_priv.h"
 #include "engine/model.h"
 
 enum {
     MLP_BYTES = 8 << 20,  /* of gate and up together */
-    HEAD_BYTES = 4 << 20, /* of logits on the device */
+    HEAD_BYTES = 4 << 20, /* of logits */
     LEAST_ROWS = 64,      /* of one pass of the feed-forward part */
     LEAST_HEAD_ROWS = 8,
+    DEVICE_HEAD_ROWS = 256, /* of one pass where memory is not the host's */
+    ALIGN_BYTES = 256,      /* of buffers */
 };
 
-/* A step under way. The three wide buffers change places. */
+/* A step under way. */
 struct pass {
     struct graph *g;
-    struct krn_rows rows; /* those still worked on */
-    const float *cs;      /* their cosines and sines */
-    float *x, *h, *q;
-    unsigned n_wanted;
+    struct krn_step step;
+    struct krn_pass pass;
     enum graph_want want;
+    bool all;         /* every row is wanted */
+    enum krn_set set; /* rows still worked on, */
+    unsigned m;       /* how many, */
+    float *x;         /* their residual stream, */
+    const float *cs;  /* their cosines and sines */
 };
 
 static enum err err_of(enum krn_status st)
@@ -63,21 +73,37 @@ static size_t kv_width(const struct graph *g)
 
 /* --- layers --------------------------------------------------------------- */
 
-/* Norm the heads of <v>, if the model does that, and turn them. */
-static enum krn_status heads_turn(const struct pass *a, float *v,
-                                  const float *norm, unsigned n_head)
+/* Norm the heads, if the model does that, turn them, and keep keys and values:
+ * of all that is not NULL. */
+static enum krn_status heads(const struct pass *a, unsigned layer, bool with_q,
+                             bool with_kv)
 {
-    const struct model_params *p = &a->g->p;
-    size_t ld = (size_t)n_head * p->d_head;
-    enum krn_status st = KRN_OK;
+    const struct graph *g = a->g;
+    const struct graph_layer *l = &g->layers[layer];
+    const struct krn_heads h = {.q = with_q ? g->q : NULL,
+                                .k = with_kv ? g->k : NULL,
+                                .v = with_kv ? g->v : NULL,
+                                .ldq = g->ldq,
+                                .ldk = g->ldkv,
+                                .ldv = g->ldkv,
+                                .n_head = g->p.n_head,
+                                .q_norm = l->q_norm,
+                                .k_norm = l->k_norm,
+                                .eps = g->p.rms_eps,
+                                .cs = a->cs,
+                                .n_rot = g->p.rope.n_rot,
+                                .halves = g->p.rope.halves};
 
-    if (norm)
-        st = krn_rms_norm(a->g->c, v, p->d_head, v, p->d_head, norm,
-                          a->rows.m * n_head, p->d_head, p->rms_eps);
-    if (st != KRN_OK)
-        return st;
-    return krn_rope(a->g->c, v, ld, a->rows.m, n_head, p->d_head, p->rope.n_rot,
-                    a->cs, p->rope.halves);
+    return krn_step_heads(g->c, a->set, layer, &h);
+}
+
+/* h = norm(x) of <m> rows. */
+static enum krn_status norm(struct graph *g, const float *x, const float *gain,
+                            unsigned m)
+{
+    unsigned d = g->p.d_model;
+
+    return krn_step_norm(g->c, g->h, d, false, x, d, gain, m, d, g->p.rms_eps);
 }
 
 /* h = norm(x); keys and values into their pages, and q if <with_q>. */
@@ -86,25 +112,18 @@ static enum krn_status project(const struct pass *a, unsigned layer,
 {
     struct graph *g = a->g;
     const struct graph_layer *l = &g->layers[layer];
-    const struct krn_out outs[] = {
-        {l->k, l->k_bias, g->k, kv_width(g)},
-        {l->v, l->v_bias, g->v, kv_width(g)},
-        {l->q, l->q_bias, a->q, q_width(g)},
+    const struct krn_prod prods[] = {
+        {l->q, l->q_bias, g->q, g->ldq, KRN_AS_ACT},
+        {l->k, l->k_bias, g->k, g->ldkv, KRN_AS_ACT},
+        {l->v, l->v_bias, g->v, g->ldkv, KRN_AS_ACT},
     };
-    enum krn_status st;
+    enum krn_status st = norm(g, a->x, l->attn_norm, a->m);
 
-    st = krn_rms_norm(g->c, a->h, g->p.d_model, a->x, g->p.d_model,
-                      l->attn_norm, a->rows.m, g->p.d_model, g->p.rms_eps);
     if (st == KRN_OK)
-        st = krn_linear(g->c, a->h, g->p.d_model, a->rows.m, with_q ? 3 : 2,
-                        outs);
+        st = krn_step_linear(g->c, g->h, g->p.d_model, a->m, with_q ? 3 : 2,
+                             with_q ? prods : prods + 1);
     if (st == KRN_OK)
-        st = heads_turn(a, g->k, l->k_norm, g->p.n_kv_head);
-    if (st == KRN_OK)
-        st = krn_kv_write(g->c, &g->kv, layer, &a->rows, g->k, g->v,
-                          kv_width(g));
-    if (st == KRN_OK && with_q)
-        st = heads_turn(a, a->q, l->q_norm, g->p.n_head);
+        st = heads(a, layer, with_q, true);
     return st;
 }
 
@@ -113,37 +132,23 @@ static enum krn_status narrow(struct pass *a, unsigned layer)
 {
     struct graph *g = a->g;
     const struct graph_layer *l = &g->layers[layer];
-    struct krn_out out = {l->q, l->q_bias, NULL, q_width(g)};
-    int32_t *seq = g->whose;
-    int32_t *pos = g->whose + g->max_rows;
-    float *cs = g->cs + (size_t)g->max_rows * g->p.rope.n_rot;
-    float *all = a->x;
-    unsigned n = a->n_wanted;
-    enum krn_status st;
+    const struct model_rope *r = &g->p.rope;
+    const struct krn_prod prod = {l->q, l->q_bias, g->q, g->ldq, KRN_AS_ACT};
+    enum krn_status st = krn_step_take(g->c, g->few, a->x, g->p.d_model);
 
-    for (unsigned i = 0; i < n; i++) {
-        seq[i] = a->rows.seq[g->idx[i]];
-        pos[i] = a->rows.pos[g->idx[i]];
-    }
-    st = krn_take_rows(g->c, a->q, g->p.d_model, all, g->p.d_model, g->idx, n,
-                       g->p.d_model);
     if (st == KRN_OK)
-        st = krn_take_rows(g->c, cs, g->p.rope.n_rot, a->cs, g->p.rope.n_rot,
-                           g->idx, n, g->p.rope.n_rot);
-    a->x = a->q;
-    a->q = all;
-    a->cs = cs;
-    a->rows.m = n;
-    a->rows.seq = seq;
-    a->rows.pos = pos;
-    out.y = a->q;
+        st = krn_step_turns(g->c, KRN_WANTED, g->few_cs, g->freq, r->n_rot,
+                            (double)r->attn_factor);
+    a->set = KRN_WANTED;
+    a->m = a->pass.n_wanted;
+    a->x = g->few;
+    a->cs = g->few_cs;
     if (st == KRN_OK)
-        st = krn_rms_norm(g->c, a->h, g->p.d_model, a->x, g->p.d_model,
-                          l->attn_norm, n, g->p.d_model, g->p.rms_eps);
+        st = norm(g, a->x, l->attn_norm, a->m);
     if (st == KRN_OK)
-        st = krn_linear(g->c, a->h, g->p.d_model, n, 1, &out);
+        st = krn_step_linear(g->c, g->h, g->p.d_model, a->m, 1, &prod);
     if (st == KRN_OK)
-        st = heads_turn(a, a->q, l->q_norm, g->p.n_head);
+        st = heads(a, layer, true, false);
     return st;
 }
 
@@ -152,61 +157,112 @@ static enum krn_status attend(const struct pass *a, unsigned layer)
 {
     struct graph *g = a->g;
     const struct graph_layer *l = &g->layers[layer];
-    struct krn_out out = {l->o, l->o_bias, a->q, g->p.d_model};
+    const struct krn_prod prod = {l->o, l->o_bias, a->x, g->p.d_model,
+                                  KRN_AS_ADDED};
     float scale = 1.0F / sqrtf((float)g->p.d_head);
     enum krn_status st;
 
-    st = krn_attend(g->c, &g->kv, layer, &a->rows, a->q, q_width(g),
-                    g->p.n_head, scale, a->h, q_width(g));
+    st = krn_step_attend(g->c, a->set, layer, g->q, g->ldq, g->p.n_head, scale,
+                         g->h, q_width(g));
     if (st == KRN_OK)
-        st = krn_linear(g->c, a->h, q_width(g), a->rows.m, 1, &out);
-    if (st == KRN_OK)
-        st = krn_add(g->c, a->x, a->q, (size_t)a->rows.m * g->p.d_model);
+        st = krn_step_linear(g->c, g->h, q_width(g), a->m, 1, &prod);
     return st;
 }
 
-/* The feed-forward part for <n> rows at <x>, with <h> to work in. */
+/* The feed-forward part for <n> rows at <x>. */
 static enum krn_status feed(struct graph *g, const struct graph_layer *l,
-                            float *x, float *h, unsigned n)
+                            float *x, unsigned n)
 {
-    size_t d_ff = g->p.d_ff;
-    unsigned d = g->p.d_model;
-    const struct krn_out outs[] = {{l->gate, NULL, g->gate, d_ff},
-                                   {l->up, NULL, g->up, d_ff}};
-    const struct krn_out down = {l->down, NULL, h, d};
-    enum krn_status st;
+    size_t ld = 2 * (size_t)g->p.d_ff;
+    const struct krn_prod down = {l->down, NULL, x, g->p.d_model, KRN_AS_ADDED};
+    enum krn_status st = norm(g, x, l->ffn_norm, n);
 
-    st = krn_rms_norm(g->c, h, d, x, d, l->ffn_norm, n, d, g->p.rms_eps);
     if (st == KRN_OK)
-        st = krn_linear(g->c, h, d, n, 2, outs);
+        st = krn_step_glu(g->c, g->h, g->p.d_model, n, l->gate, l->up, g->glu,
+                          ld);
     if (st == KRN_OK)
-        st = krn_silu_mul(g->c, g->gate, g->gate, g->up, n * d_ff);
-    if (st == KRN_OK)
-        st = krn_linear(g->c, g->gate, d_ff, n, 1, &down);
-    if (st == KRN_OK)
-        st = krn_add(g->c, x, h, (size_t)n * d);
+        st = krn_step_linear(g->c, g->glu, ld, n, 1, &down);
     return st;
 }
 
 static enum krn_status layer_run(struct pass *a, unsigned layer)
 {
     struct graph *g = a->g;
-    bool all = layer + 1 < g->p.n_layer || a->n_wanted == a->rows.m;
-    enum krn_status st = project(a, layer, all);
+    bool last = layer + 1 == g->p.n_layer;
+    bool with_q = !last || a->all;
+    enum krn_status st = project(a, layer, with_q);
 
-    if (st == KRN_OK && !all) {
-        if (a->n_wanted == 0)
+    if (st == KRN_OK && !with_q) {
+        if (a->pass.n_wanted == 0)
             return KRN_OK;
         st = narrow(a, layer);
     }
     if (st == KRN_OK)
         st = attend(a, layer);
-    for (unsigned at = 0; st == KRN_OK && at < a->rows.m; at += g->mlp_rows) {
-        unsigned left = a->rows.m - at;
+    for (unsigned at = 0; st == KRN_OK && at < a->m; at += g->mlp_rows) {
+        unsigned left = a->m - at;
 
-        st = feed(g, &g->layers[layer], a->x + (size_t)at * g->p.d_model, a->h,
+        st = feed(g, &g->layers[layer], a->x + (size_t)at * g->p.d_model,
                   left < g->mlp_rows ? left : g->mlp_rows);
     }
+    return st;
+}
+
+/* --- what comes out ------------------------------------------------------- */
+
+/* Where hidden rows go: the buffer that x is not in. */
+static float *hidden_of(const struct pass *a)
+{
+    return a->all ? a->g->few : a->g->x;
+}
+
+/* The rows that come out, as the device counts them. */
+static unsigned rows_out(const struct pass *a)
+{
+    return a->all ? a->pass.m : a->pass.n_wanted;
+}
+
+/* Logits of the rows from <at> on, as many as there is room for, from h. */
+static enum krn_status head(const struct pass *a, unsigned at)
+{
+    struct graph *g = a->g;
+    size_t d = g->p.d_model;
+    unsigned n = rows_out(a) - at;
+    const struct krn_prod prod = {g->head, NULL, g->logits, g->p.n_vocab,
+                                  KRN_AS_F32};
+
+    return krn_step_linear(
+        g->c, (const uint8_t *)g->h + at * d * krn_dtype_bytes(krn_act(g->c)),
+        d, n < g->head_rows ? n : g->head_rows, 1, &prod);
+}
+
+static enum krn_status finish(const struct pass *a)
+{
+    struct graph *g = a->g;
+    unsigned d = g->p.d_model;
+    enum krn_status st;
+
+    if (a->want == GRAPH_HIDDEN)
+        return krn_step_norm(g->c, hidden_of(a), d, true, a->x, d, g->out_norm,
+                             a->m, d, g->p.rms_eps);
+    st = norm(g, a->x, g->out_norm, a->m);
+    return st == KRN_OK ? head(a, 0) : st;
+}
+
+/* All operations of a step; those of its first part, where logits take more. */
+static enum krn_status body(struct pass *a)
+{
+    struct graph *g = a->g;
+    const struct model_rope *r = &g->p.rope;
+    enum krn_status st = krn_step_embed(g->c, a->x, g->embed);
+
+    if (st == KRN_OK)
+        st = krn_step_turns(g->c, KRN_ALL, g->cs, g->freq, r->n_rot,
+                            (double)r->attn_factor);
+    for (unsigned l = 0; st == KRN_OK && l < g->p.n_layer; l++)
+        st = layer_run(a, l);
+    if (st == KRN_OK && a->want != GRAPH_NOTHING)
+        st = finish(a);
     return st;
 }
 
@@ -215,51 +271,58 @@ static enum krn_status layer_run(struct pass *a, unsigned layer)
 /* Note which rows are wanted. ERR_RANGE: for different things. */
 static enum err wants_read(struct pass *a, const struct graph_step *s)
 {
+    unsigned n = 0;
+
     for (unsigned r = 0; r < s->rows.m; r++) {
         if (s->want[r] == GRAPH_NOTHING)
             continue;
-        if (s->want[r] > GRAPH_HIDDEN ||
-            (a->n_wanted > 0 && s->want[r] != a->want))
+        if (s->want[r] > GRAPH_HIDDEN || (n > 0 && s->want[r] != a->want))
             return ERR_RANGE;
         a->want = (enum graph_want)s->want[r];
-        a->g->idx[a->n_wanted++] = r;
+        a->g->idx[n++] = r;
     }
+    a->step.n_wanted = n;
+    a->all = n == s->rows.m;
     return ERR_OK;
 }
 
-static enum krn_status begin(struct pass *a, const struct graph_step *s)
+/* Run the step, or one more part of it, which computes the logits of the rows
+ * from <at> on. */
+static enum krn_status part_run(struct pass *a, unsigned at)
 {
     struct graph *g = a->g;
-    const struct model_rope *r = &g->p.rope;
-    enum krn_status st;
+    enum krn_status st, end;
 
-    st = krn_embed(g->c, a->x, g->embed, s->ids, s->rows.m);
+    a->step.kind =
+        (unsigned)a->want | (unsigned)a->all << 2 | at / g->head_rows << 3;
+    st = krn_step_begin(g->c, &a->step, &a->pass);
     if (st != KRN_OK)
         return st;
-    graph_rope_turns(r, g->freq, s->rows.pos, s->rows.m, g->turns);
-    return krn_put(g->c, g->cs, g->turns,
-                   (size_t)s->rows.m * r->n_rot * sizeof(*g->turns));
+    a->set = KRN_ALL;
+    a->m = a->pass.m;
+    if (!a->pass.again)
+        st = at == 0 ? body(a) : head(a, at);
+    end = krn_step_end(g->c);
+    return st != KRN_OK ? st : end;
 }
 
-/* The wanted rows, which are all that is left, to the caller. */
-static enum krn_status finish(const struct pass *a, float *out)
+/* The wanted rows to the caller; the first part of the step was run. */
+static enum krn_status results_get(struct pass *a, float *out)
 {
     struct graph *g = a->g;
-    unsigned d = g->p.d_model;
+    unsigned all = a->step.n_wanted;
     size_t n_vocab = g->p.n_vocab;
-    struct krn_out head = {g->head, NULL, g->logits, n_vocab};
-    enum krn_status st;
+    enum krn_status st = KRN_OK;
 
-    st = krn_rms_norm(g->c, a->h, d, a->x, d, g->out_norm, a->n_wanted, d,
-                      g->p.rms_eps);
-    if (st == KRN_OK && a->want == GRAPH_HIDDEN)
-        return krn_get(g->c, out, a->h, (size_t)a->n_wanted * d * sizeof(*out));
-    for (unsigned at = 0; st == KRN_OK && at < a->n_wanted;
-         at += g->head_rows) {
-        unsigned n = a->n_wanted - at;
+    if (a->want == GRAPH_HIDDEN)
+        return krn_get(g->c, out, hidden_of(a),
+                       (size_t)all * g->p.d_model * sizeof(*out));
+    for (unsigned at = 0; st == KRN_OK && at < all; at += g->head_rows) {
+        unsigned n = all - at;
 
         n = n < g->head_rows ? n : g->head_rows;
-        st = krn_linear(g->c, a->h + (size_t)at * d, d, n, 1, &head);
+        if (at > 0)
+            st = part_run(a, at);
         if (st == KRN_OK)
             st = krn_get(g->c, out + at * n_vocab, g->logits,
                          n * n_vocab * sizeof(*out));
@@ -269,8 +332,7 @@ static enum krn_status finish(const struct pass *a, float *out)
 
 enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
 {
-    struct pass a = {
-        .g = g, .rows = s->rows, .cs = g->cs, .x = g->x, .h = g->h, .q = g->q};
+    struct pass a = {.g = g, .x = g->x, .cs = g->cs};
     enum krn_status st, end;
     enum err e;
 
@@ -278,47 +340,37 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
         return ERR_RANGE;
     if (s->rows.m == 0)
         return ERR_OK;
+    a.step = (struct krn_step){.kv = &g->kv,
+                               .rows = s->rows,
+                               .ids = s->ids,
+                               .wanted = g->idx,
+                               .n_vocab = g->p.n_vocab};
     e = wants_read(&a, s);
     if (e != ERR_OK)
         return e;
-    st = begin(&a, s);
-    for (unsigned l = 0; st == KRN_OK && l < g->p.n_layer; l++)
-        st = layer_run(&a, l);
-    if (st == KRN_OK && a.n_wanted > 0)
-        st = finish(&a, out);
+    st = part_run(&a, 0);
+    if (st == KRN_OK && a.want != GRAPH_NOTHING)
+        st = results_get(&a, out);
     end = krn_sync(g->c);
     return err_of(st != KRN_OK ? st : end);
 }
 
-enum err graph_page_copy(struct graph *g, unsigned to, unsigned from)
-{
-    return err_of(krn_kv_copy(g->c, &g->kv, to, from));
-}
-
-enum err graph_page_get(struct graph *g, unsigned page, void *host)
-{
-    return err_of(krn_get(g->c, host, graph_page_room(g, page),
-                          krn_kv_page_bytes(&g->kv)));
-}
-
-void *graph_page_room(struct graph *g, unsigned page)
-{
-    return (char *)g->kv.pages + page * krn_kv_page_bytes(&g->kv);
-}
-
 /* --- life ----------------------------------------------------------------- */
 
-static struct krn_kv kv_shape(const struct model_params *p, enum krn_dtype t)
+static struct krn_kv kv_shape(const struct model_params *p, enum krn_dtype t,
+                              unsigned page_tokens)
 {
     return (struct krn_kv){.dtype = t,
+                           .page_tokens = page_tokens,
                            .n_layer = p->n_layer,
                            .n_kv_head = p->n_kv_head,
                            .d_head = p->d_head};
 }
 
-size_t graph_page_bytes_of(const struct model *m, enum krn_dtype kv_dtype)
+size_t graph_page_bytes_of(const struct model *m, enum krn_dtype kv_dtype,
+                           unsigned page_tokens)
 {
-    struct krn_kv kv = kv_shape(&m->p, kv_dtype);
+    struct krn_kv kv = kv_shape(&m->p, kv_dtype, page_tokens);
 
     return krn_kv_page_bytes(&kv);
 }
@@ -339,69 +391,109 @@ static unsigned rows_in(size_t bytes, size_t row_bytes, unsigned least,
     return n < most ? (unsigned)n : most;
 }
 
-/* Lay the buffers of a step out, from <at> on; the floats they take. */
-static size_t arena_lay(struct graph *g, float *at)
+/* Lay the buffers of a step out, from <at> on; the bytes they take. Where
+ * memory is not the host's, q, k and v share rows, so that they can be one
+ * product. */
+static size_t arena_lay(struct graph *g, uint8_t *at)
 {
-    size_t rows = g->max_rows;
-    size_t wide = g->p.d_model > q_width(g) ? g->p.d_model : q_width(g);
+    size_t rows = g->rows;
+    size_t act = krn_dtype_bytes(krn_act(g->c));
+    size_t d = g->p.d_model;
+    size_t turns = rows * g->p.rope.n_rot * sizeof(float);
+    bool dense = krn_is_host(g->c);
+    size_t wide = q_width(g) + (dense ? 0 : 2 * kv_width(g));
     const struct {
-        float **to;
-        size_t floats;
+        void *to; /* a pointer */
+        size_t bytes;
     } all[] = {
-        {&g->x, rows * wide},
-        {&g->h, rows * wide},
-        {&g->q, rows * wide},
-        {&g->k, rows * kv_width(g)},
-        {&g->v, rows * kv_width(g)},
-        {&g->gate, (size_t)g->mlp_rows * g->p.d_ff},
-        {&g->up, (size_t)g->mlp_rows * g->p.d_ff},
-        {&g->logits, (size_t)g->head_rows * g->p.n_vocab},
-        {&g->cs, 2 * rows * g->p.rope.n_rot},
+        {&g->x, rows * d * sizeof(float)},
+        {&g->few, rows * d * sizeof(float)},
+        {&g->h, rows * (d > q_width(g) ? d : q_width(g)) * act},
+        {&g->q, rows * wide * act},
+        {&g->k, dense ? rows * kv_width(g) * act : 0},
+        {&g->v, dense ? rows * kv_width(g) * act : 0},
+        {&g->glu, 2 * (size_t)g->mlp_rows * g->p.d_ff * act},
+        {&g->logits, (size_t)g->head_rows * g->p.n_vocab * sizeof(float)},
+        {&g->cs, turns},
+        {&g->few_cs, turns},
+        {&g->freq, (size_t)g->p.rope.n_rot / 2 * sizeof(double)},
     };
-    size_t floats = 0;
+    size_t bytes = 0;
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        if (at)
-            *all[i].to = at + floats;
-        floats += (all[i].floats + 15) / 16 * 16;
+        void *here = at ? at + bytes : NULL;
+
+        memcpy(all[i].to, &here, sizeof(here));
+        bytes += (all[i].bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
     }
-    return floats;
+    g->ldq = wide;
+    g->ldkv = dense ? kv_width(g) : wide;
+    if (at && !dense) {
+        g->k = (uint8_t *)g->q + q_width(g) * act;
+        g->v = (uint8_t *)g->k + kv_width(g) * act;
+    }
+    return bytes;
 }
 
-/* All memory but that of the weights. */
-static bool memory_get(struct graph *g)
+enum err graph_pool_new(struct graph *g, unsigned n_pages)
 {
-    size_t page_bytes = krn_kv_page_bytes(&g->kv);
-    size_t n_rot = g->p.rope.n_rot;
-    size_t pool_bytes;
+    size_t bytes;
 
-    if (__builtin_mul_overflow(page_bytes, (size_t)g->kv.n_pages, &pool_bytes))
-        return false;
-    g->mlp_rows = rows_in(MLP_BYTES, 2 * sizeof(float) * g->p.d_ff, LEAST_ROWS,
-                          g->max_rows);
-    g->head_rows = rows_in(HEAD_BYTES, sizeof(float) * g->p.n_vocab,
-                           LEAST_HEAD_ROWS, g->max_rows);
-    g->kv.pages = krn_alloc(g->c, pool_bytes);
-    g->arena = krn_alloc(g->c, arena_lay(g, NULL) * sizeof(float));
-    g->freq = calloc(n_rot / 2 + 1, sizeof(*g->freq));
-    g->turns = calloc(g->max_rows * n_rot + 1, sizeof(*g->turns));
-    g->idx = calloc(g->max_rows, sizeof(*g->idx));
-    g->whose = calloc(2 * (size_t)g->max_rows, sizeof(*g->whose));
-    if (!g->kv.pages || !g->arena || !g->freq || !g->turns || !g->idx ||
-        !g->whose)
-        return false;
-    arena_lay(g, g->arena);
-    graph_rope_freqs(&g->p.rope, g->freq);
-    return true;
+    BUG_ON(g->kv.pages != NULL);
+    if (__builtin_mul_overflow(krn_kv_page_bytes(&g->kv), (size_t)n_pages,
+                               &bytes))
+        return ERR_NOMEM;
+    g->kv.pages = krn_alloc(g->c, bytes);
+    if (!g->kv.pages)
+        return ERR_NOMEM;
+    g->kv.n_pages = n_pages;
+    return ERR_OK;
 }
 
-static void no_memory(const struct model *m, const struct graph_opts *o,
+/* What a position turns each pair by, to the device. */
+static enum err freqs_put(struct graph *g)
+{
+    size_t n = g->p.rope.n_rot / 2;
+    double *freq = calloc(n + 1, sizeof(*freq));
+    enum krn_status st = KRN_NOMEM;
+
+    if (freq) {
+        graph_rope_freqs(&g->p.rope, freq);
+        st = krn_put(g->c, g->freq, freq, n * sizeof(*freq));
+    }
+    free(freq);
+    return err_of(st);
+}
+
+/* All memory of a step. */
+static enum err memory_get(struct graph *g)
+{
+    bool host = krn_is_host(g->c);
+
+    g->rows = krn_step_rows(g->c, g->max_rows);
+    g->mlp_rows = g->rows;
+    g->head_rows = DEVICE_HEAD_ROWS < g->rows ? DEVICE_HEAD_ROWS : g->rows;
+    if (host) {
+        g->mlp_rows = rows_in(MLP_BYTES, 2 * sizeof(float) * g->p.d_ff,
+                              LEAST_ROWS, g->rows);
+        g->head_rows = rows_in(HEAD_BYTES, sizeof(float) * g->p.n_vocab,
+                               LEAST_HEAD_ROWS, g->rows);
+    }
+    g->arena = krn_alloc(g->c, arena_lay(g, NULL));
+    g->idx = calloc(g->max_rows, sizeof(*g->idx));
+    if (!g->arena || !g->idx)
+        return ERR_NOMEM;
+    arena_lay(g, g->arena);
+    return freqs_put(g);
+}
+
+static void no_memory(const struct graph *g, const struct graph_opts *o,
                       struct model_fault *why)
 {
     snprintf(why->text, sizeof(why->text),
              "no memory for %u pages of %zu bytes and steps of %u rows; fewer "
              "of either would fit",
-             o->n_pages, graph_page_bytes_of(m, o->kv_dtype), o->max_rows);
+             o->n_pages, krn_kv_page_bytes(&g->kv), o->max_rows);
 }
 
 enum err graph_new(struct krn_ctx *c, const struct model *m,
@@ -409,22 +501,28 @@ enum err graph_new(struct krn_ctx *c, const struct model *m,
                    struct graph **out)
 {
     struct graph *g = calloc(1, sizeof(*g));
-    enum err e = ERR_NOMEM;
+    enum err e;
 
     if (!g) {
-        no_memory(m, o, why);
+        snprintf(why->text, sizeof(why->text), "no memory");
         return ERR_NOMEM;
     }
     g->c = c;
     g->m = m;
     g->p = m->p;
     g->max_rows = o->max_rows;
-    g->kv = kv_shape(&m->p, o->kv_dtype);
-    g->kv.n_pages = o->n_pages;
-    if (memory_get(g))
+    g->kv = kv_shape(&m->p, o->kv_dtype, krn_page_tokens(c));
+    e = o->n_pages > 0 ? graph_pool_new(g, o->n_pages) : ERR_OK;
+    if (e == ERR_OK)
+        e = graph_act_choose(g, why);
+    if (e == ERR_OK)
+        e = memory_get(g);
+    if (e == ERR_NOMEM)
+        no_memory(g, o, why);
+    else if (e == ERR_IO)
+        snprintf(why->text, sizeof(why->text), "the device failed");
+    if (e == ERR_OK)
         e = graph_load(g, o, why);
-    else
-        no_memory(m, o, why);
     if (e != ERR_OK) {
         graph_free(g);
         return e;
@@ -440,9 +538,6 @@ void graph_free(struct graph *g)
     graph_unload(g);
     krn_free(g->c, g->kv.pages);
     krn_free(g->c, g->arena);
-    free(g->freq);
-    free(g->turns);
     free(g->idx);
-    free(g->whose);
     free(g);
 }

@@ -18,8 +18,9 @@ struct model_fault;
 /* How to build a graph. */
 struct graph_opts {
     enum krn_dtype kv_dtype; /* KRN_F16 unless asked otherwise */
-    unsigned n_pages;        /* pages of the pool, of KRN_PAGE_TOKENS each */
-    unsigned max_rows;       /* most rows of one step, >= 1 */
+    unsigned n_pages;  /* pages of the pool, of krn_page_tokens() each; 0 =
+                        * graph_pool_new() makes it */
+    unsigned max_rows; /* most rows of one step, >= 1 */
     /* Called now and then while weights load; may be NULL. */
     void (*progress)(uint64_t done_bytes, uint64_t all_bytes, void *arg);
     void *progress_arg;
@@ -46,6 +47,10 @@ enum err graph_new(struct krn_ctx *c, const struct model *m,
                    const struct graph_opts *o, struct model_fault *why,
                    struct graph **out) MUST_CHECK;
 
+/* Make the pool of a graph that has none, of <n_pages> > 0 pages: when what the
+ * weights took of the device is known. ERR_NOMEM. */
+enum err graph_pool_new(struct graph *g, unsigned n_pages) MUST_CHECK;
+
 /* Free; NULL is fine. */
 void graph_free(struct graph *g);
 
@@ -60,17 +65,47 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s,
 enum err graph_page_copy(struct graph *g, unsigned to,
                          unsigned from) MUST_CHECK;
 
-/* Copy page <page> to <host>. */
+/* Copy page <page> to <host>; done on return. */
 enum err graph_page_get(struct graph *g, unsigned page, void *host) MUST_CHECK;
 
+/* Whether pages lie in memory of the host. */
+bool graph_is_host(const struct graph *g);
+
 /* Where page <page>, which no step uses, may be written by the host, and by any
- * thread. */
+ * thread; NULL unless graph_is_host(): pages travel by graph_page_in() then. */
 void *graph_page_room(struct graph *g, unsigned page);
+
+/* Tokens of a page, and its bytes. */
+unsigned graph_page_tokens(const struct graph *g);
+size_t graph_page_bytes(const struct graph *g);
+
+/* Host memory that copies of pages go through quickly, aligned to 4096; NULL
+ * without memory. Freed before the graph; free takes NULL, too. */
+void *graph_host_alloc(struct graph *g, size_t bytes);
+void graph_host_free(struct graph *g, void *p);
+
+/* Begin to copy page <page> to <host>, beside the steps. <host>
+ * (graph_page_bytes(), of graph_host_alloc()) must live, and not be touched,
+ * until graph_page_done() of *ticket_out; it sees what steps wrote before. The
+ * page may not be written until it is over. Where graph_is_host() it is over
+ * on return. ERR_RANGE: there is no such page; ERR_IO: the device failed. */
+enum err graph_page_out(struct graph *g, unsigned page, void *host,
+                        uint64_t *ticket_out) MUST_CHECK;
+
+/* Begin to copy <host>, as above, to page <page>, which no step may use until
+ * it is over. Errors likewise. */
+enum err graph_page_in(struct graph *g, unsigned page, const void *host,
+                       uint64_t *ticket_out) MUST_CHECK;
+
+/* Whether the copy of <ticket> is over; *failed is set when the device failed,
+ * and left alone else. Never waits. Tickets of one direction end in order. */
+bool graph_page_done(struct graph *g, uint64_t ticket, bool *failed);
 
 /* Bytes of all weights on the device. */
 size_t graph_weight_bytes(const struct graph *g);
 
-/* Bytes of a page of a graph of <m>. */
-size_t graph_page_bytes_of(const struct model *m, enum krn_dtype kv_dtype);
+/* Bytes of a page of <page_tokens> of a graph of <m>. */
+size_t graph_page_bytes_of(const struct model *m, enum krn_dtype kv_dtype,
+                           unsigned page_tokens);
 
 #endif

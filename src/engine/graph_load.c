@@ -164,6 +164,39 @@ static uint64_t bytes_of_layer(const struct model_layer *l)
     return n;
 }
 
+/* Bytes of matrices by type. */
+static void count_types(const struct model *m, uint64_t bytes[KRN_DTYPE_COUNT])
+{
+    bytes[m->embed.dtype] += m->embed.bytes;
+    if (m->output.data)
+        bytes[m->output.dtype] += m->output.bytes;
+    for (unsigned i = 0; i < m->p.n_layer; i++) {
+        const struct model_layer *l = &m->layers[i];
+        const struct model_tensor *const all[] = {
+            &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+
+        for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++)
+            bytes[all[k]->dtype] += all[k]->bytes;
+    }
+}
+
+enum err graph_act_choose(struct graph *g, struct model_fault *why)
+{
+    uint64_t bytes[KRN_DTYPE_COUNT] = {0};
+    enum krn_dtype most = KRN_F32;
+
+    count_types(g->m, bytes);
+    for (int t = 0; t < KRN_DTYPE_COUNT; t++)
+        if (bytes[t] > bytes[most])
+            most = (enum krn_dtype)t;
+    if (krn_act_use(g->c, most) == KRN_OK)
+        return ERR_OK;
+    snprintf(why->text, sizeof(why->text),
+             "the device cannot compute with weights of type %s; write cpu",
+             krn_dtype_name(most));
+    return ERR_REFUSED;
+}
+
 enum err graph_load(struct graph *g, const struct graph_opts *o,
                     struct model_fault *why)
 {

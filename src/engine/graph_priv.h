@@ -21,6 +21,7 @@ struct graph {
     struct model_params p;
     struct krn_kv kv; /* pages owned */
     unsigned max_rows;
+    unsigned rows;              /* of buffers: max_rows and what is added */
     unsigned mlp_rows;          /* rows of one pass of the feed-forward part */
     unsigned head_rows;         /* rows of one pass of the output head */
     struct krn_weight *embed;   /* owned */
@@ -29,20 +30,26 @@ struct graph {
     struct graph_layer *layers; /* (n_layer), owned */
     size_t weight_bytes;
 
-    /* Device memory of a step, one allocation, owned. */
-    float *arena;
-    float *x, *h, *q; /* (max_rows, widest of d_model, n_head * d_head) */
-    float *k, *v;     /* (max_rows, n_kv_head * d_head) */
-    float *gate, *up; /* (mlp_rows, d_ff) */
-    float *logits;    /* (head_rows, n_vocab) */
-    float *cs;        /* (2, max_rows, n_rot): all rows, then the wanted ones */
+    /* Device memory of a step, one allocation, owned. What is no float has the
+     * device's type of activations. */
+    void *arena;
+    float *x, *few;     /* (rows, d_model): the residual stream, of all rows and
+                         * of the wanted ones */
+    void *h;            /* (rows, wider of d_model and n_head * d_head) */
+    void *q;            /* (rows, n_head * d_head), rows <ldq> apart */
+    void *k, *v;        /* (rows, n_kv_head * d_head), rows <ldkv> apart */
+    size_t ldq, ldkv;   /* elements */
+    void *glu;          /* (mlp_rows, 2 * d_ff) */
+    float *logits;      /* (head_rows, n_vocab) */
+    float *cs, *few_cs; /* (rows, n_rot): of all rows, of the wanted ones */
+    double *freq;       /* (n_rot / 2) turns of a position, in radians */
 
-    /* Host memory of a step, owned. */
-    double *freq;   /* (n_rot / 2) turns of a position, in radians */
-    float *turns;   /* (max_rows, n_rot) what goes to cs */
-    unsigned *idx;  /* (max_rows) wanted rows */
-    int32_t *whose; /* (2, max_rows) sequence and position of wanted rows */
+    unsigned *idx; /* (max_rows) wanted rows, host memory, owned */
 };
+
+/* Let the device compute with what suits the type of most weights of g->m.
+ * ERR_REFUSED with <why>. */
+enum err graph_act_choose(struct graph *g, struct model_fault *why) MUST_CHECK;
 
 /* Put all of g->m onto the device. ERR_NOMEM, ERR_REFUSED with <why>. */
 enum err graph_load(struct graph *g, const struct graph_opts *o,
@@ -53,9 +60,5 @@ void graph_unload(struct graph *g);
 
 /* What a position turns each pair of <r> by, in radians: out (n_rot / 2). */
 void graph_rope_freqs(const struct model_rope *r, double *out);
-
-/* Cosines and sines of <n> positions: out (n, n_rot / 2, 2). */
-void graph_rope_turns(const struct model_rope *r, const double *freq,
-                      const int32_t *pos, unsigned n, float *out);
 
 #endif

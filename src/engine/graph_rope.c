@@ -1,7 +1,5 @@
 /* graph_rope.c - By how much a position turns a pair of a head: the plain
- * geometric series and the ways of stretching it. All in double precision and
- * for each row apart, so that a position has the same cosines wherever it
- * stands. */
+ * geometric series and the ways of stretching it, all in double precision. */
 #include "engine/graph_priv.h"
 
 #include <math.h>
@@ -61,22 +59,5 @@ void graph_rope_freqs(const struct model_rope *r, double *out)
         else if (r->scaling == MODEL_ROPE_YARN)
             freq = yarn(r, i, freq);
         out[i] = freq;
-    }
-}
-
-void graph_rope_turns(const struct model_rope *r, const double *freq,
-                      const int32_t *pos, unsigned n, float *out)
-{
-    double size = (double)r->attn_factor;
-
-    for (size_t row = 0; row < n; row++) {
-        float *to = out + row * r->n_rot;
-
-        for (unsigned i = 0; i < r->n_rot / 2; i++) {
-            double angle = pos[row] * freq[i];
-
-            to[2 * i] = (float)(cos(angle) * size);
-            to[2 * i + 1] = (float)(sin(angle) * size);
-        }
     }
 }

@@ -285,7 +285,8 @@ static void loading_tells_how_far_it_is(void **state)
     assert_int_equal(graph_new(c, m, &go, &why, &g), ERR_OK);
     assert_true(p.calls > 20 && p.last == p.all);
     assert_true(graph_weight_bytes(g) >= p.all);
-    assert_int_equal(graph_page_bytes_of(m, KRN_F16), 3 * 2 * 2 * 16 * 16 * 2);
+    assert_int_equal(graph_page_bytes_of(m, KRN_F16, 16),
+                     3 * 2 * 2 * 16 * 16 * 2);
     graph_free(g);
     g = NULL;
     go.n_pages = UINT32_MAX;

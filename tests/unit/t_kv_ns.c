@@ -235,7 +235,7 @@ static void a_page_has_the_bytes_that_the_graph_gives_it(void **state)
 
         kv_ns_of(o.m, types[i], "cpu-f32-v1", 0, &ns);
         assert_int_equal(kv_ns_page_bytes(&ns),
-                         graph_page_bytes_of(o.m, types[i]));
+                         graph_page_bytes_of(o.m, types[i], KRN_PAGE_TOKENS));
     }
     close_opened(o);
 }
