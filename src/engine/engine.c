@@ -282,6 +282,8 @@ void engine_close(struct engine *e)
     thr_join(&e->loader);
     prep_pool_free(e->preps);
     for (unsigned i = 0; i < e->n_models; i++)
+        engine_model_stop(e->models[i]);
+    for (unsigned i = 0; i < e->n_models; i++)
         engine_model_free(e->models[i]);
     while ((p = LIST_FIRST(&e->gone)) != NULL)
         engine_port_bury(p); /* takes itself off the list */

@@ -13,6 +13,7 @@
 #include "engine/graph.h"
 #include "engine/kvswap.h"
 #include "engine/model.h"
+#include "engine/pinned.h"
 #include "engine/sched.h"
 #include "kernels/krn.h"
 #include "token/grammar.h"
@@ -299,13 +300,21 @@ enum err engine_model_load(struct engine_model *m, unsigned threads,
     return e;
 }
 
+void engine_model_stop(struct engine_model *m)
+{
+    if (!m)
+        return;
+    sched_free(m->sched);
+    m->sched = NULL;
+    kvswap_close(atomic_exchange(&m->swap, NULL));
+}
+
 void engine_model_free(struct engine_model *m)
 {
     if (!m)
         return;
-    if (m->sched)
-        sched_free(m->sched);
-    kvswap_close(atomic_load(&m->swap));
+    engine_model_stop(m);
+    pinned_free(m->pinned);
     graph_free(m->graph);
     krn_close(m->krn);
     vocab_index_free(m->index);

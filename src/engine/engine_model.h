@@ -17,6 +17,7 @@ struct conf_engine_model;
 struct graph;
 struct kvswap;
 struct krn_ctx;
+struct pinned;
 struct model;
 struct sched;
 struct template;
@@ -56,8 +57,9 @@ struct engine_model {
     char fingerprint[16]; /* "fp_" and 12 hex digits, once <fingerprinted> */
     _Atomic bool fingerprinted;
     _Atomic(struct kvswap *) swap; /* owned: one reference; NULL = none */
-    char swap_ns[17];              /* directory of <swap>, which is there */
-    char swap_why[512];            /* why there is none, once <swap_failed> */
+    struct pinned *pinned; /* owned: where its pages wait; NULL = none */
+    char swap_ns[17];      /* directory of <swap>, which is there */
+    char swap_why[512];    /* why there is none, once <swap_failed> */
     _Atomic bool swap_failed;
     struct engine_fault fault; /* at ENGINE_FAILED: why */
     _Atomic unsigned percent;  /* of it is loaded */
@@ -77,7 +79,12 @@ enum err engine_model_judge(const struct conf_engine_model *conf,
 enum err engine_model_load(struct engine_model *m, unsigned threads,
                            struct engine_fault *why) MUST_CHECK;
 
-/* Stop the scheduler and free everything; NULL is fine. */
+/* Stop the scheduler and let go of the prefix store, which models may share;
+ * NULL is fine. */
+void engine_model_stop(struct engine_model *m);
+
+/* Free everything. Those that share a store have been stopped before. NULL is
+ * fine. */
 void engine_model_free(struct engine_model *m);
 
 #endif

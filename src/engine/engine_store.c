@@ -2,16 +2,23 @@
  * namespace, and how much of the disk is its share. A model whose store cannot
  * be opened is served without. */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "engine/engine_priv.h"
 #include "engine/kv_ns.h"
 #include "engine/kvswap.h"
 #include "engine/model.h"
+#include "engine/pinned.h"
 #include "kernels/krn.h"
 #include "store/kv_models.h"
 
 #define WHY_BYTES ((size_t)4096)
+
+/* Of a device: bytes of pages that wait to be stored, and threads that bring
+ * pages back, of which one can copy some GB a second. */
+#define DEVICE_QUEUE_BYTES ((size_t)512 << 20)
+#define DEVICE_READERS     8
 
 /* Bytes of the name of a namespace's directory, in binary. */
 #define DIR_BYTES 8
@@ -53,7 +60,23 @@ static enum kvadmit_rule rule_of(enum conf_admission a)
     }
 }
 
-static enum err open_own(const struct engine *e, const struct engine_model *m,
+/* Let <o> suit a device with memory of its own. Without memory that it can
+ * copy to, copies are slower, and nothing else. */
+static void suit_device(struct engine_model *m, struct kvswap_opts *o)
+{
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    o->readers =
+        cores / 2 < DEVICE_READERS ? (unsigned)(cores / 2) : DEVICE_READERS;
+    m->pinned = pinned_new(m->krn, o->page_bytes, DEVICE_QUEUE_BYTES);
+    if (!m->pinned)
+        return;
+    o->queue_bytes = pinned_bytes(m->pinned);
+    o->memory = &pinned_memory;
+    o->memory_arg = m->pinned;
+}
+
+static enum err open_own(const struct engine *e, struct engine_model *m,
                          const struct kv_ns *ns, struct kvswap **out,
                          struct buf *why)
 {
@@ -66,18 +89,21 @@ static enum err open_own(const struct engine *e, const struct engine_model *m,
     buf_init(&about, WHY_BYTES);
     err = kv_ns_about(ns, &about);
     if (err == ERR_OK) {
-        const struct kvswap_opts o = {
+        struct kvswap_opts o = {
             .name = m->name,
             .root = root,
             .ns = kv_ns_digest(ns),
             .about = buf_str(&about),
             .page_bytes = kv_ns_page_bytes(ns),
+            .page_tokens = ns->page_tokens,
             .max_bytes = c->prefix_size_bytes / count_stores(e),
             .root_bytes = c->prefix_size_bytes,
             .write_bytes = c->prefix_write_bytes,
             .admission = rule_of(c->prefix_admission),
         };
 
+        if (!krn_is_host(m->krn))
+            suit_device(m, &o);
         err = kvswap_open(&o, out, why);
     }
     buf_fini(&about);
@@ -121,7 +147,13 @@ void engine_store_open(struct engine *e, struct engine_model *m)
     if (!m->conf->prefix_store || e->conf->engine.prefix_size_bytes == 0 ||
         atomic_load(&m->swap))
         return;
-    kv_ns_of(m->model, m->kv_dtype, krn_numerics(m->krn),
+    kv_ns_of(m->model,
+             &(struct kv_ns_by){.numerics = krn_numerics(m->krn),
+                                .layout = krn_is_host(m->krn)
+                                              ? KV_NS_LAYOUT
+                                              : KV_NS_LAYOUT_DEVICE,
+                                .page_tokens = krn_page_tokens(m->krn),
+                                .kv_dtype = m->kv_dtype},
              e->conf->engine.prefix_epoch, &ns);
     d = kv_ns_digest(&ns);
     digest_hex(d.b, DIR_BYTES, m->swap_ns);

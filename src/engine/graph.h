@@ -65,9 +65,6 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s,
 enum err graph_page_copy(struct graph *g, unsigned to,
                          unsigned from) MUST_CHECK;
 
-/* Copy page <page> to <host>; done on return. */
-enum err graph_page_get(struct graph *g, unsigned page, void *host) MUST_CHECK;
-
 /* Whether pages lie in memory of the host. */
 bool graph_is_host(const struct graph *g);
 

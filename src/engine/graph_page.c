@@ -35,13 +35,6 @@ enum err graph_page_copy(struct graph *g, unsigned to, unsigned from)
     return err_of(krn_kv_copy(g->c, &g->kv, to, from));
 }
 
-enum err graph_page_get(struct graph *g, unsigned page, void *host)
-{
-    if (page >= g->kv.n_pages)
-        return ERR_RANGE;
-    return err_of(krn_get(g->c, host, page_at(g, page), graph_page_bytes(g)));
-}
-
 void *graph_page_room(struct graph *g, unsigned page)
 {
     return krn_is_host(g->c) ? page_at(g, page) : NULL;

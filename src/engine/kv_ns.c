@@ -66,8 +66,8 @@ static struct digest divisors_digest(const struct model_rope *r)
     return d;
 }
 
-void kv_ns_of(const struct model *m, enum krn_dtype kv_dtype,
-              const char *numerics, uint64_t epoch, struct kv_ns *out)
+void kv_ns_of(const struct model *m, const struct kv_ns_by *by, uint64_t epoch,
+              struct kv_ns *out)
 {
     BUG_ON(strlen(m->digest) != DIGEST_HEX_SIZE - 1);
     *out = (struct kv_ns){
@@ -79,10 +79,10 @@ void kv_ns_of(const struct model *m, enum krn_dtype kv_dtype,
         .rms_eps = m->p.rms_eps,
         .rope = m->p.rope,
         .divisors = divisors_digest(&m->p.rope),
-        .kv_dtype = kv_dtype,
-        .layout = KV_NS_LAYOUT,
-        .page_tokens = KRN_PAGE_TOKENS,
-        .numerics = numerics,
+        .kv_dtype = by->kv_dtype,
+        .layout = by->layout,
+        .page_tokens = by->page_tokens,
+        .numerics = by->numerics,
         .epoch = epoch,
     };
     out->rope.divisors = NULL;

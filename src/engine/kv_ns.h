@@ -13,8 +13,10 @@
  * part of every namespace. */
 #define KV_NS_FORMAT 1
 
-/* Name of the order in which a page holds its numbers: see struct krn_kv. */
-#define KV_NS_LAYOUT "layer-half-head-k:dim,token-v:token,dim"
+/* Names of the orders in which a page holds its numbers, in memory of the host
+ * and of a GPU: see struct krn_kv. */
+#define KV_NS_LAYOUT        "layer-half-head-k:dim,token-v:token,dim"
+#define KV_NS_LAYOUT_DEVICE "layer-half-head-k:token,dim-v:token,dim"
 
 /* A namespace. */
 struct kv_ns {
@@ -34,10 +36,17 @@ struct kv_ns {
     uint64_t epoch;       /* the operator's; another one, other pages */
 };
 
-/* The namespace of <m>, whose digest is known, with elements of <kv_dtype>,
- * computed by a device of <numerics> (static). */
-void kv_ns_of(const struct model *m, enum krn_dtype kv_dtype,
-              const char *numerics, uint64_t epoch, struct kv_ns *out);
+/* What computes the numbers of a page. */
+struct kv_ns_by {
+    const char *numerics; /* krn_numerics(), static */
+    const char *layout;   /* KV_NS_LAYOUT or KV_NS_LAYOUT_DEVICE */
+    unsigned page_tokens;
+    enum krn_dtype kv_dtype; /* of the elements */
+};
+
+/* The namespace of <m>, whose digest is known, computed by <by>. */
+void kv_ns_of(const struct model *m, const struct kv_ns_by *by, uint64_t epoch,
+              struct kv_ns *out);
 
 /* Bytes of a page's keys and values. */
 size_t kv_ns_page_bytes(const struct kv_ns *ns);

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "kernels/krn.h"
+#include "kernels/pool.h"
 
 /* Pages that wait to be written: so many bytes, and at least so many pages. */
 #define QUEUE_BYTES ((size_t)64 << 20)
@@ -23,7 +23,7 @@
 /* Bytes of the name of a namespace's directory. */
 #define DIR_BYTES 8
 
-_Static_assert(KRN_PAGE_TOKENS <= KV_TOKENS_MAX, "a header has room");
+_Static_assert(KRN_PAGE_TOKENS_MAX <= KV_TOKENS_MAX, "a header has room");
 
 /* --- open and close ------------------------------------------------------ */
 
@@ -66,8 +66,16 @@ static enum err fill(struct kvswap *w, const struct kvswap_opts *o,
     }
     w->ns = o->ns;
     w->page_bytes = o->page_bytes;
+    w->page_tokens = o->page_tokens;
     w->max_bytes = o->max_bytes;
-    w->most_pages = (unsigned)(QUEUE_BYTES / o->page_bytes);
+    w->memory = o->memory;
+    w->memory_arg = o->memory_arg;
+    w->n_readers = o->readers < 1 ? 1 : o->readers;
+    if (w->n_readers > KVSWAP_READERS_MAX)
+        w->n_readers = KVSWAP_READERS_MAX;
+    w->most_pages =
+        (unsigned)((o->queue_bytes > 0 ? o->queue_bytes : QUEUE_BYTES) /
+                   o->page_bytes);
     if (w->most_pages < QUEUE_PAGES)
         w->most_pages = QUEUE_PAGES;
     ERR_TRY(mbox_init(&w->to_writer));
@@ -78,6 +86,9 @@ static enum err fill(struct kvswap *w, const struct kvswap_opts *o,
 
 static enum err start(struct kvswap *w)
 {
+    if (w->n_readers > 1 &&
+        pool_open(w->n_readers, 0, false, &w->readers) != KRN_OK)
+        return ERR_IO;
     ERR_TRY(thr_start(&w->writer, "kv-writer", kvswap_write_run, w));
     return thr_start(&w->loader, "kv-loader", kvswap_load_run, w);
 }
@@ -88,6 +99,7 @@ enum err kvswap_open(const struct kvswap_opts *o, struct kvswap **out,
     struct kvswap *w = calloc(1, sizeof(*w));
     enum err err;
 
+    BUG_ON(o->page_tokens == 0 || o->page_tokens > KRN_PAGE_TOKENS_MAX);
     if (!w)
         return ERR_NOMEM;
     pthread_mutex_init(&w->lock, NULL);
@@ -139,6 +151,7 @@ void kvswap_close(struct kvswap *w)
     thr_join(&w->writer);
     mbox_drain(&w->to_loader, 0, on_wake, w);
     mbox_drain(&w->to_writer, 0, on_wake, w);
+    pool_close(w->readers);
     kv_db_close(w->db);
     kvswap_page_trim(w);
     kvadmit_fini(&w->admit);
@@ -187,13 +200,29 @@ static struct kvswap_page *spare_take(struct kvswap *w)
     return p;
 }
 
+static void *payload_get(const struct kvswap *w)
+{
+    const size_t bytes = (w->page_bytes + 4095) / 4096 * 4096;
+
+    return w->memory ? w->memory->get(w->memory_arg, bytes)
+                     : aligned_alloc(4096, bytes);
+}
+
+static void payload_put(const struct kvswap *w, void *p)
+{
+    if (w->memory)
+        w->memory->put(w->memory_arg, p);
+    else
+        free(p);
+}
+
 static struct kvswap_page *page_new(const struct kvswap *w)
 {
     struct kvswap_page *p = calloc(1, sizeof(*p));
 
     if (!p)
         return NULL;
-    p->payload = aligned_alloc(4096, (w->page_bytes + 4095) / 4096 * 4096);
+    p->payload = payload_get(w);
     if (p->payload)
         return p;
     free(p);
@@ -217,7 +246,7 @@ void kvswap_page_trim(struct kvswap *w)
         p = spare_take(w);
         pthread_mutex_unlock(&w->lock);
         if (p)
-            free(p->payload);
+            payload_put(w, p->payload);
         free(p);
     } while (p);
 }
@@ -245,7 +274,7 @@ struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kv_key *key,
         pthread_mutex_unlock(&w->lock);
         return NULL;
     }
-    memcpy(p->tokens, key->tokens, KRN_PAGE_TOKENS * sizeof(*p->tokens));
+    memcpy(p->tokens, key->tokens, w->page_tokens * sizeof(*p->tokens));
     p->key = *key;
     p->key.tokens = p->tokens;
     p->item.kind = KVSWAP_PAGE;

@@ -21,6 +21,15 @@
 
 struct kvswap;
 
+/* Most threads that bring pages back. */
+#define KVSWAP_READERS_MAX 16
+
+/* Where pages wait to be stored. Any thread. */
+struct kvswap_memory {
+    void *(*get)(void *arg, size_t bytes); /* aligned to 4096, or NULL */
+    void (*put)(void *arg, void *p);
+};
+
 /* How to open. All is copied. */
 struct kvswap_opts {
     struct str name;      /* of the model, for the log */
@@ -28,10 +37,18 @@ struct kvswap_opts {
     struct digest ns;     /* of all that a page's numbers depend on */
     struct str about;     /* JSON for people: what <ns> was made of */
     size_t page_bytes;    /* of a page of keys and values */
+    unsigned page_tokens; /* tokens of a page, 1 .. KRN_PAGE_TOKENS_MAX */
     uint64_t max_bytes;   /* of this namespace's file; hard */
     uint64_t root_bytes;  /* of all namespaces; older ones make room */
     uint64_t write_bytes; /* written an hour at most; 0 = as many as come */
     enum kvadmit_rule admission;
+    uint64_t queue_bytes; /* of pages that wait to be stored, 64 MiB; at least
+                           * some pages */
+    unsigned readers;     /* threads that bring pages back, 1; at most
+                           * KVSWAP_READERS_MAX */
+    const struct kvswap_memory *memory; /* of pages that wait; static; NULL =
+                                         * the process's */
+    void *memory_arg;                   /* borrowed until kvswap_close() */
 };
 
 /* Numbers since the start, and levels. */
@@ -90,7 +107,7 @@ unsigned kvswap_era(struct kvswap *w);
 /* A page that is about to be stored. */
 struct kvswap_page;
 
-/* Offer the page of <key>, of KRN_PAGE_TOKENS. NULL: it is not wanted now, but
+/* Offer the page of <key>, of page_tokens. NULL: it is not wanted now, but
  * may be at its next use. Else there is room for its payload at *room_out; then
  * kvswap_push() it. */
 struct kvswap_page *kvswap_offer(struct kvswap *w, const struct kv_key *key,
@@ -116,7 +133,8 @@ enum kvswap_stage {
 };
 
 /* A load: pages first .. first+n-1 of a text. Made and freed by a scheduler,
- * which hands it over twice; it comes back each time as a message. */
+ * which hands it over to find them, and then to read them, once or piece by
+ * piece; it comes back each time as a message. */
 struct kvswap_load {
     struct gen_head head;          /* the scheduler's kind */
     TAILQ_ENTRY(kvswap_load) link; /* the loader's */
@@ -126,12 +144,13 @@ struct kvswap_load {
     unsigned first, n;
     struct digest before; /* hash before page <first> */
     struct digest *chain; /* (n) hashes */
-    int32_t *tokens;      /* (n, KRN_PAGE_TOKENS) */
+    int32_t *tokens;      /* (n, page_tokens) */
     unsigned found;       /* FIND out: leading pages that are stored */
     unsigned warm;        /* FIND out: of them in memory */
-    void **to;            /* READ in: (n_to) where pages go */
-    unsigned n_to;        /* READ in: pages to read, <= found */
-    unsigned done;        /* READ out: leading pages that are proven */
+    void **to;            /* READ in: (n) where each page goes */
+    unsigned from;        /* READ in: the first page to read */
+    unsigned n_to;        /* READ in: pages to read, from + n_to <= found */
+    unsigned done;        /* READ out: leading ones of these that are proven */
     unsigned bad;         /* READ out: pages that were damaged */
     uint64_t us;          /* READ out: time it took */
     uint64_t cost_us;     /* READ out: time that computing them took */

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "kernels/krn.h"
+#include "kernels/pool.h"
 
 /* Bytes that one load reads in its turn. */
 #define PIECE_BYTES ((size_t)4 << 20)
@@ -41,8 +41,8 @@ static void find(struct kvswap *w, struct kvswap_load *l)
     pthread_mutex_lock(&w->lock);
     w->n.lookups++;
     w->n.hits += l->found > 0;
-    w->n.asked_tokens += (uint64_t)l->n * KRN_PAGE_TOKENS;
-    w->n.found_tokens += (uint64_t)l->found * KRN_PAGE_TOKENS;
+    w->n.asked_tokens += (uint64_t)l->n * w->page_tokens;
+    w->n.found_tokens += (uint64_t)l->found * w->page_tokens;
     pthread_mutex_unlock(&w->lock);
     give_back(l);
 }
@@ -59,7 +59,7 @@ static void learn(struct kvswap *w, const struct kvswap_load *l)
     pthread_mutex_lock(&w->lock);
     w->n.restored_bytes += bytes;
     w->n.restored_us += l->us;
-    if (l->done > 0 && l->warm >= l->n_to)
+    if (l->done > 0 && l->warm >= l->from + l->n_to)
         mean = &w->n.warm_bytes_s;
     else if (l->done > 0 && l->warm == 0)
         mean = &w->n.cold_bytes_s;
@@ -111,46 +111,95 @@ static void condemn(struct kvswap *w, struct kvswap_load *l,
     kvswap_drop(w, hash);
 }
 
-/* Read page <i> of <l>. */
-static enum err read_page(struct kvswap *w, struct kvswap_load *l, unsigned i)
+/* What came of reading a page. */
+struct read {
+    enum err e;
+    uint32_t cost_us;
+};
+
+/* Pages <at> .. <at>+<n>-1 of what <l> is to read, read at once. */
+struct batch {
+    struct kvswap *w;
+    const struct kvswap_load *l;
+    unsigned at, n;
+    struct read got[KVSWAP_READERS_MAX];
+};
+
+/* Read one page of a batch. Any of the readers. */
+static void read_item(void *arg, unsigned item, unsigned worker)
 {
+    struct batch *b = arg;
+    const struct kvswap *w = b->w;
+    const struct kvswap_load *l = b->l;
+    const unsigned i = l->from + b->at + item;
     struct kv_key key = {.hash = l->chain[i],
                          .before = i > 0 ? l->chain[i - 1] : l->before,
                          .index = l->first + i,
-                         .n_tokens = KRN_PAGE_TOKENS,
-                         .tokens = l->tokens + (size_t)i * KRN_PAGE_TOKENS};
-    uint32_t cost_us;
-    const enum err e = kv_db_read(w->db, &key, l->to[i], &cost_us);
+                         .n_tokens = w->page_tokens,
+                         .tokens = l->tokens + (size_t)i * w->page_tokens};
 
-    if (e == ERR_OK)
-        l->cost_us += cost_us;
-    else if (kv_db_is_panicked(w->db))
+    (void)worker;
+    b->got[item].e = kv_db_read(w->db, &key, l->to[i], &b->got[item].cost_us);
+}
+
+/* Take page <item> of <b> in; what came of it. */
+static enum err take_item(struct batch *b, struct kvswap_load *l, unsigned item)
+{
+    struct kvswap *w = b->w;
+    const struct read *got = &b->got[item];
+
+    if (got->e == ERR_OK)
+        return ERR_OK;
+    if (kv_db_is_panicked(w->db))
         kvswap_sync(w);
-    else if (e != ERR_NOT_FOUND)
-        condemn(w, l, &key.hash);
-    return e;
+    else if (got->e != ERR_NOT_FOUND)
+        condemn(w, l, &l->chain[l->from + b->at + item]);
+    return got->e;
+}
+
+/* Read the next pages of <l>, as many as there are readers, from <at> on. */
+static void read_batch(struct kvswap *w, const struct kvswap_load *l,
+                       unsigned at, struct batch *out)
+{
+    const unsigned left = l->n_to - at;
+
+    *out = (struct batch){.w = w, .l = l, .at = at};
+    out->n = left < w->n_readers ? left : w->n_readers;
+    if (w->readers)
+        pool_run(w->readers, read_item, out, out->n);
+    else
+        read_item(out, 0, 0);
 }
 
 /* The load ends before a bad page. Those behind it are as bad, maybe: they
  * would not be stored anew, being there. What is read of them is not used. */
 static void prove_rest(struct kvswap *w, struct kvswap_load *l)
 {
-    const uint64_t cost_us = l->cost_us;
+    for (unsigned at = l->done + 1; at < l->n_to;) {
+        struct batch b;
 
-    for (unsigned i = l->done + 1; i < l->n_to; i++)
-        if (!atomic_load(&l->cancelled) && !kv_db_is_panicked(w->db))
-            (void)read_page(w, l, i);
-    l->cost_us = cost_us;
+        if (atomic_load(&l->cancelled) || kv_db_is_panicked(w->db))
+            return;
+        read_batch(w, l, at, &b);
+        for (unsigned i = 0; i < b.n; i++)
+            (void)take_item(&b, l, i);
+        at += b.n;
+    }
 }
 
-/* Read the next page of <l>; false when it ends here. */
+/* Read the next pages of <l>; false when it ends here. */
 static bool read_next(struct kvswap *w, struct kvswap_load *l)
 {
-    const enum err e = read_page(w, l, l->done);
+    enum err e = ERR_OK;
+    struct batch b;
 
-    if (e == ERR_OK)
-        l->done++;
-    else if (e != ERR_NOT_FOUND)
+    read_batch(w, l, l->done, &b);
+    for (unsigned i = 0; i < b.n && e == ERR_OK; i++) {
+        e = take_item(&b, l, i);
+        l->done += e == ERR_OK;
+        l->cost_us += e == ERR_OK ? b.got[i].cost_us : 0;
+    }
+    if (e != ERR_OK && e != ERR_NOT_FOUND)
         prove_rest(w, l);
     return e == ERR_OK;
 }
@@ -160,9 +209,10 @@ static void read_piece(struct kvswap *w)
 {
     struct kvswap_load *l = TAILQ_FIRST(&w->loads);
     const uint64_t from_us = clock_now_us();
+    const unsigned begin = l->done;
     bool more = true;
 
-    for (size_t bytes = 0; more && bytes < PIECE_BYTES; bytes += w->page_bytes)
+    while (more && (l->done - begin) * w->page_bytes < PIECE_BYTES)
         more =
             l->done < l->n_to && !atomic_load(&l->cancelled) && read_next(w, l);
     l->us += clock_now_us() - from_us;

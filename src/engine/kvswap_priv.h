@@ -53,17 +53,24 @@ struct kvswap_touched {
 /* A load that is read piece by piece. */
 TAILQ_HEAD(kvswap_loads, kvswap_load);
 
+struct krn_pool;
+
 /* An open namespace. */
 struct kvswap {
     struct kv_db *db; /* owned */
     struct digest ns;
     char *name, *root, *dir; /* owned */
     size_t page_bytes;
+    unsigned page_tokens;
     uint64_t max_bytes;
     unsigned most_pages; /* of the queue */
     _Atomic unsigned refs;
     _Atomic bool closing;
-    _Atomic unsigned era; /* see kvswap_era() */
+    _Atomic unsigned era;     /* see kvswap_era() */
+    struct krn_pool *readers; /* owned, the loader's; NULL = itself alone */
+    unsigned n_readers;       /* 1 .. KVSWAP_READERS_MAX */
+    const struct kvswap_memory *memory; /* borrowed; NULL = the process's */
+    void *memory_arg;                   /* borrowed */
     struct thr writer, loader;
     struct mbox to_writer, to_loader;
     struct kvswap_item wake_writer;

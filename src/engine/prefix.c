@@ -18,19 +18,26 @@ struct prefix_entry {
     int32_t parent;    /* page, or -1 */
     int32_t next;      /* in the bucket, or -1 */
     bool used;
-    int32_t tokens[KRN_PAGE_TOKENS];
 };
 
-enum err prefix_init(struct prefix *ix, unsigned n_pages)
+/* The tokens of <page>, as they are compared. */
+static int32_t *tokens_of(const struct prefix *ix, int32_t page)
+{
+    return ix->tokens + (size_t)page * ix->page_tokens;
+}
+
+enum err prefix_init(struct prefix *ix, unsigned n_pages, unsigned page_tokens)
 {
     uint32_t n_buckets = 16;
 
     BUG_ON(n_pages == 0 || n_pages > INT32_MAX / 2);
+    BUG_ON(page_tokens == 0 || page_tokens > KRN_PAGE_TOKENS_MAX);
     while (n_buckets < n_pages)
         n_buckets *= 2;
     ix->entries = calloc(n_pages, sizeof(*ix->entries));
     ix->buckets = malloc(n_buckets * sizeof(*ix->buckets));
-    if (!ix->entries || !ix->buckets) {
+    ix->tokens = reallocarray(NULL, n_pages, page_tokens * sizeof(int32_t));
+    if (!ix->entries || !ix->buckets || !ix->tokens) {
         prefix_fini(ix);
         return ERR_NOMEM;
     }
@@ -38,6 +45,7 @@ enum err prefix_init(struct prefix *ix, unsigned n_pages)
         ix->buckets[i] = -1;
     ix->mask = n_buckets - 1;
     ix->n_pages = n_pages;
+    ix->page_tokens = page_tokens;
     ix->n = 0;
     return ERR_OK;
 }
@@ -46,6 +54,8 @@ void prefix_fini(struct prefix *ix)
 {
     free(ix->entries);
     free(ix->buckets);
+    free(ix->tokens);
+    ix->tokens = NULL;
     ix->entries = NULL;
     ix->buckets = NULL;
 }
@@ -68,18 +78,18 @@ static void put_le32(uint8_t *out, uint32_t v)
 }
 
 struct digest prefix_chain(const struct digest *before, uint32_t index,
-                           const int32_t *tokens)
+                           const int32_t *tokens, unsigned page_tokens)
 {
-    uint8_t text[1 + DIGEST_BYTES + 4 + 4 * KRN_PAGE_TOKENS];
+    uint8_t text[1 + DIGEST_BYTES + 4 + 4 * KRN_PAGE_TOKENS_MAX];
     uint8_t *at = text;
 
     *at++ = 0x01;
     memcpy(at, before->b, DIGEST_BYTES);
     at += DIGEST_BYTES;
     put_le32(at, index);
-    for (int i = 0; i < KRN_PAGE_TOKENS; i++)
-        put_le32(at + 4 + 4 * i, (uint32_t)tokens[i]);
-    return digest_sha256(text, sizeof(text));
+    for (unsigned i = 0; i < page_tokens; i++)
+        put_le32(at + 4 + 4 * (size_t)i, (uint32_t)tokens[i]);
+    return digest_sha256(text, 1 + DIGEST_BYTES + 4 + 4 * (size_t)page_tokens);
 }
 
 /* The bucket of <hash>. */
@@ -109,7 +119,8 @@ int32_t prefix_find(const struct prefix *ix, const struct prefix_key *key)
     e = &ix->entries[page];
     if (e->index != key->index ||
         memcmp(e->before.b, key->before.b, DIGEST_BYTES) != 0 ||
-        memcmp(e->tokens, key->tokens, sizeof(e->tokens)) != 0)
+        memcmp(tokens_of(ix, page), key->tokens,
+               ix->page_tokens * sizeof(int32_t)) != 0)
         return -1;
     return page;
 }
@@ -130,7 +141,7 @@ bool prefix_put(struct prefix *ix, const struct prefix_key *key, int32_t parent,
     e->children = 0;
     e->parent = parent;
     e->used = true;
-    memcpy(e->tokens, key->tokens, sizeof(e->tokens));
+    memcpy(tokens_of(ix, page), key->tokens, ix->page_tokens * sizeof(int32_t));
     e->next = *head;
     *head = page;
     if (parent >= 0)

@@ -17,7 +17,7 @@ struct prefix_key {
     struct digest hash;    /* prefix_chain() of the rest */
     struct digest before;  /* hash of the page before, or the scope's root */
     uint32_t index;        /* of the page in its text, from 0 */
-    const int32_t *tokens; /* (KRN_PAGE_TOKENS), borrowed */
+    const int32_t *tokens; /* (page_tokens), borrowed */
 };
 
 struct prefix_entry;
@@ -27,12 +27,16 @@ struct prefix {
     struct prefix_entry *entries; /* (n_pages), owned */
     int32_t *buckets;             /* (mask + 1), owned */
     uint32_t mask;
+    int32_t *tokens; /* (n_pages, page_tokens), owned */
     unsigned n_pages;
+    unsigned page_tokens;
     unsigned n; /* pages in the index */
 };
 
-/* An empty index. ERR_NOMEM. */
-enum err prefix_init(struct prefix *ix, unsigned n_pages) MUST_CHECK;
+/* An empty index of pages of <page_tokens>, at most KRN_PAGE_TOKENS_MAX.
+ * ERR_NOMEM. */
+enum err prefix_init(struct prefix *ix, unsigned n_pages,
+                     unsigned page_tokens) MUST_CHECK;
 
 /* Free. */
 void prefix_fini(struct prefix *ix);
@@ -40,9 +44,9 @@ void prefix_fini(struct prefix *ix);
 /* The hash that the chains of <scope> begin with. */
 struct digest prefix_root(const uint8_t scope[32]);
 
-/* The hash of page <index> with <tokens> (KRN_PAGE_TOKENS) behind <before>. */
+/* The hash of page <index> with <tokens> (page_tokens) behind <before>. */
 struct digest prefix_chain(const struct digest *before, uint32_t index,
-                           const int32_t *tokens);
+                           const int32_t *tokens, unsigned page_tokens);
 
 /* The page of <key>, or -1. */
 int32_t prefix_find(const struct prefix *ix, const struct prefix_key *key);

@@ -186,6 +186,8 @@ bool sched_turn(struct sched *s)
     resume_all(s);
     look_all(s);
     task_expire(s);
+    sched_outs(s);
+    sched_reads(s);
     sched_give_up(s);
     sched_limits(s);
     ran = sched_plan(s);
@@ -205,6 +207,8 @@ static int sleep_ms(const struct sched *s)
 
     if (s->fair.n_ring > 0)
         return SHORT_MS;
+    if (sched_has_copies(s))
+        return 1;
     if (sched_has_restores(s))
         left = left < RESTORE_MS ? left : RESTORE_MS;
     else if (s->next_deadline_ms == INT64_MAX)
@@ -245,15 +249,18 @@ static void settle_opts(struct sched *s)
         o->step_ms = STEP_MS;
     if (o->queue == 0)
         o->queue = QUEUE;
+    if (o->page_tokens == 0)
+        o->page_tokens = KRN_PAGE_TOKENS;
+    s->page_tokens = o->page_tokens;
     if (o->slots > o->step_tokens)
         o->slots = o->step_tokens;
-    room = (size_t)o->n_pages * KRN_PAGE_TOKENS;
+    room = (size_t)o->n_pages * s->page_tokens;
     s->context = s->m->p.context;
     if (o->context > 0 && o->context < s->context)
         s->context = o->context;
     if (s->context > room)
         s->context = (unsigned)room;
-    s->max_pages = (s->context + KRN_PAGE_TOKENS - 1) / KRN_PAGE_TOKENS;
+    s->max_pages = (s->context + s->page_tokens - 1) / s->page_tokens;
     s->n_vocab = s->m->p.n_vocab;
     if (vocab_size(s->m->vocab) < s->n_vocab)
         s->n_vocab = vocab_size(s->m->vocab);
@@ -303,7 +310,7 @@ static enum err make_tables(struct sched *s)
     e = kvpool_init(&s->pool, s->o.n_pages);
     if (e != ERR_OK)
         return e;
-    return prefix_init(&s->prefix, s->o.n_pages);
+    return prefix_init(&s->prefix, s->o.n_pages, s->page_tokens);
 }
 
 enum err sched_make(struct graph *g, const struct model *m,
@@ -324,6 +331,7 @@ enum err sched_make(struct graph *g, const struct model *m,
     TAILQ_INIT(&s->running);
     TAILQ_INIT(&s->idle);
     LIST_INIT(&s->restores);
+    STAILQ_INIT(&s->outs);
     s->next_deadline_ms = INT64_MAX;
     atomic_init(&s->n.out_tokens, OUT_TOKENS);
     s->stop.head.kind = SCHED_STOP;
@@ -363,14 +371,16 @@ void sched_attach(struct sched *s, struct kvswap *w)
     atomic_store(&s->swap, w);
 }
 
-/* Wait for messages, and take them in. */
+/* Wait for messages, and take them in; so with copies. */
 static void await(struct sched *s)
 {
     struct pollfd p = {.fd = mbox_fd(&s->mbox), .events = POLLIN};
 
-    if (poll(&p, 1, -1) == -1)
+    if (poll(&p, 1, sched_has_copies(s) ? 1 : -1) == -1)
         BUG_ON(errno != EINTR);
     mbox_drain(&s->mbox, 0, on_msg, s);
+    sched_outs(s);
+    sched_reads(s);
 }
 
 void sched_free(struct sched *s)
@@ -382,8 +392,9 @@ void sched_free(struct sched *s)
         thr_join(&s->thr);
         mbox_drain(&s->mbox, 0, on_msg, s);
     }
-    while (sched_has_restores(s))
+    while (sched_has_restores(s) || sched_has_copies(s))
         await(s);
+    sched_stage_close(s);
     task_bury(s);
     mbox_fini(&s->mbox);
     kvpool_fini(&s->pool);

@@ -22,6 +22,7 @@ struct sched_opts {
     unsigned context;     /* most tokens of a sequence, prompt and output */
     unsigned slots;       /* most sequences that run at once, 16 */
     unsigned n_pages;     /* pages of the graph's pool, >= 1 */
+    unsigned page_tokens; /* tokens of a page, KRN_PAGE_TOKENS */
     unsigned step_tokens; /* most rows of a step, 512; at most the graph's
                            * max_rows */
     unsigned step_ms;     /* what a step should take at most while sequences

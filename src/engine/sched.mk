@@ -15,6 +15,8 @@ src_engine_libengine_a_SOURCES += \
     src/engine/kvswap_load.c \
     src/engine/kvswap_priv.h \
     src/engine/kvswap_write.c \
+    src/engine/pinned.c \
+    src/engine/pinned.h \
     src/engine/meter.c \
     src/engine/meter.h \
     src/engine/prefix.c \
@@ -26,6 +28,7 @@ src_engine_libengine_a_SOURCES += \
     src/engine/sched_plan.c \
     src/engine/sched_priv.h \
     src/engine/sched_restore.c \
+    src/engine/sched_stage.c \
     src/engine/sched_seq.c \
     src/engine/sched_step.c \
     src/engine/sched_task.c \

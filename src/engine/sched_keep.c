@@ -1,6 +1,5 @@
 /* sched_keep.c - What the disk is told, without waiting for it: pages that it
  * may store, texts that were used, and who does not wait any more. */
-#include "engine/graph.h"
 #include "engine/kvswap.h"
 #include "engine/sched_priv.h"
 
@@ -8,26 +7,22 @@
 static void keep_page(struct sched *s, struct kvswap *w, const struct seq *q,
                       size_t i, unsigned era)
 {
-    int32_t tokens[KRN_PAGE_TOKENS];
+    int32_t tokens[KRN_PAGE_TOKENS_MAX];
     struct kv_key key = {.hash = q->chain[i],
                          .before = *seq_before(q, i),
                          .index = (uint32_t)i,
-                         .n_tokens = KRN_PAGE_TOKENS,
+                         .n_tokens = s->page_tokens,
                          .tokens = tokens,
                          .cost_us = sched_page_us(s, i)};
     struct kvswap_page *p;
     void *room;
 
-    seq_tokens(q, i * KRN_PAGE_TOKENS, KRN_PAGE_TOKENS, tokens);
+    seq_tokens(q, i * s->page_tokens, s->page_tokens, tokens);
     p = kvswap_offer(w, &key, &room);
     if (!p)
         return;
-    if (graph_page_get(s->g, (unsigned)q->pages[i], room) != ERR_OK) {
+    if (sched_page_out(s, q->pages[i], p, room, era) != ERR_OK)
         kvswap_page_done(w, p);
-        return;
-    }
-    kvswap_push(w, p);
-    s->kept[q->pages[i]] = era;
 }
 
 void seq_keep(struct sched *s, const struct seq *q, size_t from)
@@ -44,7 +39,7 @@ void seq_keep(struct sched *s, const struct seq *q, size_t from)
 
 void seq_used(struct sched *s, const struct seq *q)
 {
-    const size_t n_hit = q->task->counts.cached_tokens / KRN_PAGE_TOKENS;
+    const size_t n_hit = q->task->counts.cached_tokens / s->page_tokens;
     struct kvswap *w = atomic_load(&s->swap);
 
     if (w && q->n_indexed > 0 && q->task->job->kind == GEN_TEXT)

@@ -126,7 +126,7 @@ static size_t pledged(const struct sched *s)
 
     TAILQ_FOREACH(q, &s->running, run)
     {
-        size_t want = (seq_len(q) + KRN_PAGE_TOKENS - 1) / KRN_PAGE_TOKENS;
+        size_t want = (seq_len(q) + s->page_tokens - 1) / s->page_tokens;
 
         if (q->state == SEQ_PREFILL && want > q->n_pages)
             n += want - q->n_pages;
@@ -147,7 +147,7 @@ static size_t most_cached(const struct seq *q)
 /* Whether all of <q>, which has its cached pages, will find room. */
 static bool fits(struct sched *s, const struct seq *q)
 {
-    size_t want = (seq_len(q) + KRN_PAGE_TOKENS - 1) / KRN_PAGE_TOKENS;
+    size_t want = (seq_len(q) + s->page_tokens - 1) / s->page_tokens;
     size_t need = want - q->n_pages + pledged(s);
 
     while (sched_room(s) < need)
@@ -179,10 +179,10 @@ enum admission {
 };
 
 /* Whether <q> holds nothing but full pages of the index. */
-static bool is_cached(const struct seq *q)
+static bool is_cached(const struct sched *s, const struct seq *q)
 {
     return q->n_pages == q->n_indexed &&
-           q->computed == q->n_pages * KRN_PAGE_TOKENS;
+           q->computed == q->n_pages * s->page_tokens;
 }
 
 /* Let <q>, which waits, run. */
@@ -192,7 +192,7 @@ static enum admission admit(struct sched *s, struct seq *q)
     size_t most = most_cached(q);
     bool is_first = !q->begun;
 
-    if ((is_cached(q) && seq_take_cached(s, q, most) != ERR_OK) ||
+    if ((is_cached(s, q) && seq_take_cached(s, q, most) != ERR_OK) ||
         !fits(s, q)) {
         seq_drop_pages(s, q);
         return ADMIT_FULL;

@@ -8,6 +8,7 @@
  *   sched_step.c the step, and what comes out of it
  *   sched_limit.c sequences whose tokens are counted out
  *   sched_restore.c sequences that wait for the disk
+ *   sched_stage.c pages between device and host
  *   sched_keep.c what the disk is told, without waiting */
 #ifndef TG_ENGINE_SCHED_PRIV_H
 #define TG_ENGINE_SCHED_PRIV_H
@@ -67,6 +68,7 @@ struct task {
     unsigned n_short;   /* sequences that rest for want of tokens */
     unsigned n_granted; /* tokens counted and not drawn yet */
     struct digest root;
+    unsigned page_tokens;   /* of the scheduler */
     struct stop_set *stops; /* owned; NULL = none */
     struct seq_rules rules;
     /* Prompts whose rows are read one by one: echo and embeddings. */
@@ -84,6 +86,43 @@ struct task {
 
 TAILQ_HEAD(task_list, task);
 
+/* Slots of staging memory, of a page each. */
+#define STAGE_SLOTS 32
+
+/* Staging memory, where the device has its own. */
+struct stage {
+    void *base;        /* (n, slot_bytes) owned; NULL = not yet */
+    size_t slot_bytes; /* a page, rounded up */
+    unsigned n;        /* 2 .. STAGE_SLOTS */
+    bool used[STAGE_SLOTS];
+};
+
+/* What a wave is at. */
+enum wave_at {
+    WAVE_IDLE = 0,
+    WAVE_READ, /* from the disk to its slots */
+    WAVE_COPY, /* from there to the device */
+};
+
+/* Pages of a restore that go together. */
+struct wave {
+    enum wave_at at;
+    unsigned first;    /* page of the restore */
+    unsigned n_slots;  /* pages, 0 on the host */
+    unsigned n_copies; /* of them, under way to the device */
+    int slot[STAGE_SLOTS];
+    uint64_t ticket; /* of the last copy */
+};
+
+/* A page on its way from the device, held until it is there. */
+struct page_out {
+    struct kvswap_page *p; /* the disk's: handed over in the end */
+    uint64_t ticket;
+    int32_t page;
+    unsigned era; /* of the disk, when it was offered */
+    STAILQ_ENTRY(page_out) link;
+};
+
 /* What is being brought back. */
 struct restore {
     struct kvswap_load load; /* first */
@@ -92,7 +131,12 @@ struct restore {
     bool overdue;            /* nobody waits any more: it took too long */
     int32_t *pages;          /* (n_pages) owned; each held once */
     unsigned n_pages;
-    unsigned era;          /* of the disk, when it was asked to read */
+    unsigned era; /* of the disk, when it was asked to read */
+    struct wave wave[2];
+    unsigned n_read;       /* leading pages that were read */
+    unsigned n_ok;         /* of them, those in their places */
+    bool ended;            /* no more are to be read */
+    uint64_t us, cost_us;  /* time of reading, and of computing what was read */
     struct restore *ahead; /* it waits for that one: same text */
     LIST_ENTRY(restore) link;
 };
@@ -131,9 +175,10 @@ struct sched {
     const struct model *m; /* borrowed */
     struct sched_opts o;   /* without zeroes */
     unsigned context;
-    unsigned n_vocab; /* logits that stand for tokens */
-    size_t max_pages; /* of a sequence */
-    size_t read_rows; /* rows of logits of a step beside the slots' */
+    unsigned n_vocab;     /* logits that stand for tokens */
+    unsigned page_tokens; /* tokens of a page */
+    size_t max_pages;     /* of a sequence */
+    size_t read_rows;     /* rows of logits of a step beside the slots' */
     struct mbox mbox;
     struct thr thr;
     bool has_mbox, stopping;
@@ -166,6 +211,8 @@ struct sched {
     unsigned *kept;                /* (n_pages) owned: the era in which the disk
                                     * got it, 0 = never */
     LIST_HEAD(, restore) restores; /* under way */
+    struct stage stage;
+    STAILQ_HEAD(, page_out) outs;  /* under way, oldest first */
     unsigned n_overdue;            /* of them, given up */
     double row_us;                 /* time of a row of the last step */
     double depth_us[SCHED_DEPTHS]; /* likewise of late, by depth; 0 = none */
@@ -289,6 +336,9 @@ bool seq_restore(struct sched *s, struct seq *q, size_t most);
 /* An answer came. */
 void sched_on_load(struct sched *s, struct kvswap_load *l);
 
+/* Look after copies of restores, and those that wait for staging memory. */
+void sched_reads(struct sched *s);
+
 /* Let those go on whose answer takes too long. */
 void sched_give_up(struct sched *s);
 
@@ -304,6 +354,31 @@ void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us);
 /* Microseconds that computing page <page> of a text takes as a part of a
  * prompt, also where it was generated, token by token. */
 uint32_t sched_page_us(const struct sched *s, size_t page);
+
+/* --- sched_stage.c ------------------------------------------------------ */
+
+/* Have the pages of <r> read, all from the first on. */
+void sched_read_begin(struct sched *s, struct restore *r);
+
+/* The disk's answer to the last of it came. */
+void sched_read_answer(struct sched *s, struct restore *r);
+
+/* Let <r> go on; whether all of it is over, r->n_ok pages being good. */
+bool sched_read_over(struct sched *s, struct restore *r);
+
+/* Copy <page>, which is full, to <room> and hand <p> to the disk when it is
+ * there; that is at once on the host. On failure <p> stays the caller's. */
+enum err sched_page_out(struct sched *s, int32_t page, struct kvswap_page *p,
+                        void *room, unsigned era) MUST_CHECK;
+
+/* Hand over what is there. */
+void sched_outs(struct sched *s);
+
+/* Whether copies are under way, which have to be looked at. */
+bool sched_has_copies(const struct sched *s);
+
+/* Free staging memory. No restore is under way. */
+void sched_stage_close(struct sched *s);
 
 /* --- sched_keep.c -------------------------------------------------------- */
 

@@ -51,7 +51,7 @@ void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us)
     double *mean;
 
     s->row_us = each;
-    if (rows < KRN_PAGE_TOKENS || rows < (uint64_t)r->n_placed * 2)
+    if (rows < s->page_tokens || rows < (uint64_t)r->n_placed * 2)
         return;
     for (size_t i = 0; i < r->n_placed; i++) {
         const struct seq *q = r->placed[i];
@@ -79,17 +79,17 @@ static double compute_us(const struct sched *s, size_t from, size_t to)
 {
     double us = 0;
 
-    for (size_t pos = from; pos < to; pos += KRN_PAGE_TOKENS)
-        us += KRN_PAGE_TOKENS * row_us_at(s, depth_of(pos));
+    for (size_t pos = from; pos < to; pos += s->page_tokens)
+        us += s->page_tokens * row_us_at(s, depth_of(pos));
     return us;
 }
 
 uint32_t sched_page_us(const struct sched *s, size_t page)
 {
-    const size_t from = page * KRN_PAGE_TOKENS;
-    const double us = compute_us(s, from, from + KRN_PAGE_TOKENS);
+    const size_t from = page * s->page_tokens;
+    const double us = compute_us(s, from, from + s->page_tokens);
 
-    return (uint32_t)(us > 0 ? us : s->row_us * KRN_PAGE_TOKENS);
+    return (uint32_t)(us > 0 ? us : s->row_us * s->page_tokens);
 }
 
 /* --- asking -------------------------------------------------------------- */
@@ -104,7 +104,8 @@ static void restore_free(struct restore *r)
 }
 
 /* A restore of the pages of <q> behind those it has, <n> in all. */
-static struct restore *restore_new(const struct seq *q, size_t n)
+static struct restore *restore_new(const struct sched *s, const struct seq *q,
+                                   size_t n)
 {
     struct restore *r = calloc(1, sizeof(*r));
     const size_t first = q->n_pages;
@@ -115,7 +116,7 @@ static struct restore *restore_new(const struct seq *q, size_t n)
     r->load.n = (unsigned)n;
     r->load.before = *seq_before(q, first);
     r->load.chain = calloc(n, sizeof(*r->load.chain));
-    r->load.tokens = calloc(n * KRN_PAGE_TOKENS, sizeof(*r->load.tokens));
+    r->load.tokens = calloc(n * s->page_tokens, sizeof(*r->load.tokens));
     r->load.to = calloc(n, sizeof(*r->load.to));
     r->pages = calloc(n, sizeof(*r->pages));
     if (!r->load.chain || !r->load.tokens || !r->load.to || !r->pages) {
@@ -123,7 +124,7 @@ static struct restore *restore_new(const struct seq *q, size_t n)
         return NULL;
     }
     memcpy(r->load.chain, q->chain + first, n * sizeof(*r->load.chain));
-    seq_tokens(q, first * KRN_PAGE_TOKENS, n * KRN_PAGE_TOKENS, r->load.tokens);
+    seq_tokens(q, first * s->page_tokens, n * s->page_tokens, r->load.tokens);
     return r;
 }
 
@@ -152,16 +153,16 @@ static uint64_t patience_us(const struct sched *s, const struct seq *q)
 bool seq_restore(struct sched *s, struct seq *q, size_t most)
 {
     struct kvswap *w = atomic_load(&s->swap);
-    const size_t n = most / KRN_PAGE_TOKENS;
+    const size_t n = most / s->page_tokens;
     struct restore *r;
 
     if (!w || s->n_overdue > 0 || q->asked || q->unindexed || n <= q->n_pages ||
         q->n_pages != q->n_indexed ||
-        q->computed != q->n_pages * KRN_PAGE_TOKENS)
+        q->computed != q->n_pages * s->page_tokens)
         return false;
     if (seq_hash(q, n) != ERR_OK)
         return false;
-    r = restore_new(q, n - q->n_pages);
+    r = restore_new(s, q, n - q->n_pages);
     if (!r)
         return false;
     r->q = q;
@@ -187,7 +188,7 @@ size_t sched_restoring(const struct sched *s)
 
     LIST_FOREACH(r, &s->restores, link)
     if (r->q)
-        n += (seq_len(r->q) + KRN_PAGE_TOKENS - 1) / KRN_PAGE_TOKENS -
+        n += (seq_len(r->q) + s->page_tokens - 1) / s->page_tokens -
              r->q->n_pages - r->n_pages;
     return n;
 }
@@ -235,8 +236,8 @@ static void restore_end(struct sched *s, struct restore *r)
 static bool is_worth(struct sched *s, struct kvswap *w, const struct restore *r,
                      unsigned n)
 {
-    const size_t from = (size_t)r->load.first * KRN_PAGE_TOKENS;
-    const double us = compute_us(s, from, from + (size_t)n * KRN_PAGE_TOKENS);
+    const size_t from = (size_t)r->load.first * s->page_tokens;
+    const double us = compute_us(s, from, from + (size_t)n * s->page_tokens);
     const double read_us = kvswap_expect_s(w, n, r->load.warm) * 1e6;
 
     if (us <= 0 || read_us <= 0 || us > WORTH * read_us)
@@ -260,15 +261,12 @@ static bool read_found(struct sched *s, struct kvswap *w, struct restore *r)
 
         if (page < 0)
             break;
-        l->to[r->n_pages] = graph_page_room(s->g, (unsigned)page);
         r->pages[r->n_pages++] = page;
     }
     if (r->n_pages == 0)
         return false;
-    l->n_to = r->n_pages;
-    l->stage = KVSWAP_READ;
     r->era = kvswap_era(w);
-    kvswap_load(w, l);
+    sched_read_begin(s, r);
     return true;
 }
 
@@ -276,7 +274,7 @@ static bool read_found(struct sched *s, struct kvswap *w, struct restore *r)
 static enum err take_read(struct sched *s, struct restore *r)
 {
     struct seq *q = r->q;
-    unsigned n = r->load.done;
+    unsigned n = r->n_ok;
     enum err e = ERR_OK;
     unsigned i;
 
@@ -286,7 +284,7 @@ static enum err take_read(struct sched *s, struct restore *r)
         if (e != ERR_OK)
             break;
         s->kept[r->pages[i]] = r->era;
-        q->computed += KRN_PAGE_TOKENS;
+        q->computed += s->page_tokens;
     }
     return i > 0 ? seq_index(s, q) : e;
 }
@@ -295,16 +293,26 @@ static enum err take_read(struct sched *s, struct restore *r)
 static void take_answer(struct sched *s, struct kvswap *w, struct restore *r)
 {
     const struct kvswap_load *l = &r->load;
-    const unsigned tokens = r->q ? l->done * KRN_PAGE_TOKENS : 0;
+    const unsigned tokens = r->q ? r->n_ok * s->page_tokens : 0;
 
     if (tokens > 0) {
         r->q->task->n_restored += tokens;
-        kvswap_count(w, l->found * KRN_PAGE_TOKENS, tokens,
-                     l->cost_us > l->us ? l->cost_us - l->us : 0);
+        kvswap_count(w, l->found * s->page_tokens, tokens,
+                     r->cost_us > r->us ? r->cost_us - r->us : 0);
         /* without memory the rest is computed */
         if (take_read(s, r) != ERR_OK)
             r->q->asked = true;
     }
+}
+
+/* End <r> when all of it is read; whether it is. */
+static bool read_look(struct sched *s, struct restore *r)
+{
+    if (!sched_read_over(s, r))
+        return false;
+    take_answer(s, atomic_load(&s->swap), r);
+    restore_end(s, r);
+    return true;
 }
 
 void sched_on_load(struct sched *s, struct kvswap_load *l)
@@ -312,21 +320,38 @@ void sched_on_load(struct sched *s, struct kvswap_load *l)
     struct restore *r = (struct restore *)(void *)l;
     struct kvswap *w = atomic_load(&s->swap);
 
-    if (l->stage == KVSWAP_READ)
-        take_answer(s, w, r);
-    else if (r->q && l->found > 0) {
+    if (l->stage == KVSWAP_READ) {
+        sched_read_answer(s, r);
+        read_look(s, r);
+        return;
+    }
+    if (r->q && l->found > 0) {
         if (read_found(s, w, r))
             return;
-        kvswap_count(w, l->found * KRN_PAGE_TOKENS, 0, 0);
+        kvswap_count(w, l->found * s->page_tokens, 0, 0);
     }
     restore_end(s, r);
+}
+
+void sched_reads(struct sched *s)
+{
+    struct restore *r = LIST_FIRST(&s->restores);
+
+    while (r) {
+        struct restore *next = LIST_NEXT(r, link);
+
+        /* one that ends may free others, and those ahead of it */
+        if (!r->ahead && r->load.stage == KVSWAP_READ && read_look(s, r))
+            next = LIST_FIRST(&s->restores);
+        r = next;
+    }
 }
 
 /* Let those go on who wait for <r>, as if the disk had nothing. */
 static void give_up(struct sched *s, struct restore *r)
 {
     if (r->load.stage == KVSWAP_READ)
-        kvswap_count(atomic_load(&s->swap), r->load.found * KRN_PAGE_TOKENS, 0,
+        kvswap_count(atomic_load(&s->swap), r->load.found * s->page_tokens, 0,
                      0);
     go_on_behind(s, r, true);
     go_on(s, r->q); /* <r> lives until its answer comes */

@@ -192,7 +192,7 @@ int32_t sched_page(struct sched *s)
 
 size_t seq_grow(struct sched *s, struct seq *q, size_t n)
 {
-    size_t want = (n + KRN_PAGE_TOKENS - 1) / KRN_PAGE_TOKENS;
+    size_t want = (n + s->page_tokens - 1) / s->page_tokens;
     size_t have;
 
     while (q->n_pages < want) {
@@ -201,7 +201,7 @@ size_t seq_grow(struct sched *s, struct seq *q, size_t n)
         if (page < 0 || seq_add_page(s, q, page) != ERR_OK)
             break;
     }
-    have = q->n_pages * KRN_PAGE_TOKENS;
+    have = q->n_pages * s->page_tokens;
     return have < n ? have : n;
 }
 
@@ -214,9 +214,10 @@ void sched_forget(struct sched *s)
 /* --- the prefix index --------------------------------------------------- */
 
 /* The key of page <i> of <q>; <tokens> is room for its tokens. */
-static struct prefix_key key_of(const struct seq *q, size_t i, int32_t *tokens)
+static struct prefix_key key_of(const struct sched *s, const struct seq *q,
+                                size_t i, int32_t *tokens)
 {
-    seq_tokens(q, i * KRN_PAGE_TOKENS, KRN_PAGE_TOKENS, tokens);
+    seq_tokens(q, i * s->page_tokens, s->page_tokens, tokens);
     return (struct prefix_key){.hash = q->chain[i],
                                .before = *seq_before(q, i),
                                .index = (uint32_t)i,
@@ -225,11 +226,11 @@ static struct prefix_key key_of(const struct seq *q, size_t i, int32_t *tokens)
 
 enum err seq_take_cached(struct sched *s, struct seq *q, size_t most)
 {
-    int32_t tokens[KRN_PAGE_TOKENS];
-    size_t n = most / KRN_PAGE_TOKENS;
+    int32_t tokens[KRN_PAGE_TOKENS_MAX];
+    size_t n = most / s->page_tokens;
 
     BUG_ON(q->n_pages != q->n_indexed ||
-           q->computed != q->n_pages * KRN_PAGE_TOKENS);
+           q->computed != q->n_pages * s->page_tokens);
     for (size_t i = q->n_pages; i < n; i++) {
         enum err e = seq_hash(q, i + 1);
         struct prefix_key key;
@@ -237,7 +238,7 @@ enum err seq_take_cached(struct sched *s, struct seq *q, size_t most)
 
         if (e != ERR_OK)
             return e;
-        key = key_of(q, i, tokens);
+        key = key_of(s, q, i, tokens);
         page = prefix_find(&s->prefix, &key);
         if (page < 0)
             break;
@@ -246,7 +247,7 @@ enum err seq_take_cached(struct sched *s, struct seq *q, size_t most)
         if (e != ERR_OK)
             return e;
         q->n_indexed = i + 1;
-        q->computed = (i + 1) * KRN_PAGE_TOKENS;
+        q->computed = (i + 1) * s->page_tokens;
     }
     return ERR_OK;
 }
@@ -254,8 +255,8 @@ enum err seq_take_cached(struct sched *s, struct seq *q, size_t most)
 /* Enter page <i> of <q>, or take the page that is entered for its text. */
 static void index_page(struct sched *s, struct seq *q, size_t i)
 {
-    int32_t tokens[KRN_PAGE_TOKENS];
-    struct prefix_key key = key_of(q, i, tokens);
+    int32_t tokens[KRN_PAGE_TOKENS_MAX];
+    struct prefix_key key = key_of(s, q, i, tokens);
     int32_t other = prefix_find(&s->prefix, &key);
 
     if (other >= 0) {
@@ -276,7 +277,7 @@ static void index_page(struct sched *s, struct seq *q, size_t i)
 
 enum err seq_index(struct sched *s, struct seq *q)
 {
-    size_t n = q->computed / KRN_PAGE_TOKENS;
+    size_t n = q->computed / s->page_tokens;
     size_t from = q->n_indexed;
     enum err e;
 
@@ -298,7 +299,7 @@ enum err seq_index(struct sched *s, struct seq *q)
 static enum err share(struct sched *s, struct seq *q, const struct seq *from)
 {
     size_t n = q->task->job->n_tokens;
-    size_t full = n / KRN_PAGE_TOKENS;
+    size_t full = n / s->page_tokens;
     enum err e = ERR_OK;
     int32_t page;
 
@@ -309,10 +310,10 @@ static enum err share(struct sched *s, struct seq *q, const struct seq *from)
     }
     if (e != ERR_OK)
         return e;
-    q->computed = full * KRN_PAGE_TOKENS;
+    q->computed = full * s->page_tokens;
     q->n_indexed = from->n_indexed < full ? from->n_indexed : full;
     q->unindexed = from->unindexed && q->n_indexed < full;
-    if (full * KRN_PAGE_TOKENS == n)
+    if (full * s->page_tokens == n)
         return ERR_OK;
     page = sched_page(s);
     if (page < 0)

@@ -44,8 +44,8 @@ static void lay_out(struct sched_rows *r, struct seq *q)
 /* A page that is written has one holder, and the index has it not. */
 static void check_pages(const struct sched *s, const struct seq *q)
 {
-    size_t first = q->computed / KRN_PAGE_TOKENS;
-    size_t last = (q->computed + q->take - 1) / KRN_PAGE_TOKENS;
+    size_t first = q->computed / s->page_tokens;
+    size_t last = (q->computed + q->take - 1) / s->page_tokens;
 
     BUG_ON(!seq_runs(q->state) || last >= q->n_pages);
     for (size_t i = first; i <= last; i++)

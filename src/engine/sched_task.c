@@ -273,6 +273,7 @@ void task_accept(struct sched *s, struct gen_job *j)
     t->n_open = j->n;
     t->counted = true;
     t->left = j->cost;
+    t->page_tokens = s->page_tokens;
     t->root = prefix_root(j->scope);
     t->rules = rules_of(s, t);
     if (!is_read(s, j))

@@ -108,7 +108,8 @@ const struct digest *seq_before(const struct seq *q, size_t i)
 
 enum err seq_hash(struct seq *q, size_t n)
 {
-    int32_t tokens[KRN_PAGE_TOKENS];
+    int32_t tokens[KRN_PAGE_TOKENS_MAX];
+    const unsigned page = q->task->page_tokens;
     struct digest *p;
 
     while (q->n_chain < n) {
@@ -116,9 +117,9 @@ enum err seq_hash(struct seq *q, size_t n)
         if (!p)
             return ERR_NOMEM;
         q->chain = p;
-        seq_tokens(q, q->n_chain * KRN_PAGE_TOKENS, KRN_PAGE_TOKENS, tokens);
+        seq_tokens(q, q->n_chain * page, page, tokens);
         p[q->n_chain] = prefix_chain(seq_before(q, q->n_chain),
-                                     (uint32_t)q->n_chain, tokens);
+                                     (uint32_t)q->n_chain, tokens, page);
         q->n_chain++;
     }
     return ERR_OK;
@@ -126,7 +127,7 @@ enum err seq_hash(struct seq *q, size_t n)
 
 enum err seq_share_hashes(struct seq *q, const struct seq *from)
 {
-    size_t n = q->task->job->n_tokens / KRN_PAGE_TOKENS;
+    size_t n = q->task->job->n_tokens / q->task->page_tokens;
 
     BUG_ON(q->n_chain > 0);
     if (n > from->n_chain)

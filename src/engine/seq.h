@@ -54,7 +54,8 @@ struct seq {
     size_t take;          /* rows of the step that is planned */
     size_t out_row;       /* its first among those that come out of the step */
 
-    int32_t *pages; /* (n_pages) owned; page i holds tokens 16i.. */
+    int32_t *pages; /* (n_pages) owned; page i holds the tokens
+                     * from i * page_tokens on */
     size_t n_pages, cap_pages;
     struct digest *chain; /* (n_chain) owned; hash of each full page */
     size_t n_chain, cap_chain;

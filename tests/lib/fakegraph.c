@@ -125,16 +125,80 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
     return ERR_OK;
 }
 
-enum err graph_page_get(struct graph *g, unsigned page, void *host)
+bool graph_is_host(const struct graph *g)
 {
-    memcpy(host, graph_page_room(g, page), KRN_PAGE_TOKENS * sizeof(g->kv[0]));
-    return ERR_OK;
+    return !g->device;
+}
+
+size_t graph_page_bytes(const struct graph *g)
+{
+    return g->page_bytes > 0 ? g->page_bytes
+                             : KRN_PAGE_TOKENS * sizeof(g->kv[0]);
+}
+
+void *graph_host_alloc(struct graph *g, size_t bytes)
+{
+    assert_true(g->device);
+    return aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+}
+
+void graph_host_free(struct graph *g, void *p)
+{
+    (void)g;
+    free(p);
+}
+
+static void *page_of(struct graph *g, unsigned page)
+{
+    assert_in_range(page, 0, g->n_pages - 1);
+    return &g->kv[page * KRN_PAGE_TOKENS];
 }
 
 void *graph_page_room(struct graph *g, unsigned page)
 {
-    assert_in_range(page, 0, g->n_pages - 1);
-    return &g->kv[page * KRN_PAGE_TOKENS];
+    assert_false(g->device);
+    return page_of(g, page);
+}
+
+/* The oldest copy is over: it is made only now. */
+static void copy_make(struct graph *g)
+{
+    const struct fake_copy *c = &g->copies[g->n_over++ % FAKE_COPIES];
+
+    memcpy(c->to, c->from, KRN_PAGE_TOKENS * sizeof(g->kv[0]));
+    g->n_looks = 0;
+}
+
+static enum err copy_queue(struct graph *g, void *to, const void *from,
+                           uint64_t *ticket_out)
+{
+    assert_true(g->n_tickets - g->n_over < FAKE_COPIES);
+    g->copies[g->n_tickets++ % FAKE_COPIES] = (struct fake_copy){to, from};
+    *ticket_out = g->n_tickets;
+    if (!g->device)
+        copy_make(g);
+    return ERR_OK;
+}
+
+enum err graph_page_out(struct graph *g, unsigned page, void *host,
+                        uint64_t *ticket_out)
+{
+    return copy_queue(g, host, page_of(g, page), ticket_out);
+}
+
+enum err graph_page_in(struct graph *g, unsigned page, const void *host,
+                       uint64_t *ticket_out)
+{
+    return copy_queue(g, page_of(g, page), host, ticket_out);
+}
+
+bool graph_page_done(struct graph *g, uint64_t ticket, bool *failed)
+{
+    assert_in_range(ticket, 1, g->n_tickets);
+    if (ticket > g->n_over && ++g->n_looks > g->lag)
+        copy_make(g);
+    *failed = g->fail_copy > 0 && ticket >= g->fail_copy;
+    return ticket <= g->n_over;
 }
 
 enum err graph_page_copy(struct graph *g, unsigned to, unsigned from)

@@ -6,7 +6,17 @@
 #ifndef TG_TESTS_LIB_FAKEGRAPH_H
 #define TG_TESTS_LIB_FAKEGRAPH_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#define FAKE_COPIES 1024
+
+/* A copy that is under way; it is made when it is over. */
+struct fake_copy {
+    void *to;
+    const void *from;
+};
 
 /* The double; set the sizes, then fake_graph_init(). */
 struct graph {
@@ -22,6 +32,14 @@ struct graph {
     uint64_t n_steps, n_rows, n_copies;
     unsigned most_rows; /* of a step so far */
     uint64_t *kv;       /* (n_pages, KRN_PAGE_TOKENS) owned */
+    bool device;        /* pages are not the host's: they have to be copied */
+    size_t page_bytes;  /* that a page is said to have; 0 = what it has */
+    unsigned lag;       /* looks until a copy is over, when <device> */
+    uint64_t fail_copy; /* ticket from which on copies fail; 0 = none */
+    uint64_t n_tickets, n_over;
+    unsigned n_looks;                     /* at the oldest copy */
+    struct fake_copy copies[FAKE_COPIES]; /* under way: n_over .. n_tickets-1,
+                                           * at their numbers mod FAKE_COPIES */
 };
 
 /* Allocate; asserts that there is memory. */

@@ -93,12 +93,14 @@ static void find(struct kvswap *w, struct kvswap_load *l)
 static void read_pages(struct kvswap *w, struct kvswap_load *l)
 {
     l->done = 0;
-    while (l->done < l->n_to && l->done + 1 != w->bad &&
+    while (l->done < l->n_to && l->from + l->done + 1 != w->bad &&
            !atomic_load(&l->cancelled)) {
-        const struct kvswap_page *p = stored(w, &l->chain[l->done]);
+        const unsigned i = l->from + l->done;
+        const struct kvswap_page *p = stored(w, &l->chain[i]);
 
         assert_non_null(p);
-        memcpy(l->to[l->done++], p->payload, sizeof(p->payload));
+        memcpy(l->to[i], p->payload, sizeof(p->payload));
+        l->done++;
     }
     l->us = 10;
     l->cost_us = 100;

@@ -8,6 +8,7 @@ sched_unit_tests = \
     tests/unit/t_sched_parts \
     tests/unit/t_sched_real \
     tests/unit/t_sched_restore \
+    tests/unit/t_sched_stage \
     tests/unit/t_sched_rules \
     tests/unit/t_sched_store \
     tests/unit/t_sched_text \
@@ -92,3 +93,10 @@ tests_unit_t_sched_restore_SOURCES = \
 tests_unit_t_sched_restore_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_restore_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_restore_LDADD = $(unit_libs)
+
+tests_unit_t_sched_stage_SOURCES = \
+    tests/unit/t_sched_stage.c \
+    tests/lib/fakeswap.c tests/lib/fakeswap.h $(sched_fixture)
+tests_unit_t_sched_stage_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_stage_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_stage_LDADD = $(unit_libs)

@@ -192,7 +192,10 @@ static struct kv_ns of(struct model *m)
     struct kv_ns ns;
 
     memcpy(m->digest, WEIGHTS, sizeof(WEIGHTS));
-    kv_ns_of(m, KRN_F16, "cpu-f32-v1", 0, &ns);
+    kv_ns_of(m,
+             &(struct kv_ns_by){"cpu-f32-v1", KV_NS_LAYOUT, KRN_PAGE_TOKENS,
+                                KRN_F16},
+             0, &ns);
     return ns;
 }
 
@@ -204,7 +207,10 @@ static void a_model_gives_all_of_it(void **state)
 
     (void)state;
     memcpy(o.m->digest, WEIGHTS, sizeof(WEIGHTS));
-    kv_ns_of(o.m, KRN_BF16, "cpu-f32-v1", 5, &ns);
+    kv_ns_of(o.m,
+             &(struct kv_ns_by){"cpu-f32-v1", KV_NS_LAYOUT, KRN_PAGE_TOKENS,
+                                KRN_BF16},
+             5, &ns);
     assert_int_equal(ns.format, KV_NS_FORMAT);
     assert_string_equal(ns.weights, WEIGHTS);
     assert_int_equal(ns.arch, p->arch);
@@ -233,7 +239,10 @@ static void a_page_has_the_bytes_that_the_graph_gives_it(void **state)
     for (unsigned i = 0; i < 3; i++) {
         struct kv_ns ns;
 
-        kv_ns_of(o.m, types[i], "cpu-f32-v1", 0, &ns);
+        kv_ns_of(o.m,
+                 &(struct kv_ns_by){"cpu-f32-v1", KV_NS_LAYOUT, KRN_PAGE_TOKENS,
+                                    types[i]},
+                 0, &ns);
         assert_int_equal(kv_ns_page_bytes(&ns),
                          graph_page_bytes_of(o.m, types[i], KRN_PAGE_TOKENS));
     }

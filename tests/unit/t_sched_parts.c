@@ -86,8 +86,8 @@ static void a_find_needs_every_field_of_the_key(void **state)
     (void)state;
     for (int i = 0; i < KRN_PAGE_TOKENS; i++)
         tokens[i] = 100 + i;
-    key.hash = prefix_chain(&key.before, 0, tokens);
-    assert_int_equal(prefix_init(&ix, 8), ERR_OK);
+    key.hash = prefix_chain(&key.before, 0, tokens, KRN_PAGE_TOKENS);
+    assert_int_equal(prefix_init(&ix, 8, KRN_PAGE_TOKENS), ERR_OK);
     assert_true(prefix_put(&ix, &key, -1, 5));
     assert_int_equal(prefix_find(&ix, &key), 5);
     assert_false(prefix_put(&ix, &key, -1, 6));
@@ -120,7 +120,7 @@ static void the_chain_depends_on_every_field(void **state)
     uint8_t scope[32] = {0};
     int32_t tokens[KRN_PAGE_TOKENS] = {0};
     struct digest root = prefix_root(scope);
-    struct digest first = prefix_chain(&root, 0, tokens);
+    struct digest first = prefix_chain(&root, 0, tokens, KRN_PAGE_TOKENS);
     struct digest other;
 
     (void)state;
@@ -132,13 +132,13 @@ static void the_chain_depends_on_every_field(void **state)
     }
     for (int i = 0; i < KRN_PAGE_TOKENS; i++) {
         tokens[i] = 1 << 24;
-        other = prefix_chain(&root, 0, tokens);
+        other = prefix_chain(&root, 0, tokens, KRN_PAGE_TOKENS);
         assert_memory_not_equal(other.b, first.b, DIGEST_BYTES);
         tokens[i] = 0;
     }
-    other = prefix_chain(&root, 1, tokens);
+    other = prefix_chain(&root, 1, tokens, KRN_PAGE_TOKENS);
     assert_memory_not_equal(other.b, first.b, DIGEST_BYTES);
-    other = prefix_chain(&first, 0, tokens);
+    other = prefix_chain(&first, 0, tokens, KRN_PAGE_TOKENS);
     assert_memory_not_equal(other.b, first.b, DIGEST_BYTES);
 }
 
@@ -165,7 +165,7 @@ static void the_chain_is_the_one_that_is_written_down(void **state)
         text[39 + 4 * i] = 0x02;
     }
     want = digest_sha256(text, sizeof(text));
-    got = prefix_chain(&before, 0x0304, tokens);
+    got = prefix_chain(&before, 0x0304, tokens, KRN_PAGE_TOKENS);
     assert_memory_equal(got.b, want.b, 32);
 }
 

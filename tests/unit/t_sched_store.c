@@ -56,6 +56,7 @@ static const struct ggufm_shape shape = {.arch = "llama",
 static void store_open(struct fixture *f)
 {
     struct kvswap_opts o = {.name = STR("m"),
+                            .readers = 3,
                             .root = f->root,
                             .about = STR("{}\n"),
                             .max_bytes = STORE,
@@ -65,9 +66,13 @@ static void store_open(struct fixture *f)
     struct buf why;
 
     buf_init(&why, 4096);
-    kv_ns_of(f->m, KRN_F16, krn_numerics(f->c), 0, &ns);
+    kv_ns_of(f->m,
+             &(struct kv_ns_by){krn_numerics(f->c), KV_NS_LAYOUT,
+                                KRN_PAGE_TOKENS, KRN_F16},
+             0, &ns);
     o.ns = kv_ns_digest(&ns);
     o.page_bytes = kv_ns_page_bytes(&ns);
+    o.page_tokens = ns.page_tokens;
     assert_int_equal(kvswap_open(&o, &f->w, &why), ERR_OK);
     buf_fini(&why);
 }
@@ -358,7 +363,10 @@ static void flip_all_payloads(struct fixture *f)
     off_t at = 3 * (off_t)sizeof(page);
     int fd;
 
-    kv_ns_of(f->m, KRN_F16, krn_numerics(f->c), 0, &ns);
+    kv_ns_of(f->m,
+             &(struct kv_ns_by){krn_numerics(f->c), KV_NS_LAYOUT,
+                                KRN_PAGE_TOKENS, KRN_F16},
+             0, &ns);
     d = kv_ns_digest(&ns);
     digest_hex(d.b, 8, name);
     snprintf(path, sizeof(path), "%s/%s/data.mdb", f->root, name);
@@ -486,7 +494,10 @@ static void one_namespace_is_open_once(void **state)
     struct kv_ns ns;
     struct digest d;
 
-    kv_ns_of(f->m, KRN_F16, krn_numerics(f->c), 0, &ns);
+    kv_ns_of(f->m,
+             &(struct kv_ns_by){krn_numerics(f->c), KV_NS_LAYOUT,
+                                KRN_PAGE_TOKENS, KRN_F16},
+             0, &ns);
     d = kv_ns_digest(&ns);
     assert_null(kvswap_share(f->w, &other));
     assert_null(kvswap_share(NULL, &d));
