@@ -197,9 +197,10 @@ enum krn_status blas_gemm(struct blas *b,
 
 /* Measure the library's proposals for <g> and keep the order as the plan of
  * this shape and of all m that share its bucket, which end at 16, 32, 64 and so
- * on. Takes some dozen products' time and waits for the device; y is written
- * many times. Does nothing where the plan was measured before, here or in the
- * file, in deterministic mode, or while recording. Errors as blas_gemm(). */
+ * on. Takes the time of a hundred products and waits for the device; y is
+ * written many times. Does nothing where the plan was measured before, here or
+ * in the file, in deterministic mode, or while recording. Errors as
+ * blas_gemm(). */
 enum krn_status blas_tune(struct blas *b,
                           const struct blas_gemm *g) KRN_MUST_CHECK;
 

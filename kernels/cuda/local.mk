@@ -16,7 +16,8 @@ cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \
 cuda_sources += kernels/cuda/a_linear.h kernels/cuda/pack.c \
     kernels/cuda/pack.h
 
-cuda_sources += kernels/cuda/blas.h
+cuda_sources += kernels/cuda/blas.c kernels/cuda/blas.h \
+    kernels/cuda/blas_load.c kernels/cuda/blas_plan.c kernels/cuda/blas_priv.h
 
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
