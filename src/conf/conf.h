@@ -286,7 +286,7 @@ struct conf_engine_model {
     struct str path;             /* .gguf file or model directory */
     struct str device;           /* auto | cpu | cuda:N, auto */
     uint64_t context;            /* tokens, 0 = what the model says */
-    uint64_t slots;              /* sequences at once, 0 = as memory allows */
+    uint64_t slots;              /* sequences at once, 0 = what is usual */
     enum conf_kv_dtype kv_dtype; /* auto */
     bool prefix_store;           /* keep its prefixes on disk, true */
 };
@@ -301,6 +301,9 @@ struct conf_engine {
     struct str prefix_dir;       /* empty = "prefix" in the state directory */
     uint64_t prefix_write_bytes; /* an hour and model, 0 = no limit */
     uint64_t prefix_epoch;       /* 0..2^32-1, 0; another: another store */
+    struct str cuda_blas_dir;    /* empty = the usual places */
+    uint64_t cuda_reserve_bytes; /* 0 = 5 % of the device, 512 MiB or more */
+    bool deterministic;          /* false */
     uint64_t threads;            /* 0 = auto: one per core */
 };
 

@@ -90,6 +90,9 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(c->engine.prefix_dir.len, 0);
     assert_int_equal(c->engine.prefix_write_bytes, 0);
     assert_int_equal(c->engine.prefix_epoch, 0);
+    assert_int_equal(c->engine.cuda_blas_dir.len, 0);
+    assert_int_equal(c->engine.cuda_reserve_bytes, 0);
+    assert_false(c->engine.deterministic);
     assert_false(c->cache.responses);
     assert_int_equal(c->cache.ttl_ms, 3600000);
     assert_true(c->cache.coalesce);
@@ -175,7 +178,8 @@ static const char full[] =
     "    proxy: socks5h://u:p@proxy:1080\n"
     "engine: {models: [{name: demo, path: /m.gguf}], threads: 2,\n"
     "  prefix_store: {size: 1GiB, scope: team, admission: auto, dir: /p/q,\n"
-    "    write_per_hour: 2GiB, epoch: 7}}\n"
+    "    write_per_hour: 2GiB, epoch: 7},\n"
+    "  cuda: {blas_dir: /c/lib, reserve: 3GiB}, deterministic: true}\n"
     "routes:\n"
     "  - model: fast*\n"
     "    targets:\n"
@@ -232,6 +236,9 @@ static void every_part_is_filled(void **state)
     is_str(c->engine.prefix_dir, "/p/q");
     assert_int_equal(c->engine.prefix_write_bytes, 2147483648);
     assert_int_equal(c->engine.prefix_epoch, 7);
+    is_str(c->engine.cuda_blas_dir, "/c/lib");
+    assert_int_equal(c->engine.cuda_reserve_bytes, 3221225472);
+    assert_true(c->engine.deterministic);
     conf_unref(c);
 }
 

@@ -233,6 +233,10 @@ static const struct mistake mistakes[] = {
      "1:41: engine.prefix_store.write_per_hour: \"-1\" will not do; write"},
     {"engine: {prefix_store: {epoch: 4294967296}}",
      "1:32: engine.prefix_store.epoch: \"4294967296\" will not do; write"},
+    {"engine: {cuda: {blas_dir: lib}}",
+     "1:27: engine.cuda.blas_dir: \"lib\" will not do; write"},
+    {"engine: {cuda: {reserve: 5%}}",
+     "1:26: engine.cuda.reserve: \"5%\" will not do; write a whole"},
     {"engine: {models: [{name: 'a b', path: /m}]}",
      "1:26: engine.models[].name: \"a b\" will not do; write 1 to 96 letters, "
      "digits and any of . _ - / : @ +"},
