@@ -66,12 +66,14 @@ struct krn_opts {
                          * "scalar"; NULL = the best that the CPU has */
 
     /* Of "cuda" alone. */
-    const char *blas_dir; /* folder of libcublasLt.so.N, tried first; NULL =
-                           * the usual places */
-    bool
-        deterministic; /* no result depends on what else is in a step: slower */
-    char *why;         /* (why_bytes) gets a sentence when opening fails, "what
-                        * is wrong; what to write"; may be NULL */
+    const char *blas_dir;   /* folder of libcublasLt.so.N, tried first; NULL =
+                             * the usual places */
+    const char *blas_plans; /* file that measured ways to compute products are
+                             * kept in, rewritten as they grow; NULL = none */
+    bool deterministic;     /* no result depends on what else a step has; this
+                             * is slower */
+    char *why; /* (why_bytes) gets a sentence when opening fails, "what is
+                * wrong; what to write"; may be NULL */
     size_t why_bytes;
 };
 
