@@ -10,7 +10,7 @@
 
 /* The kernels; those of an array by type, enum krn_dtype. */
 struct cuda_rows {
-    CUfunction embed[6];
+    CUfunction embed[KRN_DTYPE_COUNT];
     CUfunction turns;
     CUfunction norm[3];
     CUfunction take;
@@ -34,9 +34,9 @@ static enum krn_status find(struct cuda *d, const char *const *names,
 
 static enum krn_status find_all(struct cuda *d, struct cuda_rows *r)
 {
-    static const char *const embed[] = {"tg_embed_f32",  "tg_embed_f16",
-                                        "tg_embed_bf16", "tg_embed_q8_0",
-                                        "tg_embed_q4_0", "tg_embed_q4_k"};
+    static const char *const embed[KRN_DTYPE_COUNT] = {
+        "tg_embed_f32",  "tg_embed_f16",  "tg_embed_bf16", "tg_embed_q8_0",
+        "tg_embed_q4_0", "tg_embed_q4_k", "tg_embed_q5_k", "tg_embed_q6_k"};
     static const char *const turns[] = {"tg_turns"};
     static const char *const take[] = {"tg_take"};
     static const char *const norm[] = {"tg_norm_f32", "tg_norm_f16",
@@ -47,7 +47,7 @@ static enum krn_status find_all(struct cuda *d, struct cuda_rows *r)
                                        "tg_silu_bf16"};
     static const char *const bias[] = {"tg_bias_f32", "tg_bias_f16",
                                        "tg_bias_bf16"};
-    enum krn_status st = find(d, embed, r->embed, 6);
+    enum krn_status st = find(d, embed, r->embed, KRN_DTYPE_COUNT);
 
     if (st == KRN_OK)
         st = find(d, turns, &r->turns, 1);
@@ -122,8 +122,6 @@ enum krn_status cuda_embed(struct krn_ctx *c, float *x,
     struct cuda *d = c->cuda;
     struct a_embed a = {.x = x, .w = w->data};
 
-    if ((unsigned)w->dtype >= 6)
-        return KRN_UNSUPPORTED;
     a.ids = (const int32_t *)(uintptr_t)d->in.ids;
     a.n_in = (int32_t)w->n_in;
     a.n_k = (int32_t)((w->n_in + 255) / 256);

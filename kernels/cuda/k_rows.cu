@@ -143,6 +143,16 @@ KERNEL(tg_embed_q4_k, a_embed, ROWS_THREADS, 1)
     embed<TileRows<TileQ4K>>(a);
 }
 
+KERNEL(tg_embed_q5_k, a_embed, ROWS_THREADS, 1)
+{
+    embed<TileRows<TileQ5K>>(a);
+}
+
+KERNEL(tg_embed_q6_k, a_embed, ROWS_THREADS, 1)
+{
+    embed<TileRows<TileQ6K>>(a);
+}
+
 /* --- cosines -------------------------------------------------------------- */
 
 /* Sine and cosine of <x> with |x| far below 2^40, off by less than 1e-15: x /

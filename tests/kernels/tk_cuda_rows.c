@@ -29,10 +29,8 @@ static const enum krn_dtype acts[] = {KRN_F32, KRN_F16, KRN_BF16};
  * those. */
 static struct gcheck_tol embed_tol(enum krn_dtype t, enum krn_dtype act)
 {
-    if (t == KRN_Q4_K)
-        return (struct gcheck_tol){TOL_Q4_K_RTOL, 1e-3, TOL_Q4_K_NMSE};
-    if (t == KRN_Q5_K || t == KRN_Q6_K)
-        return gcheck_rows(KRN_F16);
+    if (t >= KRN_Q4_K)
+        return (struct gcheck_tol){TOL_K_RTOL, 1e-3, TOL_K_NMSE};
     if (t <= KRN_BF16 && t != act && act != KRN_F32)
         return gcheck_rows(act);
     return (struct gcheck_tol){TOL_EXACT_RTOL, TOL_EXACT_ATOL, TOL_EXACT_NMSE};
