@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cuda/cuda.h"
 #include "kernels/krn_priv.h"
 #include "kernels/pool.h"
 #include "kernels/ref/ref.h"
@@ -69,16 +70,6 @@ static enum krn_status isa_choose(const struct krn_opts *o, enum krn_isa *out)
     return KRN_UNSUPPORTED;
 }
 
-/* No such device in this program. */
-static enum krn_status cuda_open(struct krn_ctx *c, const struct krn_opts *o)
-{
-    (void)c; /* stays as it is */
-    if (o->why)
-        snprintf(o->why, o->why_bytes,
-                 "this program is built without CUDA; write cpu or auto");
-    return KRN_UNSUPPORTED;
-}
-
 static enum krn_status host_open(struct krn_ctx *c, const struct krn_opts *o)
 {
     enum krn_isa isa;
@@ -135,13 +126,7 @@ void krn_close(struct krn_ctx *c)
 
 const char *krn_numerics(const struct krn_ctx *c)
 {
-    static const char *const cuda_names[] = {
-        [KRN_F32] = "cuda-f32-v1",
-        [KRN_F16] = "cuda-f16-v1",
-        [KRN_BF16] = "cuda-bf16-v1",
-    };
-
-    return c->cuda ? cuda_names[c->act] : "cpu-f32-v1";
+    return c->cuda ? cuda_numerics(c->cuda) : "cpu-f32-v1";
 }
 
 const char *krn_describe(const struct krn_ctx *c)

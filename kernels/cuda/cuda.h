@@ -143,6 +143,7 @@ enum krn_status cuda_kernel(struct cuda *d, const char *name, size_t smem,
 
 /* --- cuda_mem.c ---------------------------------------------------------- */
 
+/* Take the buffers of d->stage, and free them. */
 enum krn_status cuda_stage_open(struct cuda *d);
 void cuda_stage_close(struct cuda *d);
 

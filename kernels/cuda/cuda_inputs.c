@@ -1,6 +1,6 @@
-/* cuda_inputs.c - A step's inputs: checking them, padding them to a shape, and
- * laying and uploading them. What is nobody's has sequence 0, position -1,
- * token 0 and no pages. */
+/* cuda_inputs.c - A step's inputs: padding them to a shape, laying and
+ * uploading them. They have been checked (krn_step_begin()). What is nobody's
+ * has sequence 0, position -1, token 0 and no pages. */
 #include "kernels/cuda/cuda_inputs.h"
 
 #include <stdlib.h>
@@ -64,8 +64,8 @@ void inputs_close(struct cuda *d, struct inputs *in)
         if (in->up[i].done)
             (void)d->drv->event_destroy(in->up[i].done);
     }
-    free(in->scratch);
-    in->scratch = NULL;
+    free(in->met);
+    in->met = NULL;
 }
 
 /* Buffers of at least <bytes>: what was recorded goes when they grow. */
@@ -102,83 +102,6 @@ static enum krn_status inputs_grow(struct cuda *d, struct inputs *in,
     return KRN_OK;
 }
 
-/* --- checking ------------------------------------------------------------ */
-
-/* Room for two numbers of each of <n> sequences, all set to -1 and 0. */
-static bool scratch_reset(struct inputs *in, unsigned n)
-{
-    if (n > in->n_scratch) {
-        int32_t *p = realloc(in->scratch, (size_t)n * 2 * sizeof(*p));
-
-        if (!p)
-            return false;
-        in->scratch = p;
-        in->n_scratch = n;
-    }
-    for (unsigned i = 0; i < n; i++) {
-        in->scratch[i] = -1;
-        in->scratch[n + i] = 0;
-    }
-    return true;
-}
-
-/* Whether row <i> has a sequence, comes after that one's rows before it, and
- * all positions up to its own have pages. */
-static bool row_is_sound(const struct inputs *in, const struct krn_step *s,
-                         unsigned i)
-{
-    const struct krn_rows *w = &s->rows;
-    const int32_t seq = w->seq[i];
-    const int32_t pos = w->pos[i];
-    const int32_t *table;
-    int32_t *last;
-    int32_t *checked;
-
-    if (seq < 0 || (unsigned)seq >= w->n_seq || pos < 0)
-        return false;
-    last = in->scratch + seq;
-    checked = in->scratch + w->n_seq + seq;
-    table = w->table + (size_t)seq * w->max_pages;
-    if (pos <= *last || (unsigned)pos / CUDA_PAGE_TOKENS >= w->max_pages)
-        return false;
-    *last = pos;
-    for (; *checked <= pos / CUDA_PAGE_TOKENS; ++*checked) {
-        if (table[*checked] < 0 || (unsigned)table[*checked] >= s->kv->n_pages)
-            return false;
-    }
-    return s->ids[i] >= 0 && (unsigned)s->ids[i] < s->n_vocab;
-}
-
-/* Check the rows of <s>; *pages_out gets the most pages that a
- * sequence uses. */
-static enum krn_status rows_check(struct inputs *in, const struct krn_step *s,
-                                  unsigned *pages_out)
-{
-    const struct krn_rows *w = &s->rows;
-    int32_t pages = 0;
-
-    if (w->m == 0 || w->n_seq == 0 || s->n_wanted > w->m ||
-        (s->kv->dtype != KRN_F16 && s->kv->dtype != KRN_BF16) ||
-        s->kv->page_tokens != CUDA_PAGE_TOKENS)
-        return KRN_BAD_SHAPE;
-    if (!scratch_reset(in, w->n_seq))
-        return KRN_NOMEM;
-    for (unsigned i = 0; i < w->m; i++) {
-        if (!row_is_sound(in, s, i))
-            return KRN_BAD_SHAPE;
-    }
-    for (unsigned i = 0; i < s->n_wanted; i++) {
-        if (s->wanted[i] >= w->m || (i > 0 && s->wanted[i] <= s->wanted[i - 1]))
-            return KRN_BAD_SHAPE;
-    }
-    for (unsigned i = 0; i < w->n_seq; i++) {
-        if (in->scratch[w->n_seq + i] > pages)
-            pages = in->scratch[w->n_seq + i];
-    }
-    *pages_out = (unsigned)pages;
-    return KRN_OK;
-}
-
 /* --- shapes -------------------------------------------------------------- */
 
 unsigned inputs_bucket(unsigned m)
@@ -190,29 +113,45 @@ unsigned inputs_bucket(unsigned m)
     return m;
 }
 
-/* Whether <s> is a decode step: all rows wanted, one a sequence. Uses the
- * scratch's first half. */
+/* Whether <s> is a decode step: all rows wanted, one a sequence. */
 static bool step_is_decode(struct inputs *in, const struct krn_step *s)
 {
     const struct krn_rows *w = &s->rows;
-    int32_t *met = in->scratch;
 
     if (s->n_wanted != w->m || w->m > buckets[BUCKET_COUNT - 1] ||
         w->m > w->n_seq)
         return false;
-    memset(met, 0, (size_t)w->n_seq * sizeof(*met));
+    memset(in->met, 0, w->n_seq);
     for (unsigned i = 0; i < w->m; i++) {
-        if (met[w->seq[i]]++ != 0)
+        if (in->met[w->seq[i]]++ != 0)
             return false;
     }
     return true;
 }
 
-/* What <s> is padded to, where its longest sequence has <pages>; whether it is
- * one to be recorded. */
-static bool shape_of(struct inputs *in, const struct krn_step *s,
-                     unsigned pages, struct shape *out)
+/* Pages of the longest sequence. */
+static unsigned pages_of(const struct krn_rows *w)
 {
+    int32_t last = 0;
+
+    for (unsigned i = 0; i < w->m; i++)
+        last = w->pos[i] > last ? w->pos[i] : last;
+    return (unsigned)last / CUDA_PAGE_TOKENS + 1;
+}
+
+enum krn_status inputs_shape(struct inputs *in, const struct krn_step *s,
+                             struct shape *out, bool *decode_out)
+{
+    const unsigned pages = pages_of(&s->rows);
+
+    if (s->rows.n_seq > in->n_met) {
+        uint8_t *p = realloc(in->met, s->rows.n_seq);
+
+        if (!p)
+            return KRN_NOMEM;
+        in->met = p;
+        in->n_met = s->rows.n_seq;
+    }
     *out = (struct shape){
         .kind = s->kind,
         .m = s->rows.m,
@@ -222,25 +161,15 @@ static bool shape_of(struct inputs *in, const struct krn_step *s,
         .n_kv_head = s->kv->n_kv_head,
         .pages = s->kv->pages,
     };
-    if (!step_is_decode(in, s))
-        return false;
+    *decode_out = step_is_decode(in, s);
+    if (!*decode_out)
+        return KRN_OK;
     out->m = inputs_bucket(s->rows.m);
     out->n_wanted = out->m;
     out->n_seq = inputs_bucket(s->rows.n_seq);
     for (out->max_pages = PAGES_MIN; out->max_pages < pages;)
         out->max_pages *= 2;
-    return true;
-}
-
-enum krn_status inputs_check(struct inputs *in, const struct krn_step *s,
-                             struct shape *out, bool *decode_out)
-{
-    unsigned pages = 0;
-    const enum krn_status st = rows_check(in, s, &pages);
-
-    if (st == KRN_OK)
-        *decode_out = shape_of(in, s, pages, out);
-    return st;
+    return KRN_OK;
 }
 
 /* --- laying -------------------------------------------------------------- */

@@ -31,10 +31,9 @@ struct inputs {
     CUdeviceptr dev; /* owned */
     size_t bytes;    /* of it and of each buffer of the host */
     struct upload up[2];
-    unsigned turn;    /* the buffer of the next step */
-    int32_t *scratch; /* (2, n_scratch) by sequence: last position of a row,
-                       * pages that were checked; owned */
-    unsigned n_scratch;
+    unsigned turn; /* the buffer of the next step */
+    uint8_t *met;  /* (n_met) rows of each sequence; owned */
+    unsigned n_met;
 };
 
 /* Make <in>, which is zeroed; buffers come with the first step. */
@@ -46,9 +45,9 @@ void inputs_close(struct cuda *d, struct inputs *in);
 /* The rows that steps of <m> rows are padded to. */
 unsigned inputs_bucket(unsigned m);
 
-/* Check what krn_step_begin() says of <s>; *out is then what it is padded to,
- * and *decode_out whether it is a decode step. KRN_BAD_SHAPE, KRN_NOMEM. */
-enum krn_status inputs_check(struct inputs *in, const struct krn_step *s,
+/* *out is what <s> is padded to, *decode_out whether it is a decode step.
+ * KRN_NOMEM. */
+enum krn_status inputs_shape(struct inputs *in, const struct krn_step *s,
                              struct shape *out, bool *decode_out);
 
 /* Lay and upload the inputs of <s>, of shape <sh>, and set d->in. Buffers that

@@ -162,9 +162,9 @@ enum krn_status cuda_step_begin(struct krn_ctx *c, const struct krn_step *s,
 
     if (st != KRN_OK)
         return st;
-    if (r->mode != MODE_NONE)
+    if (r->mode != MODE_NONE || s->kv->dtype == KRN_F32)
         return KRN_BAD_SHAPE;
-    st = inputs_check(&r->inputs, s, &shape, &decode);
+    st = inputs_shape(&r->inputs, s, &shape, &decode);
     if (st == KRN_OK)
         st = cuda_copy_join(d);
     if (st != KRN_OK)

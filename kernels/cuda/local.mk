@@ -8,7 +8,7 @@ cuda_sources = kernels/cuda/image.S kernels/cuda/image.h
 cuda_sources += kernels/cuda/cuda.h kernels/cuda/cuda.c \
     kernels/cuda/cuda_copy.c kernels/cuda/cuda_inputs.c \
     kernels/cuda/cuda_inputs.h kernels/cuda/cuda_mem.c \
-    kernels/cuda/drv.c kernels/cuda/drv.h
+    kernels/cuda/cuda_step.c kernels/cuda/drv.c kernels/cuda/drv.h
 
 cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \
     kernels/cuda/tolerance.h
@@ -18,6 +18,10 @@ cuda_sources += kernels/cuda/a_linear.h kernels/cuda/pack.c \
 
 cuda_sources += kernels/cuda/blas.c kernels/cuda/blas.h \
     kernels/cuda/blas_load.c kernels/cuda/blas_plan.c kernels/cuda/blas_priv.h
+
+# What stands in for families to come.
+cuda_sources += kernels/cuda/cuda_later_attend.c
+cuda_sources += kernels/cuda/cuda_later_linear.c
 
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
