@@ -12,10 +12,10 @@ set -eu
 build="gcc libc6-dev make autoconf automake pkg-config ca-certificates \
     libevent-dev libssl-dev libcurl4-openssl-dev liblmdb-dev libjansson-dev \
     libyaml-dev libutf8proc-dev libxxhash-dev uthash-dev"
-# Unit tests, a second compiler with sanitizers and libFuzzer, the checks of
-# `make lint`, what the end-to-end tests start, and two other HTTP parsers for
-# the fuzz target that compares with them.
-check="git libcmocka-dev clang-14 clang libclang-rt-14-dev llvm-14 \
+# Unit tests, a C++ compiler for the emulated GPU, a second compiler with
+# sanitizers and libFuzzer, the checks of `make lint`, what the end-to-end tests
+# start, and two other HTTP parsers for the fuzz target that compares with them.
+check="git g++ libcmocka-dev clang-14 clang libclang-rt-14-dev llvm-14 \
     clang-format-14 python3 mandoc curl openssl xz-utils \
     libhttp-parser-dev node-llhttp"
 # Those that `make bench` puts tollgate beside.

@@ -77,3 +77,6 @@ CLEANFILES += $(cuda_cubins) $(cuda_cubins:=.txt)
 kernels/cuda/libkernels_a-image.$(OBJEXT): $(cuda_images)
 CLEANFILES += $(cuda_images) $(cuda_images:.fatbin=.d)
 endif
+
+# The same without a GPU: sets emu_cppflags, builds tests/fakecuda.so.
+include kernels/cuda/emu/local.mk

@@ -1,5 +1,5 @@
 # tests/bench: programs are built on demand, not by all.
-EXTRA_PROGRAMS = tests/bench/b_http1
+EXTRA_PROGRAMS += tests/bench/b_http1
 tests_bench_b_http1_SOURCES = tests/bench/b_http1.c
 tests_bench_b_http1_LDADD = $(TG_LIBS) $(LDADD_DEPS)
 CLEANFILES += $(EXTRA_PROGRAMS)

@@ -29,3 +29,4 @@ tests_kernels_tk_step_SOURCES = tests/kernels/tk_step.c
 tests_kernels_tk_step_CPPFLAGS = $(unit_cppflags)
 tests_kernels_tk_step_CFLAGS = $(unit_cflags)
 tests_kernels_tk_step_LDADD = $(unit_libs)
+EXTRA_DIST += tests/kernels/fakecuda.h

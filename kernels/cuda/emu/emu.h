@@ -8,8 +8,8 @@
  *
  * mma: products are exact and are added in f32 to c in ascending order of k. A
  * GPU adds them in another order, and rounds otherwise. */
-#ifndef TG_KERNELS_CUDA_EMU_H
-#define TG_KERNELS_CUDA_EMU_H
+#ifndef TG_KERNELS_CUDA_EMU_EMU_H
+#define TG_KERNELS_CUDA_EMU_EMU_H
 
 #include <math.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* emu_dev.h - The emulator's half of dev.cuh: copies to shared memory, tensor
  * cores, conversions. Included by emu.h alone. */
-#ifndef TG_KERNELS_CUDA_EMU_DEV_H
-#define TG_KERNELS_CUDA_EMU_DEV_H
+#ifndef TG_KERNELS_CUDA_EMU_EMU_DEV_H
+#define TG_KERNELS_CUDA_EMU_EMU_DEV_H
 
 /* The low half of an address: all shared memory lies within 2 GiB. */
 typedef uint32_t smem_t;

@@ -6,8 +6,8 @@
  *   emu_copy.cc   copies in the background, numbers of 16 bits
  *   emu_mem.cc    memory between guards, shared memory
  *   emu_switch.cc from one stack to another; faults */
-#ifndef TG_KERNELS_CUDA_EMU_PRIV_H
-#define TG_KERNELS_CUDA_EMU_PRIV_H
+#ifndef TG_KERNELS_CUDA_EMU_EMU_PRIV_H
+#define TG_KERNELS_CUDA_EMU_EMU_PRIV_H
 
 #ifndef TG_EMU
 #define TG_EMU

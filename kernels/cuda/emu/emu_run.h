@@ -1,8 +1,8 @@
 /* emu_run.h - Launching kernels on the emulator: for the fake driver and for
  * small test programs that are linked with kernels and emu*.cc. One launch at a
  * time runs in a process; all functions may be called by any thread. */
-#ifndef TG_KERNELS_CUDA_EMU_RUN_H
-#define TG_KERNELS_CUDA_EMU_RUN_H
+#ifndef TG_KERNELS_CUDA_EMU_EMU_RUN_H
+#define TG_KERNELS_CUDA_EMU_EMU_RUN_H
 
 #include <stdbool.h>
 #include <stddef.h>
