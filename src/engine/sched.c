@@ -81,13 +81,16 @@ static void look_at(struct sched *s, uint64_t id)
 /* A job arrives. */
 static void receive_job(struct sched *s, struct gen_job *j)
 {
-    if (!s->stopping) {
+    if (!s->stopping && !s->down) {
         task_accept(s, j);
         return;
     }
     atomic_fetch_sub_explicit(&s->n.waiting, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&s->n.ahead, j->cost, memory_order_relaxed);
-    job_refuse(j, ERR_DRAINING, "the server is shutting down", -1);
+    if (s->stopping)
+        job_refuse(j, ERR_DRAINING, "the server is shutting down", -1);
+    else
+        job_refuse(j, ERR_MODEL_DOWN, "the device of this model failed", -1);
 }
 
 static void on_msg(struct mbox_msg *m, void *arg)
@@ -176,6 +179,15 @@ static void publish(struct sched *s)
                           memory_order_relaxed);
 }
 
+/* Plan a step and run it; false when there is nothing to run. */
+static bool run_step(struct sched *s)
+{
+    if (!sched_plan(s))
+        return false;
+    sched_step(s);
+    return true;
+}
+
 bool sched_turn(struct sched *s)
 {
     bool ran;
@@ -190,9 +202,7 @@ bool sched_turn(struct sched *s)
     sched_reads(s);
     sched_give_up(s);
     sched_limits(s);
-    ran = sched_plan(s);
-    if (ran)
-        sched_step(s);
+    ran = s->lost ? sched_revive(s) : run_step(s);
     if (sched_limits(s))
         ran = true; /* others may have its room */
     task_bury(s);
@@ -303,7 +313,8 @@ static enum err make_tables(struct sched *s)
     s->table = reallocarray(NULL, n, sizeof(*s->table));
     s->slot_used = calloc(s->o.slots, sizeof(*s->slot_used));
     s->kept = calloc(s->o.n_pages, sizeof(*s->kept));
-    if (!s->table || !s->slot_used || !s->kept)
+    s->copying = calloc(s->o.n_pages, sizeof(*s->copying));
+    if (!s->table || !s->slot_used || !s->kept || !s->copying)
         return ERR_NOMEM;
     for (size_t i = 0; i < n; i++)
         s->table[i] = -1;
@@ -402,6 +413,7 @@ void sched_free(struct sched *s)
     free(s->table);
     free(s->slot_used);
     free(s->kept);
+    free(s->copying);
     free(s->rows.seq);
     free(s->rows.pos);
     free(s->rows.ids);

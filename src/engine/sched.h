@@ -9,6 +9,7 @@
 #include "engine/gen.h"
 #include "kernels/krn.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,13 @@ struct sched_opts {
                            * slow device. Four times that while none does;
                            * UINT32_MAX = as long as it takes */
     unsigned queue;       /* most jobs that wait, 256 */
+    /* The device failed (a step answered ERR_IO), and nothing of it is in use
+     * any more: make the graph fit for use again, with nothing in its pages.
+     * False: it cannot be; all jobs fail with ERR_MODEL_DOWN from then on. On
+     * the engine's thread. NULL: a step that fails takes its jobs with it, and
+     * no more. */
+    bool (*revive)(void *arg);
+    void *revive_arg;
 };
 
 /* A copy of the gauges and counters, for metrics and tables. */

@@ -25,6 +25,7 @@ src_engine_libengine_a_SOURCES += \
     src/engine/sched.h \
     src/engine/sched_keep.c \
     src/engine/sched_limit.c \
+    src/engine/sched_lost.c \
     src/engine/sched_plan.c \
     src/engine/sched_priv.h \
     src/engine/sched_restore.c \

@@ -8,6 +8,7 @@
  *   sched_step.c the step, and what comes out of it
  *   sched_limit.c sequences whose tokens are counted out
  *   sched_restore.c sequences that wait for the disk
+ *   sched_lost.c what becomes of all when the device fails
  *   sched_stage.c pages between device and host
  *   sched_keep.c what the disk is told, without waiting */
 #ifndef TG_ENGINE_SCHED_PRIV_H
@@ -114,7 +115,7 @@ struct wave {
     uint64_t ticket; /* of the last copy */
 };
 
-/* A page on its way from the device, held until it is there. */
+/* A page on its way from the device. */
 struct page_out {
     struct kvswap_page *p; /* the disk's: handed over in the end */
     uint64_t ticket;
@@ -182,6 +183,8 @@ struct sched {
     struct mbox mbox;
     struct thr thr;
     bool has_mbox, stopping;
+    bool lost; /* the device failed: to be revived */
+    bool down; /* it could not be */
     struct sched_msg stop;
     atomic_bool resume_all; /* a resume was lost for want of memory */
     atomic_bool look_all;   /* so was a look, or a cancel */
@@ -210,6 +213,8 @@ struct sched {
     _Atomic(struct kvswap *) swap; /* borrowed; NULL = no disk (yet) */
     unsigned *kept;                /* (n_pages) owned: the era in which the disk
                                     * got it, 0 = never */
+    uint8_t *copying; /* (n_pages) owned: copies out of it that are under way;
+                       * it is in the index and not given up meanwhile */
     LIST_HEAD(, restore) restores; /* under way */
     struct stage stage;
     STAILQ_HEAD(, page_out) outs;  /* under way, oldest first */
@@ -354,6 +359,14 @@ void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us);
 /* Microseconds that computing page <page> of a text takes as a part of a
  * prompt, also where it was generated, token by token. */
 uint32_t sched_page_us(const struct sched *s, size_t page);
+
+/* --- sched_lost.c ------------------------------------------------------- */
+
+/* The device failed, and it can be revived: fail all that had begun. */
+void sched_lose(struct sched *s);
+
+/* Revive it; false while answers are to come. */
+bool sched_revive(struct sched *s);
 
 /* --- sched_stage.c ------------------------------------------------------ */
 

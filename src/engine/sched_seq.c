@@ -166,13 +166,17 @@ bool sched_reclaim(struct sched *s, const struct seq *except)
     return true;
 }
 
-/* Give up the oldest cached page; false when none is cached. */
+/* Give up the oldest cached page; false when none is cached. One that is being
+ * copied out is waited for: that is over in moments, and the order in which
+ * pages are given up stays. */
 static bool evict(struct sched *s)
 {
     int32_t page = s->pool.oldest;
 
     if (page < 0)
         return false;
+    while (s->copying[page])
+        sched_outs(s);
     prefix_drop(&s->prefix, page);
     kvpool_unmark(&s->pool, page);
     return true;

@@ -201,7 +201,7 @@ static void out_end(struct sched *s, struct page_out *o, bool failed)
         kvswap_page_done(w, o->p);
     else
         kvswap_push(w, o->p);
-    kvpool_unref(&s->pool, o->page);
+    s->copying[o->page]--;
 }
 
 enum err sched_page_out(struct sched *s, int32_t page, struct kvswap_page *p,
@@ -219,7 +219,7 @@ enum err sched_page_out(struct sched *s, int32_t page, struct kvswap_page *p,
         free(o);
         return e;
     }
-    kvpool_ref(&s->pool, page);
+    s->copying[page]++;
     s->kept[page] = era;
     if (STAILQ_EMPTY(&s->outs) && graph_page_done(s->g, o->ticket, &failed)) {
         out_end(s, o, failed);

@@ -1,6 +1,6 @@
 /* sched_step.c - One step: the rows that were planned go through the graph, and
  * what comes out of it goes to the choices. A step that the graph fails takes
- * all its jobs with it, and no other. */
+ * all its jobs with it, and no other, unless its device failed. */
 #include <math.h>
 
 #include "base/clock.h"
@@ -327,6 +327,7 @@ void sched_step(struct sched *s)
 {
     struct sched_rows *r = &s->rows;
     enum err failed;
+    bool lost;
 
     r->m = 0;
     r->n_out = 0;
@@ -335,6 +336,7 @@ void sched_step(struct sched *s)
         lay_out(r, r->placed[i]);
     }
     failed = run(s);
+    lost = failed == ERR_IO && s->o.revive;
     for (size_t i = 0; i < r->n_placed; i++) {
         struct seq *q = r->placed[i];
         enum err e = failed;
@@ -342,7 +344,9 @@ void sched_step(struct sched *s)
         if (e == ERR_OK && !q->task->over)
             e = hand_out(s, q);
         q->take = 0;
-        if (e != ERR_OK && !q->task->over)
+        if (e != ERR_OK && !lost && !q->task->over)
             fail(s, q->task, e);
     }
+    if (lost)
+        sched_lose(s);
 }

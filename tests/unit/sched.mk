@@ -8,6 +8,7 @@ sched_unit_tests = \
     tests/unit/t_sched_parts \
     tests/unit/t_sched_real \
     tests/unit/t_sched_restore \
+    tests/unit/t_sched_lost \
     tests/unit/t_sched_stage \
     tests/unit/t_sched_rules \
     tests/unit/t_sched_store \
@@ -100,3 +101,10 @@ tests_unit_t_sched_stage_SOURCES = \
 tests_unit_t_sched_stage_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_stage_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_stage_LDADD = $(unit_libs)
+
+tests_unit_t_sched_lost_SOURCES = \
+    tests/unit/t_sched_lost.c \
+    tests/lib/fakeswap.c tests/lib/fakeswap.h $(sched_fixture)
+tests_unit_t_sched_lost_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_lost_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_lost_LDADD = $(unit_libs)
