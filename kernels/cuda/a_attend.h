@@ -14,6 +14,16 @@
 /* Most heads that share a kv head. */
 #define ATT_GROUP 16
 
+/* Pages that a block of the decode kernel has in shared memory; for heads of
+ * more than 128. */
+#define ATT_STAGES     3
+#define ATT_STAGES_256 2
+
+/* Types of activations, as enum krn_dtype. */
+#define ATT_F32  0
+#define ATT_F16  1
+#define ATT_BF16 2
+
 /* Pages of a cut where results may not depend on what else is in a step. */
 #define ATT_CUT 8
 
@@ -60,7 +70,7 @@ struct att_args {
     int32_t group;
     int32_t magic;  /* row / group == row * magic >> 16 for rows < 4096 */
     int32_t d_head; /* a multiple of 8 */
-    int32_t act;    /* enum krn_dtype: KRN_F32, KRN_F16, KRN_BF16 */
+    int32_t act;    /* ATT_F32, ATT_F16, ATT_BF16 */
     int32_t cut;    /* pages whose sums are formed together */
     float scale;    /* of scores, times log2(e) */
 };

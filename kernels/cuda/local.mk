@@ -23,14 +23,19 @@ cuda_sources += kernels/cuda/blas.c kernels/cuda/blas.h \
 cuda_sources += kernels/cuda/cuda_later_attend.c
 cuda_sources += kernels/cuda/cuda_later_linear.c
 
+cuda_sources += kernels/cuda/a_attend.h kernels/cuda/cuda_attend.c \
+    kernels/cuda/cuda_attend.h kernels/cuda/cuda_plan.c
+
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
 cuda_kernels += k_rows
 cuda_kernels += k_gemv_float k_gemv_quant
+cuda_kernels += k_decode k_prefill
 
 # What kernels include, beside the headers above.
 EXTRA_DIST += kernels/cuda/dev.cuh kernels/cuda/tile.cuh
 EXTRA_DIST += kernels/cuda/gemv.cuh kernels/cuda/quant.cuh
+EXTRA_DIST += kernels/cuda/attend.cuh
 
 cuda_ccasflags = $(CCASFLAGS)
 EXTRA_DIST += $(cuda_kernels:%=kernels/cuda/%.cu)

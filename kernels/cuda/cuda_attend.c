@@ -1,0 +1,206 @@
+/* cuda_attend.c - Launching attention: which kernels serve a shape, and their
+ * arguments. What varies from step to step stands in the plan in device memory
+ * (cuda_plan.c): arguments and grids of a recorded launch depend on the number
+ * of queued rows alone. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/cuda/cuda_attend.h"
+
+_Static_assert((int)KRN_F32 == ATT_F32 && (int)KRN_F16 == ATT_F16 &&
+                   (int)KRN_BF16 == ATT_BF16,
+               "types of activations");
+_Static_assert(CUDA_PAGE_TOKENS == ATT_PAGE, "tokens of a page");
+_Static_assert(sizeof(struct att_item) == 32 && sizeof(struct att_plan) == 64,
+               "items are read as two and four times 16 bytes");
+
+enum krn_status cuda_attend_open(struct cuda *d)
+{
+    d->attend = calloc(1, sizeof(*d->attend));
+    return d->attend != NULL ? KRN_OK : KRN_NOMEM;
+}
+
+void cuda_attend_close(struct cuda *d)
+{
+    if (d->attend == NULL)
+        return;
+    for (unsigned i = 0; i < d->attend->n_parts; i++)
+        cuda_free(d, d->attend->parts[i]);
+    free(d->attend);
+    d->attend = NULL;
+}
+
+/* --- kernels -------------------------------------------------------------- */
+
+/* Widths that kernels are made for; heads are filled up with zeros. */
+static const unsigned widths[] = {32, 64, 128, 256};
+
+static unsigned width_of(unsigned d_head)
+{
+    unsigned w = 0;
+
+    while (widths[w] < d_head)
+        w++;
+    return w;
+}
+
+/* Shared memory of a block: rings of the four warps, and for the widest heads
+ * queries and what was joined so far (24 bytes for 4 columns of a row). */
+static size_t decode_smem(unsigned w)
+{
+    size_t n = widths[w];
+
+    if (n <= 128)
+        return ATT_STAGES * 4 * ATT_PAGE * n;
+    return ATT_STAGES_256 * 4 * ATT_PAGE * n + 32 * n + 16 * n / 4 * 24;
+}
+
+/* Queries, and two stages of keys and values. */
+static size_t prefill_smem(unsigned w, unsigned warps)
+{
+    return (size_t)widths[w] * 2 * (16 * warps + 2 * 2 * ATT_PAGE);
+}
+
+static const char *type_name(const struct krn_kv *kv)
+{
+    return kv->dtype == KRN_F16 ? "f16" : "bf16";
+}
+
+/* The kernel of <kv>'s shape, found at its first use. */
+static enum krn_status decode_kernel(struct cuda *d, const struct krn_kv *kv,
+                                     CUfunction *out)
+{
+    unsigned w = width_of(kv->d_head);
+    CUfunction *f = &d->attend->decode[kv->dtype == KRN_BF16][w];
+    enum krn_status st = KRN_OK;
+    char name[40];
+
+    if (*f == NULL) {
+        snprintf(name, sizeof(name), "tg_decode_%s_%u", type_name(kv),
+                 widths[w]);
+        st = cuda_kernel(d, name, decode_smem(w), f);
+    }
+    *out = *f;
+    return st;
+}
+
+static enum krn_status prefill_kernel(struct cuda *d, const struct krn_kv *kv,
+                                      unsigned warps, CUfunction *out)
+{
+    unsigned w = width_of(kv->d_head);
+    CUfunction *f = &d->attend->prefill[kv->dtype == KRN_BF16][w][warps == 8];
+    enum krn_status st = KRN_OK;
+    char name[40];
+
+    if (*f == NULL) {
+        snprintf(name, sizeof(name), "tg_prefill_%s_%u_%u", type_name(kv),
+                 widths[w], warps);
+        st = cuda_kernel(d, name, prefill_smem(w, warps), f);
+    }
+    *out = *f;
+    return st;
+}
+
+/* --- launching ------------------------------------------------------------ */
+
+static struct att_args args_of(const struct krn_ctx *c, enum krn_set set,
+                               unsigned layer, unsigned n_head)
+{
+    const struct cuda *d = c->cuda;
+    const struct krn_kv *kv = c->step.kv;
+    int64_t half = (int64_t)ATT_PAGE * kv->d_head;
+    int64_t layer_els = 2 * half * kv->n_kv_head;
+    int32_t group = (int32_t)(n_head / kv->n_kv_head);
+
+    return (struct att_args){
+        .plan = (const void *)(uintptr_t)d->in.set[set].plan,
+        .table = (const void *)(uintptr_t)d->in.table,
+        .k = (const uint16_t *)kv->pages + layer * layer_els,
+        .page_stride = layer_els * kv->n_layer,
+        .head_stride = half,
+        .v_off = half * kv->n_kv_head,
+        .max_pages = (int32_t)d->in.max_pages,
+        .n_kv_head = (int32_t)kv->n_kv_head,
+        .group = group,
+        .magic = 65536 / group + 1,
+        .d_head = (int32_t)kv->d_head,
+        .act = (int32_t)d->act,
+        .cut = d->deterministic ? ATT_CUT : 1 << 24,
+    };
+}
+
+static enum krn_status launch_decode(struct cuda *d, const struct krn_kv *kv,
+                                     enum krn_set set,
+                                     const struct att_args *args)
+{
+    const struct cuda_planned *p = &d->attend->planned[set];
+    struct cuda_grid grid = {kv->n_kv_head, p->n_decode, 1};
+    CUfunction f;
+    enum krn_status st;
+
+    if (d->recording)
+        grid.y = cuda_plan_decode_most(d, kv->n_kv_head, d->in.set[set].m);
+    if (grid.y == 0)
+        return KRN_OK;
+    st = decode_kernel(d, kv, &f);
+    if (st != KRN_OK)
+        return st;
+    return cuda_launch(d, f, grid, 128, decode_smem(width_of(kv->d_head)),
+                       args);
+}
+
+static enum krn_status launch_prefill(struct cuda *d, const struct krn_kv *kv,
+                                      enum krn_set set,
+                                      const struct att_args *args)
+{
+    const struct cuda_planned *p = &d->attend->planned[set];
+    const unsigned w = width_of(kv->d_head);
+    const unsigned group = (unsigned)args->group;
+    unsigned warps = 4;
+    CUfunction f;
+    enum krn_status st;
+
+    if (p->n_tile == 0)
+        return KRN_OK;
+    if (d->recording)
+        return KRN_UNSUPPORTED; /* a recorded step has one row a sequence */
+    /* Twice the rows read keys half as often, where there are enough. */
+    if ((widths[w] == 64 || widths[w] == 128) && p->tile_most * group >= 128 &&
+        (uint64_t)p->tile_rows * group * kv->n_kv_head >= 128ULL * d->n_sm)
+        warps = 8;
+    st = prefill_kernel(d, kv, warps, &f);
+    if (st != KRN_OK)
+        return st;
+
+    unsigned rows = p->tile_most * group;
+    struct cuda_grid grid = {(rows + 16 * warps - 1) / (16 * warps),
+                             kv->n_kv_head, p->n_tile};
+
+    return cuda_launch(d, f, grid, 32 * warps, prefill_smem(w, warps), args);
+}
+
+enum krn_status cuda_attend(struct krn_ctx *c, enum krn_set set, unsigned layer,
+                            const void *q, size_t ldq, unsigned n_head,
+                            float scale, void *out, size_t ldo)
+{
+    struct cuda *d = c->cuda;
+    const struct krn_kv *kv = c->step.kv;
+    struct att_args args;
+    enum krn_status st;
+
+    if (n_head == 0 || kv->n_kv_head == 0 || n_head % kv->n_kv_head != 0 ||
+        n_head / kv->n_kv_head > ATT_GROUP || kv->d_head == 0 ||
+        kv->d_head % 8 != 0 || kv->d_head > 256 || ldq % 8 != 0 ||
+        ldo % 8 != 0 || layer >= kv->n_layer)
+        return KRN_BAD_SHAPE;
+    if (kv->dtype != KRN_F16 && kv->dtype != KRN_BF16)
+        return KRN_UNSUPPORTED;
+    args = args_of(c, set, layer, n_head);
+    args.q = q;
+    args.ldq = (int64_t)ldq;
+    args.out = out;
+    args.ldo = (int64_t)ldo;
+    args.scale = scale * 1.44269504F;
+    st = launch_decode(d, kv, set, &args);
+    return st == KRN_OK ? launch_prefill(d, kv, set, &args) : st;
+}
