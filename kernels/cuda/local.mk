@@ -20,7 +20,6 @@ cuda_sources += kernels/cuda/blas.c kernels/cuda/blas.h \
     kernels/cuda/blas_load.c kernels/cuda/blas_plan.c kernels/cuda/blas_priv.h
 
 # What stands in for families to come.
-cuda_sources += kernels/cuda/cuda_later_attend.c
 cuda_sources += kernels/cuda/cuda_later_linear.c
 
 cuda_sources += kernels/cuda/a_attend.h kernels/cuda/cuda_attend.c \
