@@ -52,13 +52,13 @@ struct tg_gemv {
     uint32_t glu;   /* all matrices are gated units */
 };
 
-/* 9 to 64 tokens with quantised weights: the grid is (groups of 8 tiles, slices
- * of k). Sums lie as (tiles, slices, tokens of the kernel, 16). */
+/* 9 to 64 tokens with quantised weights: the grid is (groups of 4 tiles, slices
+ * of k). Sums lie as (groups, slices, tokens of the kernel, 64). */
 struct tg_gemm_quant {
     struct tg_mat mat[TG_MATS];
     const void *x; /* as above */
     float *part;
-    uint32_t *count; /* (groups of 8 tiles) */
+    uint32_t *count; /* (groups of 4 tiles) */
     uint32_t n_mat;
     uint32_t n_tile;
     uint32_t ldx;

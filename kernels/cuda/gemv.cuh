@@ -20,6 +20,7 @@
 
 #include "kernels/cuda/a_linear.h"
 #include "kernels/cuda/dev.cuh"
+#include "kernels/cuda/put.cuh"
 
 /* Tokens and rows of one mma. */
 #define GEMV_TOKENS 8
@@ -45,39 +46,10 @@ DEV int gemv_mat(const struct tg_gemv &a, uint32_t tile)
     return i;
 }
 
-/* Write result <v> of a row and a token. */
-template <class T>
-DEV void linear_put(const struct tg_mat &m, uint32_t token, uint32_t row,
-                    float v)
-{
-    size_t at = (size_t)token * m.ldy + row;
-
-    if (m.bias)
-        v += m.bias[row];
-    if (m.as == TG_AS_ACT)
-        ((typename T::el *)m.y)[at] = T::set(v);
-    else if (m.as == TG_AS_F32)
-        ((float *)m.y)[at] = v;
-    else
-        ((float *)m.y)[at] += v;
-}
-
-/* v times its logistic. */
-DEV float silu(float v)
-{
-    return v / (1.f + expf(-v));
-}
-
 /* Bytes from row to row of x in shared memory. */
 DEV uint32_t gemv_stride(uint32_t k)
 {
     return (k * 2 + 127) / 128 * 128 + 64;
-}
-
-/* The sum of two halves. */
-DEV float sum_pair(uint32_t v)
-{
-    return f32_of_f16((uint16_t)v) + f32_of_f16((uint16_t)(v >> 16));
 }
 
 /* Copy the k from <k0> on, <n> of them and zeros beyond a.k, of <m> tokens to
@@ -106,8 +78,8 @@ DEV void gemv_stage(const struct tg_gemv &a, char *xs, float *sums,
             *(uint4 *)(xs + token * stride + chunk * 16) = v;
         }
         if (SUMS) {
-            float sum = (sum_pair(v.x) + sum_pair(v.y)) +
-                        (sum_pair(v.z) + sum_pair(v.w));
+            float sum = (half_pair(v.x) + half_pair(v.y)) +
+                        (half_pair(v.z) + half_pair(v.w));
 
             sum += __shfl_xor_sync(0xffffffffu, sum, 1);
             sum += __shfl_xor_sync(0xffffffffu, sum, 2);
