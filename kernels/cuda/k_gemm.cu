@@ -64,24 +64,31 @@ DEV void stage_mma(float c[2][4][4], smem_t xs, smem_t ws, int token, int row)
     }
 }
 
+/* Write what mma gave for 16 tokens and 8 rows. */
 template <class T>
-DEV void tile_put(const struct tg_gemm &a, const float c[2][4][4],
-                  uint32_t token, uint32_t row)
+DEV void part_put(const struct tg_gemm &a, const float c[4], uint32_t token,
+                  uint32_t row)
 {
     uint32_t g = threadIdx.x >> 2 & 7, t = threadIdx.x & 3;
 
 #pragma unroll
+    for (uint32_t e = 0; e < 4; e++) {
+        uint32_t at = token + g + (e >> 1) * 8, r = row + 2 * t + (e & 1);
+
+        if (at < a.m && r < a.mat.n_out)
+            linear_put<T>(a.mat, at, r, c[e]);
+    }
+}
+
+template <class T>
+DEV void tile_put(const struct tg_gemm &a, const float c[2][4][4],
+                  uint32_t token, uint32_t row)
+{
+#pragma unroll
     for (uint32_t i = 0; i < 2; i++)
 #pragma unroll
         for (uint32_t n = 0; n < 4; n++)
-#pragma unroll
-            for (uint32_t e = 0; e < 4; e++) {
-                uint32_t at = token + i * 16 + g + (e >> 1) * 8;
-                uint32_t r = row + n * 8 + 2 * t + (e & 1);
-
-                if (at < a.m && r < a.mat.n_out)
-                    linear_put<T>(a.mat, at, r, c[i][n][e]);
-            }
+            part_put<T>(a, c[i][n], token + i * 16, row + n * 8);
 }
 
 template <class T> DEV void gemm(const struct tg_gemm &a)

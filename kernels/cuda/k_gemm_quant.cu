@@ -31,19 +31,25 @@ DEV int gemm_mat(const struct tg_gemm_quant &a, uint32_t tile)
     return i;
 }
 
+/* Units of a warp on their way. */
+#define SLOTS 2
+
 /* Begin to copy k <k0> .. <k0> + 255 of all tokens; zeros beyond the matrix. */
 template <int NB>
 DEV void gemm_stage(const struct tg_gemm_quant &a, smem_t to, uint32_t k0)
 {
-#pragma unroll
-    for (uint32_t i = 0; i < NB * 8 * 32 / THREADS; i++) {
-        uint32_t at = threadIdx.x + i * THREADS;
-        uint32_t token = at >> 5, k = k0 + (at & 31) * 8;
-        bool ok = token < a.m && k < a.k;
-        size_t from = ok ? (size_t)token * a.ldx + k : 0;
+    uint32_t token = threadIdx.x >> 5, chunk = threadIdx.x & 31;
+    uint32_t k = k0 + chunk * 8;
+    const char *from = (const char *)a.x + ((size_t)token * a.ldx + k) * 2;
 
-        cp_async16(to + token * X_STRIDE + (at & 31) * 16,
-                   (const char *)a.x + from * 2, ok);
+    to += token * X_STRIDE + chunk * 16;
+#pragma unroll 4
+    for (uint32_t i = 0; i < NB * 8 / WARPS; i++) {
+        bool ok = token + i * WARPS < a.m && k < a.k;
+
+        cp_async16(to, ok ? from : (const char *)a.x, ok);
+        from += (size_t)a.ldx * (2 * WARPS);
+        to += X_STRIDE * WARPS;
     }
 }
 
@@ -94,6 +100,24 @@ DEV void gemm_load(QuantSlot<Q> &q, const struct GemmAt &at, int u, bool ok)
     quant_load<Q>(q, 1, at.base[1], u, at.lane, ok);
 }
 
+/* Add units <u> .. <u> + SLOTS - 1, whose x and sums begin at <xs> and <sums>,
+ * and load the next ones in their places. */
+template <class Q, int NB>
+DEV void gemm_units(QuantSlot<Q> q[SLOTS], int u, bool more,
+                    const struct GemmAt &at, const char *xs, const float *sums,
+                    float c[NB][4])
+{
+    constexpr int at_once = NB >= 4 ? 1 : Q::STEPS; /* or registers run out */
+
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+#pragma unroll at_once
+        for (int h = 0; h < Q::STEPS; h++)
+            gemm_step<Q, NB>(q[i], i, h, at, xs, sums, c);
+        gemm_load<Q>(q[i], at, u + SLOTS + i, more);
+    }
+}
+
 DEV void gemm_pair(const struct tg_gemm_quant &a, const struct tg_mat &m,
                    uint32_t token, uint32_t row, float v, float v8)
 {
@@ -132,12 +156,14 @@ template <int NB>
 DEV bool gemm_join(const struct tg_gemm_quant &a, float c[NB][4])
 {
     __shared__ unsigned last;
-    size_t group = (size_t)blockIdx.x * gridDim.y;
-    volatile float *part = a.part + group * (NB * 4 * THREADS) + threadIdx.x;
+    constexpr size_t slice = NB * 4 * THREADS;
+    volatile float *part =
+        a.part + blockIdx.x * (gridDim.y * slice) + threadIdx.x;
+    volatile float *mine = part + blockIdx.y * slice;
 
 #pragma unroll
     for (int i = 0; i < NB * 4; i++)
-        part[(blockIdx.y * NB * 4 + (uint32_t)i) * THREADS] = c[i >> 2][i & 3];
+        mine[i * THREADS] = c[i >> 2][i & 3];
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -153,10 +179,10 @@ DEV bool gemm_join(const struct tg_gemm_quant &a, float c[NB][4])
     for (int i = 0; i < NB * 4; i++)
         c[i >> 2][i & 3] = 0.f;
 #pragma unroll 1
-    for (uint32_t s = 0; s < gridDim.y; s++) {
+    for (uint32_t s = 0; s < gridDim.y; s++, part += slice) {
 #pragma unroll
         for (int i = 0; i < NB * 4; i++)
-            c[i >> 2][i & 3] += part[(s * NB * 4 + (uint32_t)i) * THREADS];
+            c[i >> 2][i & 3] += part[i * THREADS];
     }
     return true;
 }
@@ -170,7 +196,7 @@ template <class Q, int NB> DEV void gemm_quant(const struct tg_gemm_quant &a)
     const uint32_t k0 = blockIdx.y * a.slice;
     const int n = (int)min(a.slice, n_k - k0);
     uint32_t tile = blockIdx.x * WARPS + (threadIdx.x >> 5);
-    QuantSlot<Q> q[Q::UNITS];
+    QuantSlot<Q> q[SLOTS];
     struct GemmAt at;
     float c[NB][4];
 
@@ -182,7 +208,7 @@ template <class Q, int NB> DEV void gemm_quant(const struct tg_gemm_quant &a)
     at.base[0] += (size_t)k0 * Q::BYTES;
     at.base[1] += (size_t)k0 * Q::BYTES;
 #pragma unroll
-    for (int u = 0; u < Q::UNITS; u++)
+    for (int u = 0; u < SLOTS; u++)
         gemm_load<Q>(q[u], at, u, true);
 #pragma unroll
     for (int i = 0; i < NB * 4; i++)
@@ -203,12 +229,12 @@ template <class Q, int NB> DEV void gemm_quant(const struct tg_gemm_quant &a)
             gemm_sums<NB>(xs, sums);
             __syncthreads();
         }
-#pragma unroll
-        for (int u = 0; u < Q::UNITS; u++) {
-#pragma unroll
-            for (int h = 0; h < Q::STEPS; h++)
-                gemm_step<Q, NB>(q[u], u, h, at, xs, sums, c);
-            gemm_load<Q>(q[u], at, (i + 1) * Q::UNITS + u, i + 1 < n);
+#pragma unroll 1
+        for (int u = 0; u < Q::UNITS; u += SLOTS) {
+            bool more = i + 1 < n || u + SLOTS < Q::UNITS;
+
+            gemm_units<Q, NB>(q, i * Q::UNITS + u, more, at, xs + u * Q::K * 2,
+                              sums + u * Q::STEPS * NB * 8, c);
         }
         __syncthreads();
     }
@@ -221,15 +247,15 @@ template <class Q, int NB> DEV void gemm_quant(const struct tg_gemm_quant &a)
 
 /* Kernels for 16, 32 and 64 tokens. */
 #define GEMM_QUANT(name, form)                                                 \
-    KERNEL(name##_16, struct tg_gemm_quant, THREADS, 4)                        \
+    KERNEL(name##_16, struct tg_gemm_quant, THREADS, 3)                        \
     {                                                                          \
         gemm_quant<form, 2>(a);                                                \
     }                                                                          \
-    KERNEL(name##_32, struct tg_gemm_quant, THREADS, 3)                        \
+    KERNEL(name##_32, struct tg_gemm_quant, THREADS, 4)                        \
     {                                                                          \
         gemm_quant<form, 4>(a);                                                \
     }                                                                          \
-    KERNEL(name##_64, struct tg_gemm_quant, THREADS, 2)                        \
+    KERNEL(name##_64, struct tg_gemm_quant, THREADS, 3)                        \
     {                                                                          \
         gemm_quant<form, 8>(a);                                                \
     }

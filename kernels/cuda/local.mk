@@ -14,7 +14,7 @@ cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \
     kernels/cuda/tolerance.h
 
 cuda_sources += kernels/cuda/a_linear.h kernels/cuda/pack.c \
-    kernels/cuda/pack.h
+    kernels/cuda/pack.h kernels/cuda/random.h
 
 cuda_sources += kernels/cuda/blas.c kernels/cuda/blas.h \
     kernels/cuda/blas_load.c kernels/cuda/blas_plan.c kernels/cuda/blas_priv.h
@@ -28,12 +28,13 @@ cuda_sources += kernels/cuda/a_attend.h kernels/cuda/cuda_attend.c \
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
 cuda_kernels += k_rows
-cuda_kernels += k_gemv_float k_gemv_quant
+cuda_kernels += k_gemv_float k_gemv_quant k_gemm k_gemm_quant k_widen
 cuda_kernels += k_decode k_prefill
 
 # What kernels include, beside the headers above.
 EXTRA_DIST += kernels/cuda/dev.cuh kernels/cuda/tile.cuh
-EXTRA_DIST += kernels/cuda/gemv.cuh kernels/cuda/quant.cuh
+EXTRA_DIST += kernels/cuda/gemv.cuh kernels/cuda/put.cuh \
+    kernels/cuda/quant.cuh
 EXTRA_DIST += kernels/cuda/attend.cuh
 
 cuda_ccasflags = $(CCASFLAGS)

@@ -127,8 +127,12 @@ template <class Q>
 DEV float quant_scale(const QuantSlot<Q> &s, int b, int h, int i)
 {
     uint32_t at = Q::KIND == QUANT_ONE ? (uint32_t)h : (uint32_t)(2 * h + i);
-    uint32_t word = s.sc[b][at / 2];
+    uint32_t word = s.sc[b][0];
 
+    if constexpr (Q::WORDS > 1)
+        word = at / 2 == 1 ? s.sc[b][1] : word;
+    if constexpr (Q::WORDS > 2)
+        word = at / 2 == 2 ? s.sc[b][2] : at / 2 == 3 ? s.sc[b][3] : word;
     return f32_of_f16((uint16_t)(at % 2 ? word >> 16 : word));
 }
 

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+/* How its functions begin. */
 #ifdef __cplusplus
 #include "kernels/cuda/dev.cuh"
 #define RANDOM_FN DEV
