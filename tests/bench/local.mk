@@ -164,3 +164,17 @@ bench-cache-store: tests/bench/b_cache$(EXEEXT)
 	$(top_srcdir)/tests/bench/cache_store.sh . \
 	    $(top_srcdir)/doc/perf/cache-store-`date -u +%Y-%m-%d`.md $(CHURN_S)
 bench: bench-cache-store
+
+# A GPU: the graph's steps, single operations, replies over HTTP, and the same
+# shape by another program, in one go of ten minutes.
+EXTRA_PROGRAMS += tests/bench/b_gpu tests/bench/b_gpu_ops
+tests_bench_b_gpu_SOURCES = tests/bench/b_gpu.c tests/bench/gpu_row.c \
+    tests/bench/gpu_row.h
+tests_bench_b_gpu_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/bench
+tests_bench_b_gpu_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+tests_bench_b_gpu_ops_SOURCES = tests/bench/b_gpu_ops.c \
+    tests/bench/gpu_ops.h tests/bench/gpu_ops_linear.c \
+    tests/bench/gpu_ops_rest.c tests/bench/gpu_row.c tests/bench/gpu_row.h
+tests_bench_b_gpu_ops_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/bench
+tests_bench_b_gpu_ops_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+EXTRA_DIST += tests/bench/gpu_http.py
