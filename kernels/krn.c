@@ -222,16 +222,37 @@ void *krn_scratch(struct krn_ctx *c, enum krn_slot slot, size_t bytes)
 
 /* --- weights ------------------------------------------------------------- */
 
-enum krn_status krn_weight_load(struct krn_ctx *c, enum krn_dtype t,
-                                size_t n_out, size_t n_in, const void *rows,
-                                struct krn_weight **out)
+static enum krn_status weight_check(enum krn_dtype t, size_t n_out, size_t n_in)
 {
     if ((unsigned)t >= KRN_DTYPE_COUNT)
         return KRN_UNSUPPORTED;
     if (n_out == 0 || n_in == 0 || n_out > INT_MAX || n_in > INT_MAX ||
         n_in % dtypes[t].block != 0)
         return KRN_BAD_SHAPE;
-    return c->dev->weight_load(c, t, n_out, n_in, rows, out);
+    return KRN_OK;
+}
+
+enum krn_status krn_weight_load(struct krn_ctx *c, enum krn_dtype t,
+                                size_t n_out, size_t n_in, const void *rows,
+                                struct krn_weight **out)
+{
+    const enum krn_status st = weight_check(t, n_out, n_in);
+
+    return st == KRN_OK ? c->dev->weight_load(c, t, n_out, n_in, rows, out)
+                        : st;
+}
+
+enum krn_status krn_weight_random(struct krn_ctx *c, enum krn_dtype t,
+                                  size_t n_out, size_t n_in, uint64_t seed,
+                                  struct krn_weight **out)
+{
+    const enum krn_status st = weight_check(t, n_out, n_in);
+
+    if (st != KRN_OK)
+        return st;
+    return c->dev->weight_random
+               ? c->dev->weight_random(c, t, n_out, n_in, seed, out)
+               : KRN_UNSUPPORTED;
 }
 
 void krn_weight_free(struct krn_ctx *c, struct krn_weight *w)

@@ -149,6 +149,14 @@ enum krn_status krn_weight_load(struct krn_ctx *c, enum krn_dtype t,
                                 size_t n_out, size_t n_in, const void *rows,
                                 struct krn_weight **out) KRN_MUST_CHECK;
 
+/* A matrix of random numbers, made where it lies: row, column and <seed> alone
+ * decide an element, the same on every device. Mean 0, deviation about
+ * 1 / sqrt(n_in): a product has that of x. For benches: the host's devices take
+ * the time of computing each number. Errors as krn_weight_load(). */
+enum krn_status krn_weight_random(struct krn_ctx *c, enum krn_dtype t,
+                                  size_t n_out, size_t n_in, uint64_t seed,
+                                  struct krn_weight **out) KRN_MUST_CHECK;
+
 /* Free <w>; NULL is fine. */
 void krn_weight_free(struct krn_ctx *c, struct krn_weight *w);
 

@@ -389,6 +389,7 @@ const struct krn_dev_ops krn_host_ops = {
     .memory = host_memory,
     .act_use = host_act_use,
     .weight_load = host_weight_load,
+    .weight_random = krn_host_weight_random,
     .weight_free = host_weight_free,
     .step_rows = host_step_rows,
     .step_begin = host_step_begin,

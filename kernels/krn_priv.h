@@ -98,6 +98,10 @@ struct krn_dev_ops {
     enum krn_status (*weight_load)(struct krn_ctx *c, enum krn_dtype t,
                                    size_t n_out, size_t n_in, const void *rows,
                                    struct krn_weight **out);
+    /* May be NULL. */
+    enum krn_status (*weight_random)(struct krn_ctx *c, enum krn_dtype t,
+                                     size_t n_out, size_t n_in, uint64_t seed,
+                                     struct krn_weight **out);
     void (*weight_free)(struct krn_ctx *c, struct krn_weight *w);
     unsigned (*step_rows)(const struct krn_ctx *c, unsigned most);
     enum krn_status (*step_begin)(struct krn_ctx *c, const struct krn_step *s,
@@ -141,6 +145,11 @@ struct krn_dev_ops {
 
 /* The host's: for "cpu" and "ref". */
 extern const struct krn_dev_ops krn_host_ops;
+
+/* The host's krn_weight_random(). */
+enum krn_status krn_host_weight_random(struct krn_ctx *c, enum krn_dtype t,
+                                       size_t n_out, size_t n_in,
+                                       uint64_t seed, struct krn_weight **out);
 
 /* The best set that this processor has and this program was built with. */
 enum krn_isa krn_isa_best(void);

@@ -25,6 +25,7 @@ kernels_libkernels_a_SOURCES = \
     kernels/krn_isa.c \
     kernels/krn_mem.c \
     kernels/krn_priv.h \
+    kernels/krn_random.c \
     kernels/krn_step.c \
     kernels/pool.c \
     kernels/pool.h \

@@ -48,8 +48,11 @@ static enum err matrix_take(struct loading *l, const char *name,
                             const struct model_tensor *t,
                             struct krn_weight **out)
 {
+    struct krn_ctx *c = l->g->c;
     enum krn_status st =
-        krn_weight_load(l->g->c, t->dtype, t->n_out, t->n_in, t->data, out);
+        t->seed != 0
+            ? krn_weight_random(c, t->dtype, t->n_out, t->n_in, t->seed, out)
+            : krn_weight_load(c, t->dtype, t->n_out, t->n_in, t->data, out);
 
     if (st != KRN_OK)
         return refuse(l, st, name, t);
@@ -160,7 +163,7 @@ static uint64_t bytes_of_layer(const struct model_layer *l)
     uint64_t n = 0;
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        n += all[i]->data ? all[i]->bytes : 0;
+        n += all[i]->bytes; /* 0 of what is absent */
     return n;
 }
 
@@ -168,7 +171,7 @@ static uint64_t bytes_of_layer(const struct model_layer *l)
 static void count_types(const struct model *m, uint64_t bytes[KRN_DTYPE_COUNT])
 {
     bytes[m->embed.dtype] += m->embed.bytes;
-    if (m->output.data)
+    if (!m->p.tied)
         bytes[m->output.dtype] += m->output.bytes;
     for (unsigned i = 0; i < m->p.n_layer; i++) {
         const struct model_layer *l = &m->layers[i];
@@ -202,7 +205,7 @@ enum err graph_load(struct graph *g, const struct graph_opts *o,
 {
     const struct model *m = g->m;
     struct loading l = {.g = g, .o = o, .why = why};
-    bool tied = !m->output.data;
+    const bool tied = m->p.tied;
     enum err e;
 
     l.all = m->embed.bytes + m->out_norm.bytes + (tied ? 0 : m->output.bytes);

@@ -252,18 +252,21 @@ static void part_run(struct ops *o, const char *part)
     ops_close(o);
 }
 
-static bool read_types(char *text, struct ops *o)
+static bool read_types(const char *text, struct ops *o)
 {
     o->n_types = 0;
-    for (char *s = strtok(text, ","); s; s = strtok(NULL, ",")) {
+    while (*text) {
+        const size_t len = strcspn(text, ",");
         unsigned t = 0;
 
         while (t < KRN_DTYPE_COUNT &&
-               strcasecmp(s, krn_dtype_name((enum krn_dtype)t)) != 0)
+               (strncasecmp(text, krn_dtype_name((enum krn_dtype)t), len) ||
+                strlen(krn_dtype_name((enum krn_dtype)t)) != len))
             t++;
         if (t == KRN_DTYPE_COUNT || o->n_types == OPS_TYPES)
             return false;
         o->types[o->n_types++] = (enum krn_dtype)t;
+        text += len + (text[len] == ',');
     }
     return o->n_types > 0;
 }

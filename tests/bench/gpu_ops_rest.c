@@ -5,8 +5,9 @@
 
 #include "gpu_ops.h"
 
-#define ROTATE 256e6 /* bytes of keys and values, where layers can make them   \
-                      */
+#define ROTATE                                                                 \
+    256e6 /* bytes of keys and values, where layers can make them              \
+           */
 
 enum { LAYERS = 64 };
 

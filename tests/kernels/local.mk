@@ -5,6 +5,7 @@ include tests/kernels/rows.mk
 kernel_tests = \
     tests/kernels/tk_linear \
     tests/kernels/tk_pool \
+    tests/kernels/tk_random \
     tests/kernels/tk_ref \
     tests/kernels/tk_step
 check_PROGRAMS += $(kernel_tests)
@@ -19,6 +20,11 @@ tests_kernels_tk_pool_SOURCES = tests/kernels/tk_pool.c
 tests_kernels_tk_pool_CPPFLAGS = $(unit_cppflags)
 tests_kernels_tk_pool_CFLAGS = $(unit_cflags)
 tests_kernels_tk_pool_LDADD = $(unit_libs)
+
+tests_kernels_tk_random_SOURCES = tests/kernels/tk_random.c
+tests_kernels_tk_random_CPPFLAGS = $(unit_cppflags)
+tests_kernels_tk_random_CFLAGS = $(unit_cflags)
+tests_kernels_tk_random_LDADD = $(unit_libs)
 
 tests_kernels_tk_ref_SOURCES = tests/kernels/tk_ref.c tests/kernels/kfix.c \
     tests/kernels/kfix.h
