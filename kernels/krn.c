@@ -124,6 +124,17 @@ void krn_close(struct krn_ctx *c)
     free(c);
 }
 
+enum krn_status krn_reset(struct krn_ctx *c)
+{
+    c->stage = KRN_IDLE;
+    return c->dev->reset(c);
+}
+
+const char *krn_trouble(const struct krn_ctx *c)
+{
+    return c->cuda ? cuda_trouble(c->cuda) : "";
+}
+
 const char *krn_numerics(const struct krn_ctx *c)
 {
     return c->cuda ? cuda_numerics(c->cuda) : "cpu-f32-v1";

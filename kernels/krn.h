@@ -92,6 +92,19 @@ enum krn_status krn_open(const struct krn_opts *o,
  * fine. */
 void krn_close(struct krn_ctx *c);
 
+/* Open the device of <c> anew after it answered KRN_DEVICE. All memory of the
+ * device and all weights are lost: free them before, which is harmless then;
+ * krn_host_alloc()'s stays, copies of pages under way are over and failed. Once
+ * it answers KRN_OK the context is as after krn_open() and krn_act_use().
+ * KRN_DEVICE: the device does not come back; KRN_NOMEM. Where nothing failed it
+ * does nothing. */
+enum krn_status krn_reset(struct krn_ctx *c) KRN_MUST_CHECK;
+
+/* For the log: what the device failed of, or else what keeps it from being as
+ * fast as it could be; "" when nothing is wrong. Owned by <c>, until the next
+ * call of any function. */
+const char *krn_trouble(const struct krn_ctx *c);
+
 /* A name that changes whenever results may change in any bit: part of every
  * key under which keys and values are kept: "cpu-f32-v1". Static. */
 const char *krn_numerics(const struct krn_ctx *c);

@@ -24,6 +24,12 @@ static void host_close(struct krn_ctx *c)
     krn_weight_mem_close(c);
 }
 
+static enum krn_status host_reset(struct krn_ctx *c)
+{
+    (void)c; /* never fails */
+    return KRN_OK;
+}
+
 static void *alloc_aligned(size_t align, size_t bytes)
 {
     if (bytes > SIZE_MAX - align)
@@ -381,6 +387,7 @@ static bool host_page_done(struct krn_ctx *c, uint64_t ticket, bool *failed)
 
 const struct krn_dev_ops krn_host_ops = {
     .close = host_close,
+    .reset = host_reset,
     .alloc = host_alloc,
     .release = host_release,
     .put = host_put,

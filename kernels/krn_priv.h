@@ -85,6 +85,7 @@ struct krn_row_ops {
  * checked by krn_step.c as far as the host can. */
 struct krn_dev_ops {
     void (*close)(struct krn_ctx *c);
+    enum krn_status (*reset)(struct krn_ctx *c);
     void *(*alloc)(struct krn_ctx *c, size_t bytes);
     void (*release)(struct krn_ctx *c, void *p);
     enum krn_status (*put)(struct krn_ctx *c, void *dst, const void *host,

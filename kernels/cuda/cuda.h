@@ -4,11 +4,14 @@
  * device state lives outside of a struct cuda. One thread drives a context.
  *
  *   drv.c          loading the driver
- *   cuda.c         opening, errors, launching
+ *   cuda.c         errors, launching, the table
+ *   cuda_open.c    opening, closing, opening anew
  *   cuda_mem.c     memory, between host and device
  *   cuda_weight.c  weights: packing, uploading, laying side by side
  *   cuda_step.c    a step's inputs, recorded graphs
+ *   cuda_inputs.c  their way to the device
  *   cuda_copy.c    pages between device and host
+ *   cuda_host.c    memory of the host
  *   cuda_rows.c    what deals with rows         (k_rows.cu)
  *   cuda_linear.c  products                     (k_linear.cu, blas.c)
  *   cuda_attend.c  attention                    (k_decode.cu, k_prefill.cu)
@@ -26,6 +29,7 @@
 
 struct blas;
 struct cuda_copy;
+struct cuda_hosts;
 struct cuda_linear;
 struct cuda_attend;
 struct cuda_rows;
@@ -80,13 +84,17 @@ struct cuda {
     bool record_failed; /* what is being captured cannot be, see record_why */
     bool record_off;    /* steps are not recorded any more */
     char record_why[128];
-    bool deterministic; /* see krn_opts */
+    bool deterministic; /* see krn_opts, as those: */
+    char *blas_dir;     /* owned; NULL = the usual places */
     bool dead;          /* the context failed: everything answers KRN_DEVICE */
     char died_of[128];  /* what it failed of, for the log */
     char blas_why[192]; /* why there is no blas; "" when there is */
     enum krn_dtype act; /* KRN_F32, KRN_F16, KRN_BF16 */
     struct cuda_stage stage;
     struct cuda_inputs in;
+    uint64_t
+        copies_over[2]; /* of pages, by direction, before the last reset: */
+    uint64_t copies_lost[2]; /* those after over and up to lost have failed */
 
     /* Each family's own, owned: made by its cuda_*_open(). */
     struct cuda_rows *rows;
@@ -94,13 +102,14 @@ struct cuda {
     struct cuda_attend *attend;
     struct cuda_record *record;
     struct cuda_copy *copy;
+    struct cuda_hosts *hosts; /* stays when the device is reset */
     struct cuda_sample *sample;
 };
 
-/* --- cuda.c -------------------------------------------------------------- */
-
 /* The table of a CUDA context. */
 extern const struct krn_dev_ops cuda_ops;
+
+/* --- cuda_open.c --------------------------------------------------------- */
 
 /* Open device <o->device> ("cuda:N") into <c>, whose cuda is then set.
  * KRN_UNSUPPORTED: no driver, no such device, a device that is too old, or
@@ -109,6 +118,11 @@ enum krn_status cuda_open(struct krn_ctx *c, const struct krn_opts *o);
 
 /* Close <c>'s device: what is queued ends first. */
 void cuda_close(struct krn_ctx *c);
+
+/* Open the device of <c> anew after it died, as krn_reset(). */
+enum krn_status cuda_reset(struct krn_ctx *c);
+
+/* --- cuda.c -------------------------------------------------------------- */
 
 /* A name of the numbers that <d> computes, as krn_numerics(). Static. */
 const char *cuda_numerics(const struct cuda *d);
@@ -162,6 +176,20 @@ enum krn_status cuda_put(struct cuda *d, CUdeviceptr dst, const void *host,
  * return. Never while recording. */
 enum krn_status cuda_get(struct cuda *d, void *host, CUdeviceptr src,
                          size_t bytes);
+
+/* --- cuda_host.c --------------------------------------------------------- */
+
+/* Make d->hosts, and free it with all memory that is left. */
+enum krn_status cuda_hosts_open(struct cuda *d);
+void cuda_hosts_close(struct cuda *d);
+
+/* Pin all memory of the host for d->ctx; undo it, before that one ends. Until
+ * the next cuda_hosts_pin() other threads get memory that is not pinned. */
+void cuda_hosts_pin(struct cuda *d);
+void cuda_hosts_unpin(struct cuda *d);
+
+/* Whether the <bytes> at <p> are pinned memory of cuda_host_alloc(). */
+bool cuda_hosts_has(struct cuda *d, const void *p, size_t bytes);
 
 /* --- families ------------------------------------------------------------ */
 

@@ -58,6 +58,10 @@ void cuda_copy_close(struct cuda *d)
 
     if (!k)
         return;
+    for (int i = 0; i < 2; i++) {
+        d->copies_over[i] = k->lane[i].over;
+        d->copies_lost[i] = k->lane[i].queued;
+    }
     if (k->before)
         (void)d->drv->event_destroy(k->before);
     for (unsigned i = 0; i < 2 * RING; i++) {
@@ -66,30 +70,6 @@ void cuda_copy_close(struct cuda *d)
     }
     free(k);
     d->copy = NULL;
-}
-
-/* --- memory of the host -------------------------------------------------- */
-
-void *cuda_host_alloc(struct krn_ctx *c, size_t bytes)
-{
-    struct cuda *d = c->cuda;
-    void *p = NULL;
-
-    if (cuda_enter(d) != KRN_OK)
-        return NULL;
-    if (cuda_check(d, d->drv->host_alloc(&p, bytes > 0 ? bytes : 1, 0),
-                   "taking pinned memory") != KRN_OK)
-        return NULL;
-    return p;
-}
-
-void cuda_host_free(struct krn_ctx *c, void *p)
-{
-    struct cuda *d = c->cuda;
-
-    if (!p || cuda_enter(d) != KRN_OK)
-        return;
-    (void)cuda_check(d, d->drv->host_free(p), "freeing pinned memory");
 }
 
 /* --- copies -------------------------------------------------------------- */
@@ -191,7 +171,7 @@ bool cuda_page_done(struct krn_ctx *c, uint64_t ticket, bool *failed)
     const uint64_t n = ticket / 2;
     CUresult r;
 
-    *failed = false;
+    *failed = n > d->copies_over[ticket & 1] && n <= d->copies_lost[ticket & 1];
     if (n <= l->over || n > l->queued)
         return true;
     r = cuda_enter(d) == KRN_OK ? d->drv->event_query(event_of(l, n))

@@ -119,6 +119,20 @@ static enum krn_status get_begin(struct cuda *d, CUdeviceptr src, size_t n,
     return st;
 }
 
+/* Copy to pinned memory, at once. */
+static enum krn_status get_direct(struct cuda *d, void *host, CUdeviceptr src,
+                                  size_t bytes)
+{
+    enum krn_status st =
+        cuda_check(d, d->drv->to_host(host, src, bytes, d->compute),
+                   "copying to the host");
+
+    if (st == KRN_OK)
+        st = cuda_check(d, d->drv->stream_sync(d->compute),
+                        "copying to the host");
+    return st;
+}
+
 enum krn_status cuda_get(struct cuda *d, void *host, CUdeviceptr src,
                          size_t bytes)
 {
@@ -128,6 +142,8 @@ enum krn_status cuda_get(struct cuda *d, void *host, CUdeviceptr src,
 
     if (st != KRN_OK || bytes == 0)
         return st;
+    if (cuda_hosts_has(d, host, bytes))
+        return get_direct(d, host, src, bytes);
     st = get_begin(d, src, part_bytes(bytes, 0), &at);
     for (size_t done = 0, n; st == KRN_OK && done < bytes; done += n) {
         const unsigned now = at;

@@ -92,7 +92,8 @@ enum {
     CU_EVENT_BLOCKING_SYNC = 1,
     CU_EVENT_DISABLE_TIMING = 2,
 };
-#define CU_MEMHOSTALLOC_PORTABLE 1
+#define CU_MEMHOSTALLOC_PORTABLE    1
+#define CU_MEMHOSTREGISTER_PORTABLE 1
 
 typedef enum CUlaunchAttributeID_enum {
     CU_LAUNCH_ATTRIBUTE_IGNORE = 0,
@@ -153,6 +154,9 @@ typedef struct CUlaunchConfig_st {
     X(host_alloc, cuMemHostAlloc,                                              \
       (void **p, size_t bytes, unsigned int flags))                            \
     X(host_free, cuMemFreeHost, (void *p))                                     \
+    X(host_register, cuMemHostRegister_v2,                                     \
+      (void *p, size_t bytes, unsigned int flags))                             \
+    X(host_unregister, cuMemHostUnregister, (void *p))                         \
     X(to_device, cuMemcpyHtoDAsync_v2,                                         \
       (CUdeviceptr dst, const void *src, size_t bytes, CUstream s))            \
     X(to_host, cuMemcpyDtoHAsync_v2,                                           \

@@ -6,8 +6,9 @@
 cuda_sources = kernels/cuda/image.S kernels/cuda/image.h
 
 cuda_sources += kernels/cuda/cuda.h kernels/cuda/cuda.c \
-    kernels/cuda/cuda_copy.c kernels/cuda/cuda_inputs.c \
-    kernels/cuda/cuda_inputs.h kernels/cuda/cuda_mem.c \
+    kernels/cuda/cuda_copy.c kernels/cuda/cuda_host.c \
+    kernels/cuda/cuda_inputs.c kernels/cuda/cuda_inputs.h \
+    kernels/cuda/cuda_mem.c kernels/cuda/cuda_open.c \
     kernels/cuda/cuda_step.c kernels/cuda/drv.c kernels/cuda/drv.h
 
 cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \

@@ -59,6 +59,7 @@
     X(CU_EVENT_DEFAULT)                                                        \
     X(CU_EVENT_BLOCKING_SYNC)                                                  \
     X(CU_EVENT_DISABLE_TIMING)                                                 \
+    X(CU_MEMHOSTREGISTER_PORTABLE)                                             \
     X(CU_MEMHOSTALLOC_PORTABLE)                                                \
     X(CU_LAUNCH_ATTRIBUTE_IGNORE)                                              \
     X(CU_LAUNCH_ATTRIBUTE_COOPERATIVE)                                         \
