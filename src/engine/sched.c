@@ -518,6 +518,16 @@ static uint64_t get(const _Atomic uint64_t *from)
     return atomic_load_explicit(from, memory_order_relaxed);
 }
 
+uint64_t sched_ahead(const struct sched *s)
+{
+    return get(&s->n.ahead);
+}
+
+bool sched_is_down(const struct sched *s)
+{
+    return atomic_load_explicit(&s->down, memory_order_relaxed);
+}
+
 void sched_read(const struct sched *s, struct sched_stats *out)
 {
     *out = (struct sched_stats){

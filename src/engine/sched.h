@@ -86,6 +86,12 @@ void sched_purge(struct sched *s);
  * that, or as long when it generates nothing. */
 unsigned sched_context(const struct sched *s);
 
+/* Tokens that jobs, waiting and under way, are expected to take; any thread. */
+uint64_t sched_ahead(const struct sched *s);
+
+/* Whether the device failed for good and all jobs are refused; any thread. */
+bool sched_is_down(const struct sched *s);
+
 /* Numbers as of now; any thread. */
 void sched_read(const struct sched *s, struct sched_stats *out);
 

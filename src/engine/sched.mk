@@ -10,6 +10,8 @@ src_engine_libengine_a_SOURCES += \
     src/engine/kv_ns.h \
     src/engine/kvadmit.c \
     src/engine/kvadmit.h \
+    src/engine/herd.c \
+    src/engine/herd.h \
     src/engine/kvswap.c \
     src/engine/kvswap.h \
     src/engine/kvswap_load.c \

@@ -42,7 +42,7 @@ bool sched_revive(struct sched *s)
     sched_stage_close(s);
     sched_forget(s);
     if (!s->o.revive(s->o.revive_arg)) {
-        s->down = true;
+        atomic_store(&s->down, true);
         fail_tasks(s, true);
     }
     s->lost = false;

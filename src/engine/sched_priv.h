@@ -183,8 +183,8 @@ struct sched {
     struct mbox mbox;
     struct thr thr;
     bool has_mbox, stopping;
-    bool lost; /* the device failed: to be revived */
-    bool down; /* it could not be */
+    bool lost;        /* the device failed: to be revived */
+    atomic_bool down; /* it could not be */
     struct sched_msg stop;
     atomic_bool resume_all; /* a resume was lost for want of memory */
     atomic_bool look_all;   /* so was a look, or a cancel */

@@ -8,6 +8,7 @@ sched_unit_tests = \
     tests/unit/t_sched_parts \
     tests/unit/t_sched_real \
     tests/unit/t_sched_restore \
+    tests/unit/t_herd \
     tests/unit/t_sched_lost \
     tests/unit/t_sched_stage \
     tests/unit/t_sched_rules \
@@ -108,3 +109,8 @@ tests_unit_t_sched_lost_SOURCES = \
 tests_unit_t_sched_lost_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_sched_lost_CFLAGS = $(unit_cflags)
 tests_unit_t_sched_lost_LDADD = $(unit_libs)
+
+tests_unit_t_herd_SOURCES = tests/unit/t_herd.c
+tests_unit_t_herd_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_herd_CFLAGS = $(unit_cflags)
+tests_unit_t_herd_LDADD = $(unit_libs)
