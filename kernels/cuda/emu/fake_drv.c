@@ -12,6 +12,7 @@ struct block {
     char *p;
     size_t bytes;
     bool host;
+    bool given; /* the program's own, which was pinned */
     struct block *next;
 };
 
@@ -310,7 +311,8 @@ static void blocks_drop(void)
         struct block *b = blocks;
 
         blocks = b->next;
-        (void)emu_free(b->p);
+        if (!b->given)
+            (void)emu_free(b->p);
         live--;
         free(b);
     }
@@ -409,7 +411,7 @@ static char *block_new(size_t bytes, bool host)
     return b->p;
 }
 
-static CUresult block_free(const void *p, bool host)
+static CUresult block_free(const void *p, bool host, bool given)
 {
     struct block **at = &blocks;
     struct block *b;
@@ -418,13 +420,13 @@ static CUresult block_free(const void *p, bool host)
     while (*at && (*at)->p != p)
         at = &(*at)->next;
     b = *at;
-    if (!b || b->host != host)
+    if (!b || b->host != host || b->given != given)
         return CUDA_ERROR_INVALID_VALUE;
     *at = b->next;
     if (!host)
         used_bytes -= b->bytes;
     live--;
-    if (!emu_free(b->p)) {
+    if (!b->given && !emu_free(b->p)) {
         fake_break(CUDA_ERROR_ILLEGAL_ADDRESS,
                    "bytes beside a block of memory were written to");
         r = CUDA_ERROR_ILLEGAL_ADDRESS;
@@ -471,7 +473,7 @@ CUresult cuMemFree_v2(CUdeviceptr p)
     if (r != CUDA_SUCCESS || p == 0)
         return fake_leave(r);
     fake_run_all();
-    return fake_leave(block_free((const void *)(uintptr_t)p, false));
+    return fake_leave(block_free((const void *)(uintptr_t)p, false, false));
 }
 
 CUresult cuMemHostAlloc(void **p, size_t bytes, unsigned int flags)
@@ -493,5 +495,33 @@ CUresult cuMemFreeHost(void *p)
     if (r != CUDA_SUCCESS)
         return fake_leave(r);
     fake_run_all();
-    return fake_leave(block_free(p, true));
+    return fake_leave(block_free(p, true, false));
+}
+
+CUresult cuMemHostRegister_v2(void *p, size_t bytes, unsigned int flags)
+{
+    CUresult r = fake_enter_unsafe();
+    struct block *b;
+
+    if (r != CUDA_SUCCESS)
+        return fake_leave(r);
+    if (!p || bytes == 0 || (flags & ~7u) != 0)
+        return fake_leave(CUDA_ERROR_INVALID_VALUE);
+    b = fake_fails(FAKE_HOST) ? NULL : calloc(1, sizeof(*b));
+    if (!b)
+        return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
+    *b = (struct block){p, bytes, true, true, blocks};
+    blocks = b;
+    live++;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+CUresult cuMemHostUnregister(void *p)
+{
+    CUresult r = fake_enter_unsafe();
+
+    if (r != CUDA_SUCCESS)
+        return fake_leave(r);
+    fake_run_all();
+    return fake_leave(block_free(p, true, true));
 }
