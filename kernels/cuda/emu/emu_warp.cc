@@ -68,7 +68,8 @@ static void do_ballot(struct emu_thread *lane, uint32_t here)
         if ((here >> i & 1) != 0)
             r |= lane[i].in[0] << i;
     for (unsigned i = 0; i < 32; i++)
-        lane[i].out[0] = r;
+        if ((here >> i & 1) != 0)
+            lane[i].out[0] = r;
 }
 
 /* A value of a lane that does not take part is undefined: 0xff. */
@@ -76,8 +77,10 @@ static void do_shfl(struct emu_thread *lane, uint32_t here)
 {
     for (unsigned i = 0; i < 32; i++) {
         uint32_t src = lane[i].in[2];
-        bool ok = (here >> i & 1) != 0 && src < 32 && (here >> src & 1) != 0;
+        bool ok = src < 32 && (here >> src & 1) != 0;
 
+        if ((here >> i & 1) == 0)
+            continue;
         lane[i].out[0] = ok ? lane[src].in[0] : 0xffffffffu;
         lane[i].out[1] = ok ? lane[src].in[1] : 0xffffffffu;
     }

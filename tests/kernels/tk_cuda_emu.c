@@ -1,0 +1,654 @@
+/* tk_cuda_emu.c - The emulator against facts: where tensor cores and ldmatrix
+ * want their numbers, by plain matrix products; bits and roundings by their
+ * definitions; and that mistakes of kernels are found. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/cuda/emu/emu_run.h"
+#include "kernels/emu_kernels.h"
+
+/* Seeds by which a race must show. */
+#define SEEDS 20
+
+static uint32_t rng = 1;
+
+static uint32_t draw(void)
+{
+    rng = rng * 1664525u + 1013904223u;
+    return rng >> 8 ^ rng << 16;
+}
+
+/* A whole number of -<most> to <most>. */
+static int small(int most)
+{
+    return (int)(draw() % (unsigned)(2 * most + 1)) - most;
+}
+
+/* The half or bfloat that is the small whole number <v>. */
+static uint16_t half_of_int(int v, bool bf16)
+{
+    unsigned mag = (unsigned)abs(v);
+    unsigned e = 0;
+
+    if (mag == 0)
+        return 0;
+    while (mag >> (e + 1) != 0)
+        e++;
+    mag = bf16 ? (e + 127) << 7 | (mag << 7 >> e & 0x7f)
+               : (e + 15) << 10 | (mag << 10 >> e & 0x3ff);
+    return (uint16_t)(mag | (v < 0 ? 0x8000 : 0));
+}
+
+/* The value of half <h>, from its definition. */
+static double half_value(uint16_t h)
+{
+    int e = h >> 10 & 31;
+    double f = h & 0x3ff;
+    double v = e == 0    ? ldexp(f, -24)
+               : e != 31 ? ldexp(1024 + f, e - 25)
+               : f == 0  ? (double)INFINITY
+                         : (double)NAN;
+
+    return (h & 0x8000) != 0 ? -v : v;
+}
+
+static double bf16_value(uint16_t h)
+{
+    int e = h >> 7 & 255;
+    double f = h & 0x7f;
+    double v = e == 0     ? ldexp(f, -133)
+               : e != 255 ? ldexp(128 + f, e - 134)
+               : f == 0   ? (double)INFINITY
+                          : (double)NAN;
+
+    return (h & 0x8000) != 0 ? -v : v;
+}
+
+/* The nearest of the ascending positive numbers of <value> to <v>, ties to the
+ * even one; what is half a step beyond the last finite one becomes infinite. */
+static uint16_t nearest(double v, double (*value)(uint16_t), uint16_t inf)
+{
+    double mag = fabs(v);
+    uint16_t lo = 0;
+    uint16_t hi = inf;
+    double below, above;
+
+    if (isnan(v))
+        return 0x7fff;
+    while (hi - lo > 1) {
+        uint16_t mid = (uint16_t)((lo + hi) / 2);
+
+        if (value(mid) <= mag)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    below = value(lo);
+    above = hi == inf ? 2 * below - value((uint16_t)(lo - 1)) : value(hi);
+    if (mag - below > above - mag ||
+        (mag - below == above - mag && lo % 2 == 1))
+        lo = hi;
+    return (uint16_t)(lo | (signbit(v) ? 0x8000 : 0));
+}
+
+/* --- products --------------------------------------------------------------
+ */
+
+static void a_product_is_the_plain_one(void **state)
+{
+    enum { K = 96 };
+    uint16_t *w = emu_alloc(16 * K * 2);
+    uint16_t *x = emu_alloc(8 * K * 2);
+    float *y = emu_alloc(8 * 16 * sizeof(*y));
+    int wi[16][K];
+    int xi[8][K];
+
+    (void)state;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        struct emu_gemv_args a = {w, x, y, K, bf16};
+
+        for (int i = 0; i < 16 * K; i++)
+            w[i] = half_of_int(wi[i / K][i % K] = small(9), bf16 != 0);
+        for (int i = 0; i < 8 * K; i++)
+            x[i] = half_of_int(xi[i / K][i % K] = small(9), bf16 != 0);
+        assert_int_equal(emu_run("emu_gemv", 1, 1, 1, 32, 0, &a, sizeof(a)), 0);
+        for (int r = 0; r < 8; r++) {
+            for (int c = 0; c < 16; c++) {
+                int sum = 0;
+
+                for (int k = 0; k < K; k++)
+                    sum += wi[c][k] * xi[r][k];
+                assert_true(y[r * 16 + c] == (float)sum);
+            }
+        }
+    }
+    assert_true(emu_free(w) && emu_free(x) && emu_free(y));
+}
+
+struct tile {
+    uint16_t *q, *k, *v;
+    float *o;
+    int qi[32][128], ki[64][128], vi[64][128];
+};
+
+static void fill(uint16_t *to, int (*ints)[128], int rows)
+{
+    for (int i = 0; i < rows * 128; i++)
+        to[i] = half_of_int(ints[i / 128][i % 128] = small(1), false);
+}
+
+static void tile_open(struct tile *t)
+{
+    t->q = emu_alloc(32 * 256);
+    t->k = emu_alloc(64 * 256);
+    t->v = emu_alloc(64 * 256);
+    t->o = emu_alloc(32 * 128 * sizeof(float));
+    fill(t->q, t->qi, 32);
+    fill(t->k, t->ki, 64);
+    fill(t->v, t->vi, 64);
+}
+
+static void tile_close(struct tile *t)
+{
+    assert_true(emu_free(t->q) && emu_free(t->k) && emu_free(t->v) &&
+                emu_free(t->o));
+}
+
+/* Whether the kernel's answer is right. */
+static bool tile_run(struct tile *t, int keys, int bug)
+{
+    struct emu_tile_args a = {t->q, t->k, t->v, t->o, keys, bug};
+
+    assert_int_equal(
+        emu_run("emu_tile", 1, 1, 1, 64, EMU_TILE_SMEM, &a, sizeof(a)), 0);
+    for (int r = 0; r < 32; r++) {
+        int p[64] = {0};
+
+        for (int j = 0; j < keys; j++)
+            for (int d = 0; d < 128; d++)
+                p[j] += t->qi[r][d] * t->ki[j][d];
+        for (int d = 0; d < 128; d++) {
+            int sum = 0;
+
+            for (int j = 0; j < keys; j++)
+                sum += p[j] * t->vi[j][d];
+            if (t->o[r * 128 + d] != (float)sum)
+                return false;
+        }
+    }
+    return true;
+}
+
+static void ldmatrix_and_copies_make_a_tile(void **state)
+{
+    struct tile *t = calloc(1, sizeof(*t));
+
+    (void)state;
+    tile_open(t);
+    for (unsigned seed = 0; seed < SEEDS; seed++) {
+        emu_seed(seed);
+        assert_true(tile_run(t, seed % 2 == 0 ? 64 : 37, TILE_RIGHT));
+    }
+    tile_close(t);
+    free(t);
+}
+
+/* Some seed must show it. */
+static void tile_bug_shows(int bug)
+{
+    struct tile *t = calloc(1, sizeof(*t));
+    unsigned wrong = 0;
+
+    tile_open(t);
+    for (unsigned seed = 0; seed < SEEDS; seed++) {
+        emu_seed(seed);
+        wrong += !tile_run(t, 64, bug);
+    }
+    tile_close(t);
+    free(t);
+    assert_true(wrong > 0);
+}
+
+static void a_copy_not_waited_for_is_not_seen(void **state)
+{
+    (void)state;
+    tile_bug_shows(TILE_NO_WAIT);
+    tile_bug_shows(TILE_LATE);
+}
+
+static void copies_of_others_need_a_barrier(void **state)
+{
+    (void)state;
+    tile_bug_shows(TILE_NO_BARRIER);
+}
+
+/* --- bits ------------------------------------------------------------------
+ */
+
+enum { N_BITS = 65536 };
+
+struct words {
+    uint32_t *a, *b, *c, *out;
+};
+
+static void words_open(struct words *w)
+{
+    w->a = emu_alloc(N_BITS * 4);
+    w->b = emu_alloc(N_BITS * 4);
+    w->c = emu_alloc(N_BITS * 4);
+    w->out = emu_alloc(N_BITS * 4);
+    for (uint32_t i = 0; i < N_BITS; i++) {
+        w->a[i] = draw();
+        w->b[i] = draw();
+        w->c[i] = draw();
+    }
+}
+
+static void words_run(struct words *w, int op)
+{
+    struct emu_bits_args a = {w->a, w->b, w->c, w->out, N_BITS, op};
+
+    assert_int_equal(
+        emu_run("emu_bits", N_BITS / 128, 1, 1, 128, 0, &a, sizeof(a)), 0);
+}
+
+static void words_close(struct words *w)
+{
+    assert_true(emu_free(w->a) && emu_free(w->b) && emu_free(w->c) &&
+                emu_free(w->out));
+}
+
+static void bytes_are_permuted_by_the_definition(void **state)
+{
+    struct words w;
+
+    (void)state;
+    words_open(&w);
+    words_run(&w, BITS_PRMT);
+    for (int i = 0; i < N_BITS; i++) {
+        uint8_t in[8];
+        uint8_t want[4];
+        uint32_t r;
+
+        memcpy(in, &w.a[i], 4);
+        memcpy(in + 4, &w.b[i], 4);
+        for (int k = 0; k < 4; k++) {
+            unsigned n = w.c[i] >> (4 * k) & 15;
+
+            want[k] = in[n & 7];
+            if (n >= 8)
+                want[k] = want[k] >= 128 ? 255 : 0;
+        }
+        memcpy(&r, want, 4);
+        assert_int_equal(w.out[i], r);
+    }
+    words_run(&w, BITS_AND_OR);
+    for (int i = 0; i < N_BITS; i++)
+        assert_int_equal(w.out[i], (w.a[i] & 0xf000f) | 0x43004300);
+    words_close(&w);
+}
+
+/* Floats of all sizes, those between two halves exactly, and special ones. */
+static void floats_fill(uint32_t *a, bool bf16)
+{
+    static const uint32_t special[] = {
+        0,          0x80000000, 0x7f800000, 0xff800000, 0x7fc00000,
+        0x477fefff, 0x477ff000, 0x477fe000, 0x33000000, 0x33000001,
+        0x32ffffff, 0x00000001, 0x7f7fffff, 0x38800000, 0x387fffff,
+    };
+
+    for (uint32_t i = 0; i < N_BITS; i++) {
+        uint32_t tie = bf16 ? 0x8000 : 0x1000;
+
+        a[i] = draw();
+        if (i % 4 == 1)
+            a[i] = (a[i] & ~(2 * tie - 1)) | tie;
+        if (i % 4 == 2) /* within the range of halves */
+            a[i] = (a[i] & 0x80ffffff) | (0x33 + i / 4 % 0x15) << 24;
+        if (i % 8 == 6)
+            a[i] = (a[i] & ~(2 * tie - 1)) | tie;
+    }
+    memcpy(a, special, sizeof(special));
+}
+
+static double float_value(uint32_t u)
+{
+    float f;
+
+    memcpy(&f, &u, sizeof(f));
+    return (double)f;
+}
+
+static bool is_nan16(uint16_t h, uint16_t inf)
+{
+    return (h & 0x7fff) > inf;
+}
+
+static void numbers_are_rounded_to_the_nearest(void **state)
+{
+    struct words w;
+
+    (void)state;
+    words_open(&w);
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        uint16_t inf = bf16 != 0 ? 0x7f80 : 0x7c00;
+
+        floats_fill(w.a, bf16 != 0);
+        floats_fill(w.b, bf16 == 0);
+        words_run(&w, bf16 != 0 ? BITS_PACK_BF16 : BITS_PACK_F16);
+        for (int i = 0; i < N_BITS; i++) {
+            for (int k = 0; k < 2; k++) {
+                double v = float_value(k == 0 ? w.a[i] : w.b[i]);
+                uint16_t got = (uint16_t)(w.out[i] >> 16 * k);
+                uint16_t want;
+
+                if (bf16 == 0 && fabs(v) > 65504)
+                    v = v > 0 ? 65504 : -65504;
+                want = nearest(v, bf16 != 0 ? bf16_value : half_value, inf);
+                if (isnan(v))
+                    assert_true(is_nan16(got, inf));
+                else
+                    assert_int_equal(got, want);
+            }
+        }
+    }
+    words_close(&w);
+}
+
+static void halves_are_what_they_are(void **state)
+{
+    struct words w;
+
+    (void)state;
+    words_open(&w);
+    for (uint32_t i = 0; i < N_BITS; i++)
+        w.a[i] = i;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        words_run(&w, bf16 != 0 ? BITS_OF_BF16 : BITS_OF_F16);
+        for (uint32_t i = 0; i < N_BITS; i++) {
+            double want =
+                bf16 != 0 ? bf16_value((uint16_t)i) : half_value((uint16_t)i);
+            double got = float_value(w.out[i]);
+
+            assert_true(isnan(want) ? isnan(got) : want == got);
+            assert_int_equal(w.out[i] >> 31, i >> 15);
+        }
+    }
+    words_run(&w, BITS_E4M3);
+    for (uint32_t i = 0; i < N_BITS; i++) {
+        for (int k = 0; k < 2; k++) {
+            unsigned b = i >> 8 * k & 0xff;
+            double v = (b & 0x78) == 0
+                           ? ldexp(b & 7, -9)
+                           : ldexp(8 + (b & 7), (int)(b >> 3 & 15) - 10);
+            double got = half_value((uint16_t)(w.out[i] >> 16 * k));
+
+            if ((b & 0x7f) == 0x7f)
+                assert_true(isnan(got));
+            else
+                assert_true(got == ((b & 0x80) != 0 ? -v : v));
+        }
+    }
+    words_close(&w);
+}
+
+static void sums_of_halves_are_rounded_once(void **state)
+{
+    struct words w;
+
+    (void)state;
+    words_open(&w);
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        double (*value)(uint16_t) = bf16 != 0 ? bf16_value : half_value;
+        uint16_t inf = bf16 != 0 ? 0x7f80 : 0x7c00;
+
+        words_run(&w, bf16 != 0 ? BITS_ADD_BF16 : BITS_ADD_F16);
+        for (int i = 0; i < N_BITS; i++) {
+            for (int k = 0; k < 2; k++) {
+                double x = value((uint16_t)(w.a[i] >> 16 * k));
+                double y = value((uint16_t)(w.b[i] >> 16 * k));
+                uint16_t got = (uint16_t)(w.out[i] >> 16 * k);
+
+                /* Sums of bfloats far apart are not exact in doubles. */
+                if (isnan(x + y))
+                    assert_true(is_nan16(got, inf));
+                else if (isinf(x + y))
+                    assert_int_equal(got & 0x7fff, inf);
+                else if (fabs(x) < 0x1p30 * fabs(y) &&
+                         fabs(y) < 0x1p30 * fabs(x) && x + y != 0)
+                    assert_int_equal(got, nearest(x + y, value, inf));
+            }
+        }
+    }
+    words_close(&w);
+}
+
+static void ex2_is_a_power_of_two(void **state)
+{
+    struct words w;
+
+    (void)state;
+    words_open(&w);
+    for (uint32_t i = 0; i < N_BITS; i++) {
+        float f = (float)i / 200.f - 200.f;
+
+        memcpy(&w.a[i], &f, 4);
+    }
+    words_run(&w, BITS_EX2);
+    for (uint32_t i = 0; i < N_BITS; i++) {
+        double want = exp2(float_value(w.a[i]));
+        double got = float_value(w.out[i]);
+
+        if (want < 0x1p-126)
+            assert_true(got == 0);
+        else if (want < 0x1p127)
+            assert_true(fabs(got - want) <= want * 0x1p-22);
+    }
+    words_close(&w);
+}
+
+/* --- threads ---------------------------------------------------------------
+ */
+
+static void lanes_answer_each_other(void **state)
+{
+    uint32_t *out = emu_alloc(8 * 32 * 4);
+    struct emu_lanes_args a = {out, 32};
+
+    (void)state;
+    assert_int_equal(emu_run("emu_lanes", 1, 1, 1, 32, 0, &a, sizeof(a)), 0);
+    for (uint32_t i = 0; i < 32; i++) {
+        assert_int_equal(out[0 * 32 + i], (i * 5 + 1) % 32 * 3);
+        assert_int_equal(out[1 * 32 + i], i ^ 9);
+        assert_int_equal(out[2 * 32 + i], i >= 3 ? i - 3 : i);
+        assert_int_equal(out[3 * 32 + i], i % 16 + 3 < 16 ? i + 3 : i);
+        assert_int_equal(out[4 * 32 + i], 0x49249249);
+        assert_int_equal(out[5 * 32 + i], i >= 16);
+        assert_int_equal(out[6 * 32 + i], i < 16);
+        assert_int_equal(out[7 * 32 + i], i ^ 1);
+    }
+    /* Lanes that have returned are not waited for; what is read of them is
+     * undefined. */
+    a.live = 30;
+    assert_int_equal(emu_run("emu_lanes", 1, 1, 1, 32, 0, &a, sizeof(a)), 0);
+    assert_int_equal(out[4 * 32], 0x09249249);
+    assert_int_equal(out[1 * 32 + 22], 0xffffffff);
+    assert_int_equal(out[1 * 32 + 21], 28);
+    assert_true(emu_free(out));
+}
+
+static void every_thread_runs_once(void **state)
+{
+    enum { GX = 5, GY = 3, GZ = 2, BX = 7, BY = 5, BZ = 2 };
+    enum { N = GX * GY * GZ * BX * BY * BZ };
+    unsigned *seen = emu_alloc((N + 1) * sizeof(*seen));
+    struct emu_count_args a = {seen, seen + N};
+    const struct emu_size grid = {GX, GY, GZ};
+    const struct emu_size block = {BX, BY, BZ};
+    char why[256];
+
+    (void)state;
+    memset(seen, 0, (N + 1) * sizeof(*seen));
+    assert_int_equal(emu_launch(emu_kernel_find("emu_count"), grid, block, 0,
+                                &a, why, sizeof(why)),
+                     0);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(seen[i], 1);
+    assert_int_equal(seen[N], GX * GY * GZ);
+    assert_true(emu_free(seen));
+}
+
+static void what_cannot_be_launched_is_refused(void **state)
+{
+    const struct emu_kernel *k = emu_kernel_find("emu_add");
+    const struct emu_size one = {1, 1, 1};
+    const struct emu_size none = {0, 1, 1};
+    const struct emu_size many = {129, 1, 1};
+    struct emu_add_args a = {NULL, NULL, 0, 0};
+    char why[256];
+
+    (void)state;
+    assert_null(emu_kernel_find("emu_ad"));
+    assert_int_equal(emu_launch(k, one, one, 0, &a, why, sizeof(why)), 0);
+    assert_int_equal(emu_launch(k, none, one, 0, &a, why, sizeof(why)), -1);
+    assert_int_equal(emu_launch(k, one, many, 0, &a, why, sizeof(why)), -1);
+    assert_int_equal(
+        emu_launch(k, one, one, EMU_SMEM_MAX + 1, &a, why, sizeof(why)), -1);
+}
+
+/* --- mistakes --------------------------------------------------------------
+ */
+
+struct sum {
+    float *x, *y;
+    char why[512];
+};
+
+/* Run emu_sum with a mistake: 0 its answer is right, 1 wrong, -1 it failed. */
+static int sum_run(struct sum *s, int bug)
+{
+    enum { N = 1000 };
+    const struct emu_size grid = {1, 1, 1};
+    const struct emu_size block = {256, 1, 1};
+    struct emu_sum_args a;
+    int r;
+
+    s->x = emu_alloc(N * sizeof(float));
+    s->y = emu_alloc(sizeof(float));
+    for (int i = 0; i < N; i++)
+        s->x[i] = (float)i;
+    a = (struct emu_sum_args){s->x, s->y, N, bug};
+    r = emu_launch(emu_kernel_find("emu_sum"), grid, block, 1024, &a, s->why,
+                   sizeof(s->why));
+    if (r == 0 && *s->y != N * (N - 1) / 2)
+        r = 1;
+    assert_true(emu_free(s->x));
+    assert_true(emu_free(s->y));
+    return r;
+}
+
+static void a_missing_barrier_shows(void **state)
+{
+    struct sum s;
+    int wrong[2] = {0, 0};
+
+    (void)state;
+    for (unsigned seed = 0; seed < SEEDS; seed++) {
+        emu_seed(seed);
+        assert_int_equal(sum_run(&s, SUM_RIGHT), 0);
+        wrong[0] += sum_run(&s, SUM_NO_BARRIER) == 1;
+        wrong[1] += sum_run(&s, SUM_NO_WARP_BARRIER) == 1;
+    }
+    assert_true(wrong[0] > 0);
+    assert_true(wrong[1] > 0);
+}
+
+static void a_deadlock_is_reported(void **state)
+{
+    struct sum s;
+
+    (void)state;
+    assert_true(sum_run(&s, SUM_ONE_LEAVES) >= 0);
+    assert_int_equal(sum_run(&s, SUM_ONE_STAYS), -1);
+    assert_non_null(strstr(s.why, "emu_sum"));
+    assert_non_null(strstr(s.why, "deadlock"));
+    assert_non_null(strstr(s.why, "(5,0,0)"));
+    assert_int_equal(sum_run(&s, SUM_LANE_ELSEWHERE), -1);
+    assert_non_null(strstr(s.why, "a vote"));
+    assert_int_equal(sum_run(&s, SUM_FOREIGN_MASK), -1);
+}
+
+static void what_is_out_of_bounds_fails(void **state)
+{
+    static const struct {
+        int bug;
+        const char *says;
+    } rows[] = {
+        {SUM_BEHIND_SHARED, "shared memory"},
+        {SUM_FAR_BEHIND_SHARED, "behind the 1024 of dynamic shared memory"},
+        {SUM_BEHIND_GLOBAL, "byte 256 of a block of 4"},
+        {SUM_BEFORE_GLOBAL, "before a block"},
+        {SUM_READ_NOWHERE, "in no device memory"},
+        {SUM_MISALIGNED, "not a multiple of 16"},
+        {SUM_DEEP, "stack"},
+    };
+    struct sum s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(sum_run(&s, rows[i].bug), -1);
+        assert_non_null(strstr(s.why, rows[i].says));
+        assert_int_equal(sum_run(&s, SUM_RIGHT), 0);
+    }
+}
+
+static void memory_tells_what_was_written_beside_it(void **state)
+{
+    char *p = emu_alloc(100);
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal((unsigned char)p[i], 0xff);
+    assert_int_equal((uintptr_t)p % 256, 0);
+    assert_true(emu_owns(p, 100));
+    assert_true(emu_owns(p + 40, 60));
+    assert_false(emu_owns(p + 40, 61));
+    assert_false(emu_free(p + 1));
+    memset(p, 0, 100);
+    assert_true(emu_free(p));
+    p = emu_alloc(100);
+    p[100] = 0;
+    assert_false(emu_free(p));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_product_is_the_plain_one),
+        cmocka_unit_test(ldmatrix_and_copies_make_a_tile),
+        cmocka_unit_test(a_copy_not_waited_for_is_not_seen),
+        cmocka_unit_test(copies_of_others_need_a_barrier),
+        cmocka_unit_test(bytes_are_permuted_by_the_definition),
+        cmocka_unit_test(numbers_are_rounded_to_the_nearest),
+        cmocka_unit_test(halves_are_what_they_are),
+        cmocka_unit_test(sums_of_halves_are_rounded_once),
+        cmocka_unit_test(ex2_is_a_power_of_two),
+        cmocka_unit_test(lanes_answer_each_other),
+        cmocka_unit_test(every_thread_runs_once),
+        cmocka_unit_test(what_cannot_be_launched_is_refused),
+        cmocka_unit_test(a_missing_barrier_shows),
+        cmocka_unit_test(a_deadlock_is_reported),
+        cmocka_unit_test(what_is_out_of_bounds_fails),
+        cmocka_unit_test(memory_tells_what_was_written_beside_it),
+    };
+
+    /* The program has no thread-local memory but the kernels'. */
+    emu_fill_static(true);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
