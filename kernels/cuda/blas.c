@@ -54,8 +54,7 @@ const char *blas_describe(const struct blas *b)
     return b->describe;
 }
 
-/* Whether <g> is a product at all, and one that the library computes. */
-static enum krn_status gemm_check(const struct blas_gemm *g)
+enum krn_status blas_check(const struct blas_gemm *g)
 {
     if (g->m == 0 || g->n == 0 || g->k == 0 || !g->x || !g->w || !g->y ||
         g->ldx < g->k || g->ldw < g->k || g->ldy < g->n)
@@ -167,7 +166,7 @@ static enum krn_status run_lent(struct blas *b, struct blas_plan *p,
 
 enum krn_status blas_gemm(struct blas *b, const struct blas_gemm *g)
 {
-    enum krn_status st = gemm_check(g);
+    enum krn_status st = blas_check(g);
     struct blas_key key;
     struct blas_plan *p;
 
@@ -176,7 +175,7 @@ enum krn_status blas_gemm(struct blas *b, const struct blas_gemm *g)
     key = blas_key_of(g);
     p = blas_plan_get(b, &key);
     if (!p)
-        return KRN_NOMEM;
+        return KRN_UNSUPPORTED;
     if (!b->cuda->recording && !p->asked && p->n_algo == 0)
         (void)blas_plan_ask(b, p, p->key.m);
     if (!blas_plan_rows(b, p, g->m))

@@ -338,15 +338,19 @@ static enum krn_status plan_measure(struct blas *b, struct blas_plan *p,
 
 enum krn_status blas_tune(struct blas *b, const struct blas_gemm *g)
 {
-    struct blas_key key = blas_key_of(g);
-    struct blas_plan *p = blas_plan_get(b, &key);
-    enum krn_status st;
+    enum krn_status st = blas_check(g);
+    struct blas_key key;
+    struct blas_plan *p;
 
+    if (st != KRN_OK || b->cuda->recording || b->cuda->deterministic)
+        return st;
+    key = blas_key_of(g);
+    p = blas_plan_get(b, &key);
     if (!p)
-        return KRN_NOMEM;
-    if (p->measured || b->cuda->recording || b->cuda->deterministic)
+        return KRN_UNSUPPORTED;
+    if (p->measured)
         return KRN_OK;
-    /* Checks <g>, and asks for proposals. */
+    /* Asks for proposals, and sees that one of them does. */
     st = blas_gemm(b, g);
     if (st != KRN_OK)
         return st;

@@ -76,7 +76,11 @@ enum krn_status blas_load(const struct drv *drv, const char *dir, char *why,
                           size_t why_bytes, struct blas_lib *lib,
                           cublasLtHandle_t *handle_out);
 
-/* The key of <g>. */
+/* Whether <g> is a product, KRN_BAD_SHAPE, and one of a kind that the library
+ * computes, KRN_UNSUPPORTED. */
+enum krn_status blas_check(const struct blas_gemm *g);
+
+/* The key of <g>, which is one. */
 struct blas_key blas_key_of(const struct blas_gemm *g);
 
 /* The plan of <key>, made where there is none: then without algorithms. NULL

@@ -1,5 +1,5 @@
 """How long, deep and wide code is: files of 600 lines, functions of 60 lines,
-3 levels of nesting, 7 parameters (outside of kernels/, where the interface has
+3 levels of nesting, 7 parameters (but in kernels/, where the interface has
 more); one label `out:`, no other goto."""
 import re
 
@@ -130,7 +130,8 @@ def run(tree):
                               "inside (at most %d)" %
                               (f.name, nesting.deepest, MAX_NESTING))
             params = len(f.params())
-            if params > MAX_PARAMS and not src.path.startswith("kernels/"):
+            if params > MAX_PARAMS and not src.path.startswith(
+                    ("kernels/", "tests/kernels/")):
                 yield Problem(src.path, f.first, "parameters", f.name,
                               "%s() takes %d parameters; group them in a "
                               "struct (at most %d)" %
