@@ -31,6 +31,9 @@ struct sched_opts {
                            * slow device. Four times that while none does;
                            * UINT32_MAX = as long as it takes */
     unsigned queue;       /* most jobs that wait, 256 */
+    unsigned restore_min; /* a beginning shorter than that is not asked of the
+                           * disk: a device computes a few rows as fast as one;
+                           * 0 = any */
     /* The device failed (a step answered ERR_IO), and nothing of it is in use
      * any more: make the graph fit for use again, with nothing in its pages.
      * False: it cannot be; all jobs fail with ERR_MODEL_DOWN from then on. On

@@ -156,6 +156,8 @@ bool seq_restore(struct sched *s, struct seq *q, size_t most)
     const size_t n = most / s->page_tokens;
     struct restore *r;
 
+    if (most < s->o.restore_min)
+        return false;
     if (!w || s->n_overdue > 0 || q->asked || q->unindexed || n <= q->n_pages ||
         q->n_pages != q->n_indexed ||
         q->computed != q->n_pages * s->page_tokens)

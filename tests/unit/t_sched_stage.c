@@ -91,6 +91,27 @@ static void what_comes_in_waves_is_what_was_computed(void **state)
     }
 }
 
+static void short_beginnings_are_not_asked_for(void **state)
+{
+    struct kvswap *w = disk_of(128, 0);
+    struct rig *r = rig_device(w, 4, 0);
+    struct rig_ask a = ask_of(96, 3);
+
+    (void)state;
+    r->s->o.restore_min = 96;
+    w->refuse = true; /* what is computed anew: the disk has it */
+    rig_submit(r, 0, &a);
+    finish(w, r, 1);
+    assert_int_equal(w->n_finds, 0);
+    a.n_tokens = 97;
+    rig_submit(r, 1, &a);
+    sched_purge(r->s);
+    finish(w, r, 2);
+    assert_int_equal(w->n_finds, 1);
+    rig_free(r);
+    disk_free(w);
+}
+
 static void several_share_the_staging_memory(void **state)
 {
     struct kvswap *w = disk_of(128, 3);
@@ -269,6 +290,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_in_waves_is_what_was_computed),
+        cmocka_unit_test(short_beginnings_are_not_asked_for),
         cmocka_unit_test(several_share_the_staging_memory),
         cmocka_unit_test(a_bad_page_ends_the_waves),
         cmocka_unit_test(a_copy_that_fails_ends_them_too),
