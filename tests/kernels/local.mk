@@ -41,12 +41,18 @@ EXTRA_DIST += tests/kernels/fakecuda.h
 # The emulator itself, with kernels of the test's: no other library of the tree
 # is linked, for thread-local memory is the kernels' there.
 if HAVE_EMU
-kernel_tests += tests/kernels/tk_cuda_emu
-check_PROGRAMS += tests/kernels/tk_cuda_emu
+check_PROGRAMS += tests/kernels/tk_cuda_bits tests/kernels/tk_cuda_emu
+tests_kernels_tk_cuda_bits_SOURCES = tests/kernels/tk_cuda_bits.c \
+    tests/kernels/emu_kernels.cc tests/kernels/emu_kernels.h $(emu_sources)
+tests_kernels_tk_cuda_bits_CPPFLAGS = $(unit_cppflags) -DTG_EMU
+tests_kernels_tk_cuda_bits_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_bits_CXXFLAGS = $(emu_cxxflags) $(emu_warn)
+tests_kernels_tk_cuda_bits_LDADD = $(CMOCKA_LIBS) -lm
+
 tests_kernels_tk_cuda_emu_SOURCES = tests/kernels/tk_cuda_emu.c \
     tests/kernels/emu_kernels.cc tests/kernels/emu_kernels.h $(emu_sources)
 tests_kernels_tk_cuda_emu_CPPFLAGS = $(unit_cppflags) -DTG_EMU
 tests_kernels_tk_cuda_emu_CFLAGS = $(unit_cflags)
-tests_kernels_tk_cuda_emu_CXXFLAGS = $(emu_cxxflags)
+tests_kernels_tk_cuda_emu_CXXFLAGS = $(emu_cxxflags) $(emu_warn)
 tests_kernels_tk_cuda_emu_LDADD = $(CMOCKA_LIBS) -lm
 endif
