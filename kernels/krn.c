@@ -95,9 +95,21 @@ static enum krn_status host_open(struct krn_ctx *c, const struct krn_opts *o)
     return KRN_OK;
 }
 
+/* Whether <o> asks for a GPU. */
+static bool is_cuda(const struct krn_opts *o)
+{
+    return o->device && strncmp(o->device, "cuda", 4) == 0;
+}
+
+enum krn_status krn_probe(const struct krn_opts *o)
+{
+    if (o->why && o->why_bytes > 0)
+        o->why[0] = '\0';
+    return is_cuda(o) ? cuda_probe(o) : KRN_OK;
+}
+
 enum krn_status krn_open(const struct krn_opts *o, struct krn_ctx **out)
 {
-    bool cuda = o->device && strncmp(o->device, "cuda", 4) == 0;
     struct krn_ctx *c = calloc(1, sizeof(*c));
     enum krn_status st;
 
@@ -105,7 +117,7 @@ enum krn_status krn_open(const struct krn_opts *o, struct krn_ctx **out)
         o->why[0] = '\0';
     if (!c)
         return KRN_NOMEM;
-    st = cuda ? cuda_open(c, o) : host_open(c, o);
+    st = is_cuda(o) ? cuda_open(c, o) : host_open(c, o);
     if (st != KRN_OK) {
         free(c);
         return st;

@@ -88,6 +88,11 @@ size_t krn_dtype_bytes(enum krn_dtype t); /* bytes of a block */
 enum krn_status krn_open(const struct krn_opts *o,
                          struct krn_ctx **out) KRN_MUST_CHECK;
 
+/* Whether krn_open() of a device "cuda:N" may succeed, as far as can be told
+ * without taking anything of the device. KRN_UNSUPPORTED: it cannot, and
+ * o->why tells; KRN_OK for all other devices. */
+enum krn_status krn_probe(const struct krn_opts *o) KRN_MUST_CHECK;
+
 /* Free <c> and its threads; memory and weights must be freed before. NULL is
  * fine. */
 void krn_close(struct krn_ctx *c);

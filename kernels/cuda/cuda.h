@@ -116,6 +116,10 @@ extern const struct krn_dev_ops cuda_ops;
  * built without CUDA; KRN_NOMEM. A sentence goes to <o->why>. */
 enum krn_status cuda_open(struct krn_ctx *c, const struct krn_opts *o);
 
+/* Whether there is device <o->device>, a driver for it and kernels, as far as
+ * can be told without taking anything of it; a sentence as above. */
+enum krn_status cuda_probe(const struct krn_opts *o);
+
 /* Close <c>'s device: what is queued ends first. */
 void cuda_close(struct krn_ctx *c);
 

@@ -280,6 +280,20 @@ enum krn_status cuda_open(struct krn_ctx *c, const struct krn_opts *o)
     return KRN_OK;
 }
 
+enum krn_status cuda_probe(const struct krn_opts *o)
+{
+    const struct why w = {o->why, o->why ? o->why_bytes : 0};
+    struct cuda *d = calloc(1, sizeof(*d));
+    enum krn_status st;
+
+    if (!d)
+        return KRN_NOMEM;
+    st = device_find(d, o->device, w);
+    drv_close(d->drv);
+    free(d);
+    return st;
+}
+
 void cuda_close(struct krn_ctx *c)
 {
     struct cuda *d = c->cuda;

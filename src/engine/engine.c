@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "engine/digest_cache.h"
+#include "engine/engine_device.h"
 #include "engine/engine_priv.h"
 #include "engine/graph.h"
 #include "engine/model.h"
@@ -116,11 +117,37 @@ static bool is_digested(const struct engine *e, const struct engine_model *m)
            digest_cache_get(dir, m->model) == ERR_OK;
 }
 
+/* What <m> is loaded with: room for those behind it is left on their GPU. */
+static struct engine_load load_of(const struct engine *e,
+                                  const struct engine_model *m)
+{
+    struct engine_load load = {.conf = &e->conf->engine};
+    const int gpu = engine_device_gpu(m->conf);
+    bool behind = false;
+
+    for (unsigned i = 0; i < e->n_models; i++) {
+        const struct engine_model *other = e->models[i];
+
+        if (behind && engine_device_gpu(other->conf) == gpu) {
+            load.later_bytes += other->model->file_bytes;
+            load.n_later++;
+        }
+        behind = behind || other == m;
+    }
+    return load;
+}
+
 static void load_one(struct engine *e, struct engine_model *m)
 {
     uint64_t from_ms = clock_now_us() / 1000;
-    enum err err =
-        engine_model_load(m, (unsigned)e->conf->engine.threads, &m->fault);
+    struct engine_load load = load_of(e, m);
+    char plans[ENGINE_PATH_BYTES];
+    enum err err;
+
+    snprintf(plans, sizeof(plans), "%.*s/gpu-products",
+             STR_ARG(e->conf->state_dir));
+    load.plans = plans;
+    err = engine_model_load(m, &load, &m->fault);
 
     if (err == ERR_OK) {
         if (m->model->file_bytes <= DIGEST_FIRST || is_digested(e, m))

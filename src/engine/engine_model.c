@@ -5,11 +5,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "engine/engine_device.h"
 #include "engine/graph.h"
 #include "engine/kvswap.h"
 #include "engine/model.h"
@@ -19,13 +21,14 @@
 #include "token/grammar.h"
 #include "token/template.h"
 
-#define MIB           (1024ull * 1024)
-#define SLOTS_DEFAULT 16
-#define STEP_TOKENS   512         /* rows of one step */
-#define CONTEXT_MIN   256         /* a pool that holds less is of no use */
-#define SPARE_BYTES   (64 * MIB)  /* left alone beside weights and pool */
-#define PROGRESS_MIN  (256 * MIB) /* models from here on tell how far */
-#define PROGRESS_MS   2000
+#define MIB          (1024ull * 1024)
+#define SLOTS_CPU    16
+#define SLOTS_GPU    64
+#define STEP_CPU     512 /* rows of one step */
+#define STEP_GPU     2048
+#define CONTEXT_MIN  256         /* a pool that holds less is of no use */
+#define PROGRESS_MIN (256 * MIB) /* models from here on tell how far */
+#define PROGRESS_MS  2000
 
 /* A model without a template of its own is spoken to in plain words. */
 static const char plain_template[] =
@@ -47,14 +50,10 @@ static enum err refuse(struct engine_fault *why, enum err e, const char *text)
 static enum err judge_settings(const struct conf_engine_model *conf,
                                struct engine_fault *why)
 {
-    if (str_starts(conf->device, STR("cuda")))
-        return refuse(why, ERR_REFUSED,
-                      "device: this program is built without CUDA; write cpu "
-                      "or auto");
     if (conf->kv_dtype == CONF_KV_Q8)
         return refuse(why, ERR_REFUSED,
                       "kv_dtype: q8 is not supported; write f16, bf16 or f32");
-    return ERR_OK;
+    return engine_device_judge(conf, why);
 }
 
 static enum err judge_template(struct engine_model *m, struct engine_fault *why)
@@ -135,48 +134,6 @@ enum err engine_model_judge(const struct conf_engine_model *conf,
 
 /* --- memory ------------------------------------------------------------- */
 
-static uint64_t read_number(const char *path)
-{
-    unsigned long long v = 0;
-    FILE *f = fopen(path, "re");
-
-    if (!f)
-        return UINT64_MAX;
-    if (fscanf(f, "%llu", &v) != 1)
-        v = UINT64_MAX; /* "max" */
-    fclose(f);
-    return v;
-}
-
-/* What this control group may still take. */
-static uint64_t group_bytes(void)
-{
-    uint64_t max = read_number("/sys/fs/cgroup/memory.max");
-    uint64_t used = read_number("/sys/fs/cgroup/memory.current");
-
-    if (max == UINT64_MAX || used == UINT64_MAX)
-        return UINT64_MAX;
-    return max > used ? max - used : 0;
-}
-
-/* Memory that is there for the taking. */
-static uint64_t available_bytes(void)
-{
-    FILE *f = fopen("/proc/meminfo", "re");
-    unsigned long long kib = 0;
-    uint64_t group = group_bytes();
-    char line[128];
-
-    while (f && fgets(line, sizeof(line), f))
-        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
-            break;
-    if (f)
-        fclose(f);
-    if (kib == 0)
-        kib = 1024 * 1024;
-    return kib * 1024 < group ? kib * 1024 : group;
-}
-
 static enum krn_dtype kv_dtype(const struct conf_engine_model *conf)
 {
     switch (conf->kv_dtype) {
@@ -189,40 +146,63 @@ static enum krn_dtype kv_dtype(const struct conf_engine_model *conf)
     }
 }
 
+/* Make the context of <m> what <most> pages hold, where that is of use.
+ * ERR_NOMEM with <why>. */
+static enum err shorten(struct engine_model *m, uint64_t most, uint64_t page,
+                        struct engine_fault *why)
+{
+    unsigned tokens = krn_page_tokens(m->krn);
+    uint64_t fits = most > 0 ? (most - 1) * tokens : 0;
+
+    if (m->conf->context == 0 && fits >= CONTEXT_MIN) {
+        log_warn(LOG_ENGINE,
+                 "memory bounds the context: name=%.*s tokens=%u of=%u",
+                 STR_ARG(m->name), (unsigned)fits, m->context);
+        m->context = (unsigned)fits;
+        return ERR_OK;
+    }
+    snprintf(why->text, sizeof(why->text),
+             "there are %llu MiB of memory for keys and values%s, but a "
+             "context of %u tokens takes %llu MiB; write ",
+             (unsigned long long)(most * page / MIB),
+             krn_is_host(m->krn) ? "" : " on the GPU", m->context,
+             (unsigned long long)((m->context / tokens + 1) * page / MIB));
+    if (fits >= CONTEXT_MIN)
+        snprintf(why->text + strlen(why->text),
+                 sizeof(why->text) - strlen(why->text),
+                 "a smaller context, %llu at most", (unsigned long long)fits);
+    else
+        snprintf(why->text + strlen(why->text),
+                 sizeof(why->text) - strlen(why->text), "%s",
+                 krn_is_host(m->krn) ? "a smaller context"
+                                     : "cpu, another GPU, or a file of a "
+                                       "smaller type of weights");
+    return ERR_NOMEM;
+}
+
 /* Pages of the pool: whole contexts for every slot, unless memory is short;
  * then sequences share what there is, and a long one may have to be shorter. */
-static enum err size_pool(struct engine_model *m, struct engine_fault *why,
-                          unsigned *pages_out)
+static enum err size_pool(struct engine_model *m,
+                          const struct engine_load *load,
+                          struct engine_fault *why, unsigned *pages_out)
 {
-    uint64_t page = graph_page_bytes_of(m->model, kv_dtype(m->conf),
-                                        krn_page_tokens(m->krn));
-    uint64_t each = m->context / KRN_PAGE_TOKENS + 1;
-    uint64_t have = available_bytes();
-    uint64_t need = m->model->file_bytes + SPARE_BYTES;
-    uint64_t most = have > need ? (have - need) / 4 * 3 / page : 0;
+    unsigned tokens = krn_page_tokens(m->krn);
+    uint64_t page = graph_page_bytes_of(m->model, kv_dtype(m->conf), tokens);
+    uint64_t each = m->context / tokens + 1;
+    uint64_t most = engine_device_room(m->krn, load, m->model) / page;
     uint64_t pages;
+    enum err e;
 
-    m->slots = m->conf->slots > 0 ? (unsigned)m->conf->slots : SLOTS_DEFAULT;
+    m->slots = m->conf->slots > 0    ? (unsigned)m->conf->slots
+               : krn_is_host(m->krn) ? SLOTS_CPU
+                                     : SLOTS_GPU;
     pages = each * m->slots;
     pages = pages < most ? pages : most;
     pages = pages < INT32_MAX ? pages : INT32_MAX;
     if (pages < each) {
-        unsigned context =
-            pages > 0 ? (unsigned)(pages - 1) * KRN_PAGE_TOKENS : 0;
-
-        if (m->conf->context > 0 || context < CONTEXT_MIN) {
-            snprintf(why->text, sizeof(why->text),
-                     "there are %llu MiB of memory for keys and values, but a "
-                     "context of %u tokens takes %llu MiB; write a smaller "
-                     "context",
-                     (unsigned long long)(most * page / MIB), m->context,
-                     (unsigned long long)(each * page / MIB));
-            return ERR_NOMEM;
-        }
-        log_warn(LOG_ENGINE,
-                 "memory bounds the context: name=%.*s tokens=%u of=%u",
-                 STR_ARG(m->name), context, m->context);
-        m->context = context;
+        e = shorten(m, pages, page, why);
+        if (e != ERR_OK)
+            return e;
     }
     m->kv_bytes = pages * page;
     m->kv_dtype = kv_dtype(m->conf);
@@ -254,46 +234,95 @@ static void on_progress(uint64_t done_bytes, uint64_t all_bytes, void *arg)
              (unsigned long long)(done_bytes * 100 / all_bytes));
 }
 
-static enum err open_device(struct engine_model *m, unsigned threads,
-                            struct engine_fault *why)
+/* The graph, and pages for it: on the CPU memory is divided before it is used,
+ * on a GPU what the weights left is for pages. */
+static enum err graph_make(struct engine_model *m,
+                           const struct engine_load *load,
+                           struct graph_opts *go, struct engine_fault *why)
 {
-    const struct krn_opts opts = {.device = "cpu", .threads = threads};
+    struct model_fault fault = {.text = ""};
+    enum err e = engine_device_fits(m->krn, load, m->model, why);
 
-    if (krn_open(&opts, &m->krn) != KRN_OK)
-        return refuse(why, ERR_REFUSED, "the cpu device cannot be opened");
-    snprintf(m->device, sizeof(m->device), "%s", krn_describe(m->krn));
-    m->index = vocab_index_new(m->model->vocab);
-    return m->index ? ERR_OK : ERR_NOMEM;
+    if (e == ERR_OK && krn_is_host(m->krn))
+        e = size_pool(m, load, why, &go->n_pages);
+    if (e != ERR_OK)
+        return e;
+    e = graph_new(m->krn, m->model, go, &fault, &m->graph);
+    if (e != ERR_OK)
+        return refuse(why, e, fault.text);
+    if (krn_is_host(m->krn))
+        return ERR_OK;
+    e = size_pool(m, load, why, &go->n_pages);
+    if (e != ERR_OK)
+        return e;
+    e = graph_pool_new(m->graph, go->n_pages);
+    if (e != ERR_OK)
+        snprintf(why->text, sizeof(why->text),
+                 "the GPU has no room for %llu MiB of keys and values; write a "
+                 "greater engine.cuda.reserve",
+                 (unsigned long long)(m->kv_bytes / MIB));
+    return e;
 }
 
-enum err engine_model_load(struct engine_model *m, unsigned threads,
-                           struct engine_fault *why)
+/* Everything on one device. */
+static enum err load_on(struct engine_model *m, const struct engine_load *load,
+                        int gpu, struct engine_fault *why)
 {
+    const unsigned rows = gpu == ENGINE_NO_GPU ? STEP_CPU : STEP_GPU;
     struct progress progress = {.m = m};
     struct graph_opts go = {.kv_dtype = kv_dtype(m->conf),
-                            .max_rows = STEP_TOKENS,
+                            .max_rows = rows,
                             .progress = on_progress,
                             .progress_arg = &progress};
-    struct sched_opts so = {.step_tokens = STEP_TOKENS};
-    struct model_fault fault = {.text = ""};
-    enum err e = open_device(m, threads, why);
+    struct sched_opts so = {.step_tokens = rows};
+    enum err e = engine_device_open(gpu, load, why, &m->krn);
 
     if (e == ERR_OK)
-        e = size_pool(m, why, &go.n_pages);
-    if (e == ERR_OK) {
-        e = graph_new(m->krn, m->model, &go, &fault, &m->graph);
-        if (e != ERR_OK)
-            (void)refuse(why, e, fault.text);
-    }
+        e = graph_make(m, load, &go, why);
     if (e == ERR_OK && !model_is_whole(m->model))
         e = refuse(why, ERR_IO,
                    "the file was written to while it was read; put new files "
                    "in place by renaming, and start again");
     if (e == ERR_OK) {
+        snprintf(m->device, sizeof(m->device), "%s", krn_describe(m->krn));
         so.context = m->context;
         so.slots = m->slots;
         so.n_pages = go.n_pages;
+        so.page_tokens = graph_page_tokens(m->graph);
         e = sched_new(m->graph, m->model, &so, &m->sched);
+    }
+    return e;
+}
+
+/* Give back what load_on() took. */
+static void unload(struct engine_model *m)
+{
+    graph_free(m->graph);
+    m->graph = NULL;
+    krn_close(m->krn);
+    m->krn = NULL;
+}
+
+enum err engine_model_load(struct engine_model *m,
+                           const struct engine_load *load,
+                           struct engine_fault *why)
+{
+    const unsigned context = m->context;
+    const int gpu = engine_device_gpu(m->conf);
+    enum err e;
+
+    m->index = vocab_index_new(m->model->vocab);
+    if (!m->index)
+        return ERR_NOMEM;
+    e = load_on(m, load, gpu, why);
+    if (e != ERR_OK && gpu != ENGINE_NO_GPU && engine_device_is_auto(m->conf)) {
+        log_note(LOG_ENGINE, "the cpu computes: name=%.*s why=\"%s\"",
+                 STR_ARG(m->name),
+                 why->text[0] != '\0' ? why->text : err_row(e)->message);
+        unload(m);
+        m->context = context;
+        why->text[0] = '\0';
+        e = load_on(m, load, ENGINE_NO_GPU, why);
     }
     if (e == ERR_OK)
         m->context = sched_context(m->sched);

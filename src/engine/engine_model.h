@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct conf_engine_model;
+struct engine_load;
 struct graph;
 struct kvswap;
 struct krn_ctx;
@@ -53,7 +54,7 @@ struct engine_model {
     unsigned slots;
     uint64_t kv_bytes;
     enum krn_dtype kv_dtype;
-    char device[64];
+    char device[64];      /* what it runs on */
     char fingerprint[16]; /* "fp_" and 12 hex digits, once <fingerprinted> */
     _Atomic bool fingerprinted;
     _Atomic(struct kvswap *) swap; /* owned: one reference; NULL = none */
@@ -74,9 +75,11 @@ enum err engine_model_judge(const struct conf_engine_model *conf,
                             struct engine_model **out) MUST_CHECK;
 
 /* Load the weights and start the scheduler; takes its time and tells of it in
- * the log. <threads>: 0 = one a core. Runs at the priority that its threads
- * are to have: they inherit it. Errors as engine_model_judge(). */
-enum err engine_model_load(struct engine_model *m, unsigned threads,
+ * the log. Where the device is left to the program and a GPU will not do, on
+ * the CPU. Runs at the priority that its threads are to have: they inherit it.
+ * Errors as engine_model_judge(). */
+enum err engine_model_load(struct engine_model *m,
+                           const struct engine_load *load,
                            struct engine_fault *why) MUST_CHECK;
 
 /* Stop the scheduler and let go of the prefix store, which models may share;

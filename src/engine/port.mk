@@ -5,6 +5,7 @@ src_engine_libengine_a_SOURCES += \
     src/engine/answer_logprobs.c \
     src/engine/answer_put.c src/engine/answer_put.h \
     src/engine/engine.c src/engine/engine.h \
+    src/engine/engine_device.c src/engine/engine_device.h \
     src/engine/engine_model.c src/engine/engine_model.h \
     src/engine/engine_priv.h \
     src/engine/engine_store.c \

@@ -1,0 +1,196 @@
+/* engine_device.c - See engine_device.h. Of the CPU's memory a quarter of what
+ * is there is left to others; of a GPU's nearly all is taken, since nothing
+ * else can use it while the daemon runs, but for a reserve: libraries and
+ * recorded graphs take memory of their own while they work. */
+#include "engine/engine_device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "engine/engine_model.h"
+#include "engine/model.h"
+
+#define MIB         (1024ull * 1024)
+#define SPARE_BYTES (64 * MIB)  /* left alone beside weights and pool */
+#define GPU_SPARE   (512 * MIB) /* the same on a GPU, at least, */
+#define GPU_SHARE   20          /* and at least this part of it */
+
+/* "cuda:N" and its end. */
+#define NAME_BYTES 32
+
+/* --- choosing ------------------------------------------------------------- */
+
+bool engine_device_is_auto(const struct conf_engine_model *conf)
+{
+    return str_eq(conf->device, STR("auto")) || conf->device.len == 0;
+}
+
+int engine_device_gpu(const struct conf_engine_model *conf)
+{
+    uint64_t n = 0;
+
+    if (engine_device_is_auto(conf))
+        return conf->kv_dtype == CONF_KV_F32 ? ENGINE_NO_GPU : 0;
+    if (!str_starts(conf->device, STR("cuda")))
+        return ENGINE_NO_GPU;
+    if (conf->device.len > 5)
+        (void)str_to_u64(str_skip(conf->device, 5), &n);
+    return (int)n;
+}
+
+/* How GPU <gpu> is opened. */
+static struct krn_opts gpu_opts(int gpu, const struct conf_engine *conf,
+                                char name[NAME_BYTES], struct engine_fault *why)
+{
+    snprintf(name, NAME_BYTES, "cuda:%d", gpu);
+    return (struct krn_opts){.device = name,
+                             .blas_dir = conf && conf->cuda_blas_dir.len > 0
+                                             ? conf->cuda_blas_dir.p
+                                             : NULL,
+                             .deterministic = conf && conf->deterministic,
+                             .why = why->text,
+                             .why_bytes = sizeof(why->text)};
+}
+
+enum err engine_device_judge(const struct conf_engine_model *conf,
+                             struct engine_fault *why)
+{
+    int gpu = engine_device_gpu(conf);
+    char name[NAME_BYTES];
+    struct krn_opts o;
+
+    if (gpu == ENGINE_NO_GPU || engine_device_is_auto(conf))
+        return ERR_OK;
+    if (conf->kv_dtype == CONF_KV_F32) {
+        snprintf(why->text, sizeof(why->text),
+                 "kv_dtype: f32 is not supported on a GPU; write f16 or bf16");
+        return ERR_REFUSED;
+    }
+    o = gpu_opts(gpu, NULL, name, why);
+    return krn_probe(&o) == KRN_OK ? ERR_OK : ERR_REFUSED;
+}
+
+enum err engine_device_open(int gpu, const struct engine_load *load,
+                            struct engine_fault *why, struct krn_ctx **out)
+{
+    char name[NAME_BYTES];
+    struct krn_opts o = {.device = "cpu",
+                         .threads = (unsigned)load->conf->threads};
+    enum krn_status st;
+
+    if (gpu != ENGINE_NO_GPU) {
+        o = gpu_opts(gpu, load->conf, name, why);
+        o.blas_plans = load->plans;
+    }
+    st = krn_open(&o, out);
+    if (st == KRN_OK)
+        return ERR_OK;
+    if (why->text[0] == '\0')
+        snprintf(why->text, sizeof(why->text),
+                 "the device %s cannot be opened; write cpu or auto", o.device);
+    return st == KRN_NOMEM ? ERR_NOMEM : ERR_REFUSED;
+}
+
+/* --- memory --------------------------------------------------------------- */
+
+static uint64_t read_number(const char *path)
+{
+    unsigned long long v = 0;
+    FILE *f = fopen(path, "re");
+
+    if (!f)
+        return UINT64_MAX;
+    if (fscanf(f, "%llu", &v) != 1)
+        v = UINT64_MAX; /* "max" */
+    fclose(f);
+    return v;
+}
+
+/* What this control group may still take. */
+static uint64_t group_bytes(void)
+{
+    uint64_t max = read_number("/sys/fs/cgroup/memory.max");
+    uint64_t used = read_number("/sys/fs/cgroup/memory.current");
+
+    if (max == UINT64_MAX || used == UINT64_MAX)
+        return UINT64_MAX;
+    return max > used ? max - used : 0;
+}
+
+/* Memory that is there for the taking. */
+static uint64_t available_bytes(void)
+{
+    FILE *f = fopen("/proc/meminfo", "re");
+    unsigned long long kib = 0;
+    uint64_t group = group_bytes();
+    char line[128];
+
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    if (kib == 0)
+        kib = 1024 * 1024;
+    return kib * 1024 < group ? kib * 1024 : group;
+}
+
+/* What is left alone of a GPU with <all> bytes. */
+static uint64_t gpu_reserve(const struct engine_load *load, uint64_t all)
+{
+    if (load->conf->cuda_reserve_bytes > 0)
+        return load->conf->cuda_reserve_bytes;
+    return all / GPU_SHARE > GPU_SPARE ? all / GPU_SHARE : GPU_SPARE;
+}
+
+/* What may be taken of the GPU <c>, and what it has free. */
+static uint64_t gpu_room(const struct krn_ctx *c,
+                         const struct engine_load *load, uint64_t *free_out)
+{
+    uint64_t all, reserve;
+
+    krn_memory(c, free_out, &all);
+    reserve = gpu_reserve(load, all);
+    return *free_out > reserve ? *free_out - reserve : 0;
+}
+
+enum err engine_device_fits(const struct krn_ctx *c,
+                            const struct engine_load *load,
+                            const struct model *m, struct engine_fault *why)
+{
+    uint64_t all = 0;
+    uint64_t have, room;
+
+    if (krn_is_host(c))
+        return ERR_OK;
+    room = gpu_room(c, load, &have);
+    krn_memory(c, &have, &all);
+    if (room >= m->file_bytes / 10 * 9)
+        return ERR_OK;
+    snprintf(why->text, sizeof(why->text),
+             "device: the GPU has %llu MiB free of %llu, of which %llu are "
+             "left alone, but the weights are %llu MiB; write cpu, another "
+             "GPU, or a file of a smaller type of weights",
+             (unsigned long long)(have / MIB), (unsigned long long)(all / MIB),
+             (unsigned long long)((have - room) / MIB),
+             (unsigned long long)(m->file_bytes / MIB));
+    return ERR_NOMEM;
+}
+
+uint64_t engine_device_room(const struct krn_ctx *c,
+                            const struct engine_load *load,
+                            const struct model *m)
+{
+    uint64_t have, need, room;
+
+    if (krn_is_host(c)) {
+        have = available_bytes();
+        need = m->file_bytes + SPARE_BYTES;
+        return have > need ? (have - need) / 4 * 3 : 0;
+    }
+    /* Those that follow get their weights and as much room as this one. */
+    room = gpu_room(c, load, &have);
+    room = room > load->later_bytes ? room - load->later_bytes : 0;
+    return room / (load->n_later + 1);
+}
