@@ -29,6 +29,8 @@ enum krn_slot {
 /* Most products of one krn_step_linear(). */
 #define KRN_PRODS_MAX 3
 
+struct cuda_piece;
+
 /* A matrix as its backend has packed it. */
 struct krn_weight {
     enum krn_dtype dtype;
@@ -38,6 +40,9 @@ struct krn_weight {
     size_t bytes;            /* of all */
     uint8_t *data;           /* aligned to 64 */
     struct krn_chunk *chunk; /* where data lies */
+
+    /* Of "cuda": dtype is the type as kept, data an address of the device. */
+    struct cuda_piece *piece; /* where data lies */
 };
 
 /* What deals with weights. Arguments have been checked by krn.c: shapes fit,
@@ -149,8 +154,8 @@ extern const struct krn_dev_ops krn_host_ops;
 
 /* The host's krn_weight_random(). */
 enum krn_status krn_host_weight_random(struct krn_ctx *c, enum krn_dtype t,
-                                       size_t n_out, size_t n_in,
-                                       uint64_t seed, struct krn_weight **out);
+                                       size_t n_out, size_t n_in, uint64_t seed,
+                                       struct krn_weight **out);
 
 /* The best set that this processor has and this program was built with. */
 enum krn_isa krn_isa_best(void);

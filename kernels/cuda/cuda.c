@@ -186,6 +186,7 @@ const struct krn_dev_ops cuda_ops = {
     .memory = memory,
     .act_use = act_use,
     .weight_load = cuda_weight_load,
+    .weight_random = cuda_weight_random,
     .weight_free = cuda_weight_free,
     .step_rows = cuda_step_rows,
     .step_begin = cuda_step_begin,

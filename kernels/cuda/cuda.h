@@ -241,6 +241,9 @@ enum krn_status cuda_attend(struct krn_ctx *c, enum krn_set set, unsigned layer,
 enum krn_status cuda_weight_load(struct krn_ctx *c, enum krn_dtype t,
                                  size_t n_out, size_t n_in, const void *rows,
                                  struct krn_weight **out);
+enum krn_status cuda_weight_random(struct krn_ctx *c, enum krn_dtype t,
+                                   size_t n_out, size_t n_in, uint64_t seed,
+                                   struct krn_weight **out);
 void cuda_weight_free(struct krn_ctx *c, struct krn_weight *w);
 unsigned cuda_step_rows(const struct krn_ctx *c, unsigned most);
 enum krn_status cuda_step_begin(struct krn_ctx *c, const struct krn_step *s,

@@ -14,14 +14,15 @@ cuda_sources += kernels/cuda/cuda.h kernels/cuda/cuda.c \
 cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \
     kernels/cuda/tolerance.h
 
-cuda_sources += kernels/cuda/a_linear.h kernels/cuda/pack.c \
-    kernels/cuda/pack.h kernels/cuda/random.h
+cuda_sources += kernels/cuda/a_linear.h kernels/cuda/cuda_linear.c \
+    kernels/cuda/cuda_linear.h kernels/cuda/cuda_product.c \
+    kernels/cuda/cuda_weight.c kernels/cuda/pack.c kernels/cuda/pack.h \
+    kernels/cuda/random.h
 
 cuda_sources += kernels/cuda/blas.c kernels/cuda/blas.h \
     kernels/cuda/blas_load.c kernels/cuda/blas_plan.c kernels/cuda/blas_priv.h
 
 # What stands in for families to come.
-cuda_sources += kernels/cuda/cuda_later_linear.c
 
 cuda_sources += kernels/cuda/a_attend.h kernels/cuda/cuda_attend.c \
     kernels/cuda/cuda_attend.h kernels/cuda/cuda_plan.c

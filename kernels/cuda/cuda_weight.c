@@ -1,0 +1,220 @@
+/* cuda_weight.c - Weights on the device. Small ones lie side by side in large
+ * pieces, so that the matrices of one kind that are loaded one after the other
+ * can be multiplied as one; a large one has a piece of its own. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/cuda/a_linear.h"
+#include "kernels/cuda/cuda_linear.h"
+#include "kernels/cuda/pack.h"
+
+#define ALIGN_BYTES ((size_t)256)
+#define PIECE_MIN   ((size_t)32 << 20)
+#define PIECE_MAX   ((size_t)256 << 20)
+#define ALONE_BYTES ((size_t)64 << 20) /* from here on a piece of its own */
+#define PACK_BYTES  ((size_t)4 << 20)  /* packed at once */
+
+/* --- where they lie --------------------------------------------------------
+ */
+
+static struct cuda_piece *piece_new(struct cuda *d, size_t bytes)
+{
+    struct cuda_piece *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    p->p = cuda_alloc(d, bytes);
+    p->bytes = bytes;
+    if (p->p == 0) {
+        free(p);
+        return NULL;
+    }
+    return p;
+}
+
+static void piece_free(struct cuda *d, struct cuda_piece *p)
+{
+    cuda_free(d, p->p);
+    free(p);
+}
+
+/* A piece with room for <bytes>; NULL without memory. */
+static struct cuda_piece *piece_for(struct cuda *d, size_t bytes)
+{
+    struct cuda_linear *l = d->linear;
+    struct cuda_piece *p = l->piece;
+    size_t size = l->loaded < PIECE_MIN   ? PIECE_MIN
+                  : l->loaded > PIECE_MAX ? PIECE_MAX
+                                          : l->loaded;
+
+    if (p && p->bytes - p->used >= bytes)
+        return p;
+    if (bytes >= ALONE_BYTES)
+        return piece_new(d, bytes);
+    p = piece_new(d, size > bytes ? size : bytes);
+    if (!p)
+        return piece_new(d, bytes);
+    if (l->piece && l->piece->live == 0)
+        piece_free(d, l->piece);
+    l->piece = p;
+    return p;
+}
+
+void cuda_weight_free(struct krn_ctx *c, struct krn_weight *w)
+{
+    struct cuda_piece *p = w->piece;
+
+    if (--p->live == 0 && (!c->cuda->linear || p != c->cuda->linear->piece))
+        piece_free(c->cuda, p);
+    free(w);
+}
+
+/* Room to write the largest matrix of tiles as numbers, or a part of it. Taken
+ * as weights are loaded, so that no step has to. */
+static enum krn_status wide_room(struct cuda *d, const struct krn_weight *w)
+{
+    struct cuda_linear *l = d->linear;
+    size_t bytes = (w->n_out + 7) / 8 * 8 * w->n_in * 2;
+
+    if (!pack_is_tiles(w->dtype))
+        return KRN_OK;
+    bytes = bytes < LINEAR_WIDE_BYTES ? bytes : LINEAR_WIDE_BYTES;
+    if (bytes <= l->wide_bytes)
+        return KRN_OK;
+    cuda_free(d, l->wide);
+    l->wide_bytes = 0;
+    l->wide = cuda_alloc(d, bytes);
+    if (l->wide == 0)
+        return d->dead ? KRN_DEVICE : KRN_NOMEM;
+    l->wide_bytes = bytes;
+    return KRN_OK;
+}
+
+/* A matrix of type <t> whose numbers are not there yet. */
+static enum krn_status weight_new(struct cuda *d, enum krn_dtype t,
+                                  size_t n_out, size_t n_in,
+                                  struct krn_weight **out)
+{
+    enum krn_dtype kept = pack_kept(t, d->act);
+    unsigned unit_rows = pack_unit_rows(kept);
+    size_t unit_bytes = pack_unit_bytes(kept, n_in);
+    size_t units = (n_out + unit_rows - 1) / unit_rows;
+    struct krn_weight *w;
+    enum krn_status st;
+    size_t room;
+
+    if (n_out > UINT32_MAX / 2 || n_in > UINT32_MAX / 16 ||
+        units > SIZE_MAX / 2 / unit_bytes)
+        return KRN_NOMEM;
+    w = calloc(1, sizeof(*w));
+    if (!w)
+        return KRN_NOMEM;
+    w->dtype = kept;
+    w->n_out = n_out;
+    w->n_in = n_in;
+    w->unit_bytes = unit_bytes;
+    w->bytes = units * unit_bytes;
+    room = (w->bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+    st = wide_room(d, w);
+    w->piece = st == KRN_OK ? piece_for(d, room) : NULL;
+    if (!w->piece) {
+        free(w);
+        return d->dead ? KRN_DEVICE : st != KRN_OK ? st : KRN_NOMEM;
+    }
+    w->data = (uint8_t *)(uintptr_t)(w->piece->p + w->piece->used);
+    w->piece->used += room;
+    w->piece->live++;
+    d->linear->loaded += room;
+    *out = w;
+    return KRN_OK;
+}
+
+/* --- filling them -----------------------------------------------------------
+ */
+
+/* Pack and upload <w> a buffer at a time. */
+static enum krn_status packed_put(struct cuda *d, enum krn_dtype t,
+                                  const struct krn_weight *w, const void *rows)
+{
+    unsigned unit_rows = pack_unit_rows(w->dtype);
+    size_t units = (w->n_out + unit_rows - 1) / unit_rows;
+    size_t once = PACK_BYTES / w->unit_bytes;
+    CUdeviceptr to = (CUdeviceptr)(uintptr_t)w->data;
+    enum krn_status st = KRN_OK;
+    void *buf;
+
+    once = once > units ? units : once > 0 ? once : 1;
+    buf = malloc(once * w->unit_bytes);
+    if (!buf)
+        return KRN_NOMEM;
+    for (size_t at = 0, n; st == KRN_OK && at < units; at += n) {
+        n = units - at < once ? units - at : once;
+        pack_units(t, w->dtype, w->n_out, w->n_in, rows, at, n, buf);
+        st = cuda_put(d, to + at * w->unit_bytes, buf, n * w->unit_bytes);
+    }
+    free(buf);
+    return st;
+}
+
+enum krn_status cuda_weight_load(struct krn_ctx *c, enum krn_dtype t,
+                                 size_t n_out, size_t n_in, const void *rows,
+                                 struct krn_weight **out)
+{
+    struct cuda *d = c->cuda;
+    struct krn_weight *w;
+    enum krn_status st = cuda_enter(d);
+
+    if (st == KRN_OK)
+        st = weight_new(d, t, n_out, n_in, &w);
+    if (st != KRN_OK)
+        return st;
+    if (w->dtype == t && !pack_is_tiles(t))
+        st = cuda_put(d, (CUdeviceptr)(uintptr_t)w->data, rows, w->bytes);
+    else
+        st = packed_put(d, t, w, rows);
+    if (st != KRN_OK) {
+        cuda_weight_free(c, w);
+        return st;
+    }
+    *out = w;
+    return KRN_OK;
+}
+
+enum krn_status cuda_weight_random(struct krn_ctx *c, enum krn_dtype t,
+                                   size_t n_out, size_t n_in, uint64_t seed,
+                                   struct krn_weight **out)
+{
+    struct cuda *d = c->cuda;
+    struct krn_weight *w;
+    enum krn_status st = cuda_enter(d);
+    struct tg_random a = {
+        .seed = seed,
+        .n_out = (uint32_t)n_out,
+        .k = (uint32_t)n_in,
+        .scale = 1.F / sqrtf((float)n_in),
+    };
+
+    if (st == KRN_OK)
+        st = weight_new(d, t, n_out, n_in, &w);
+    if (st != KRN_OK)
+        return st;
+    a.w = w->data;
+    a.w_type = (uint32_t)w->dtype;
+    if (pack_is_tiles(w->dtype)) {
+        struct cuda_grid grid = {(unsigned)((n_out + 7) / 8),
+                                 (unsigned)((n_in + 255) / 256), 1};
+
+        st = cuda_launch(d, d->linear->random_tiles, grid, 256, 0, &a);
+    } else {
+        struct cuda_grid grid = {
+            (unsigned)((n_out * ((n_in + 7) / 8) + 255) / 256), 1, 1};
+
+        st = cuda_launch(d, d->linear->random_rows, grid, 256, 0, &a);
+    }
+    if (st != KRN_OK) {
+        cuda_weight_free(c, w);
+        return st;
+    }
+    *out = w;
+    return KRN_OK;
+}
