@@ -13,7 +13,7 @@
  *   cuda_copy.c    pages between device and host
  *   cuda_host.c    memory of the host
  *   cuda_rows.c    what deals with rows         (k_rows.cu)
- *   cuda_linear.c  products                     (k_linear.cu, blas.c)
+ *   cuda_linear.c  products                     (k_gem*.cu, blas.c)
  *   cuda_attend.c  attention                    (k_decode.cu, k_prefill.cu)
  *   cuda_sample.c  from logits to tokens        (k_sample.cu) */
 #ifndef TG_KERNELS_CUDA_CUDA_H

@@ -107,7 +107,8 @@ DEV void gemm_units(QuantSlot<Q> q[SLOTS], int u, bool more,
                     const struct GemmAt &at, const char *xs, const float *sums,
                     float c[NB][4])
 {
-    constexpr int at_once = NB >= 4 ? 1 : Q::STEPS; /* or registers run out */
+    /* steps of many tokens one by one, or registers run out */
+    [[maybe_unused]] constexpr int at_once = NB >= 4 ? 1 : Q::STEPS;
 
 #pragma unroll
     for (int i = 0; i < SLOTS; i++) {
@@ -220,7 +221,7 @@ template <class Q, int NB> DEV void gemm_quant(const struct tg_gemm_quant &a)
         const char *xs = dyn + (i & 1) * stage;
 
         if (i + 1 < n)
-            gemm_stage<NB>(a, smem_of(dyn + (i + 1 & 1) * stage),
+            gemm_stage<NB>(a, smem_of(dyn + ((i + 1) & 1) * stage),
                            (k0 + (uint32_t)i + 1) * TILE_K);
         cp_async_commit();
         cp_async_wait<1>();
