@@ -4,8 +4,8 @@
 #include <cuda.h>
 
 #define DRV_TYPES_GIVEN
+#include "kernels/abi_drv.h"
 #include "kernels/cuda/drv.h"
-#include "tests/kernels/abi_drv.h"
 
 #define NUMBER(e) (uint64_t)(e),
 const uint64_t abi_drv_toolkit[] = {ABI_DRV(NUMBER)};

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
+#include "kernels/abi_drv.h"
 #include "kernels/cuda/drv.h"
-#include "tests/kernels/abi_drv.h"
 
 struct number {
     const char *name;

@@ -1,0 +1,13 @@
+# Tests of the CUDA backend's side on the host, and what tests of a GPU begin
+# with.
+gfix_sources = tests/kernels/gfix.c tests/kernels/gfix.h
+EXTRA_DIST += $(gfix_sources)
+
+if HAVE_CUDA_H
+check_PROGRAMS += tests/kernels/tk_cuda_abi
+tests_kernels_tk_cuda_abi_SOURCES = tests/kernels/tk_cuda_abi.c \
+    tests/kernels/abi_drv.c tests/kernels/abi_drv.h
+tests_kernels_tk_cuda_abi_CPPFLAGS = $(unit_cppflags) $(CUDA_CPPFLAGS)
+tests_kernels_tk_cuda_abi_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_abi_LDADD = $(unit_libs)
+endif
