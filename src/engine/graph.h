@@ -51,6 +51,12 @@ enum err graph_new(struct krn_ctx *c, const struct model *m,
  * weights took of the device is known. ERR_NOMEM. */
 enum err graph_pool_new(struct graph *g, unsigned n_pages) MUST_CHECK;
 
+/* After a step answered ERR_IO: open the device anew, and put weights, buffers
+ * and as many pages there as before, which hold nothing. ERR_IO, ERR_NOMEM,
+ * ERR_REFUSED with <why>: the graph is fit for graph_free() alone. ERR_OK where
+ * graph_is_host(): nothing was lost. */
+enum err graph_revive(struct graph *g, struct model_fault *why) MUST_CHECK;
+
 /* Free; NULL is fine. */
 void graph_free(struct graph *g);
 

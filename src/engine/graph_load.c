@@ -257,4 +257,8 @@ void graph_unload(struct graph *g)
         krn_weight_free(g->c, g->head);
     krn_weight_free(g->c, g->embed);
     krn_free(g->c, g->out_norm);
+    g->layers = NULL;
+    g->head = g->embed = NULL;
+    g->out_norm = NULL;
+    g->weight_bytes = 0;
 }

@@ -3,13 +3,6 @@
 
 #include "engine/graph_priv.h"
 
-static enum err err_of(enum krn_status st)
-{
-    if (st == KRN_OK)
-        return ERR_OK;
-    return st == KRN_BAD_SHAPE ? ERR_RANGE : ERR_IO;
-}
-
 bool graph_is_host(const struct graph *g)
 {
     return krn_is_host(g->c);
@@ -32,7 +25,7 @@ static uint8_t *page_at(struct graph *g, unsigned page)
 
 enum err graph_page_copy(struct graph *g, unsigned to, unsigned from)
 {
-    return err_of(krn_kv_copy(g->c, &g->kv, to, from));
+    return graph_err(krn_kv_copy(g->c, &g->kv, to, from));
 }
 
 void *graph_page_room(struct graph *g, unsigned page)
@@ -53,13 +46,13 @@ void graph_host_free(struct graph *g, void *p)
 enum err graph_page_out(struct graph *g, unsigned page, void *host,
                         uint64_t *ticket_out)
 {
-    return err_of(krn_page_out(g->c, &g->kv, page, host, ticket_out));
+    return graph_err(krn_page_out(g->c, &g->kv, page, host, ticket_out));
 }
 
 enum err graph_page_in(struct graph *g, unsigned page, const void *host,
                        uint64_t *ticket_out)
 {
-    return err_of(krn_page_in(g->c, &g->kv, page, host, ticket_out));
+    return graph_err(krn_page_in(g->c, &g->kv, page, host, ticket_out));
 }
 
 bool graph_page_done(struct graph *g, uint64_t ticket, bool *failed)

@@ -47,6 +47,33 @@ struct graph {
     unsigned *idx; /* (max_rows) wanted rows, host memory, owned */
 };
 
+/* What an answer of the device means to users of graph.h. */
+static inline enum err graph_err(enum krn_status st)
+{
+    switch (st) {
+    case KRN_OK:
+        return ERR_OK;
+    case KRN_NOMEM:
+        return ERR_NOMEM;
+    case KRN_BAD_SHAPE:
+        return ERR_RANGE;
+    default:
+        return ERR_IO;
+    }
+}
+
+/* Elements of a row of queries. */
+static inline size_t graph_q_width(const struct graph *g)
+{
+    return (size_t)g->p.n_head * g->p.d_head;
+}
+
+/* Elements of a row of keys, or of values. */
+static inline size_t graph_kv_width(const struct graph *g)
+{
+    return (size_t)g->p.n_kv_head * g->p.d_head;
+}
+
 /* Let the device compute with what suits the type of most weights of g->m.
  * ERR_REFUSED with <why>. */
 enum err graph_act_choose(struct graph *g, struct model_fault *why) MUST_CHECK;
