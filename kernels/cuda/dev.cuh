@@ -338,6 +338,21 @@ DEV void pdl_go(void)
 
 #endif /* TG_EMU */
 
+/* a * b, rounded: never fused with what comes behind. */
+DEV float mul_rn(float a, float b)
+{
+#ifdef TG_EMU
+    volatile float p = a * b;
+
+    return p;
+#else
+    float p;
+
+    asm("mul.rn.f32 %0, %1, %2;" : "=f"(p) : "f"(a), "f"(b));
+    return p;
+#endif
+}
+
 /* --- types of activations ------------------------------------------------- */
 
 /* How a type of 16 or 32 bits is read and written, and multiplied. */
