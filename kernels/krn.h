@@ -449,6 +449,67 @@ enum krn_status krn_step_attend(struct krn_ctx *c, enum krn_set set,
                                 unsigned n_head, float scale, void *out,
                                 size_t ldo) KRN_MUST_CHECK;
 
+/* --- from logits to tokens ------------------------------------------------ */
+
+/* Most of the likeliest tokens that are told, and the log probability of what
+ * is impossible. */
+#define KRN_TOP_MAX      20
+#define KRN_LOGPROB_NONE (-9999.0F)
+
+/* What is done to the logit of one token before a draw. */
+struct krn_edit {
+    int32_t id;           /* 0 .. n_vocab-1 */
+    float bias;           /* added */
+    uint32_t n_generated; /* times the token was generated */
+    bool seen;            /* it stands in the prompt or was generated */
+    bool banned;          /* forbidden; bias does not matter */
+};
+
+/* A draw from one row of logits, or what is told about it. What is done and in
+ * which order stands in src/engine/sample.h: bias, penalties, mask,
+ * temperature, top_k, top_p, min_p, a draw, here among what is left in the
+ * order of ids. */
+struct krn_draw {
+    unsigned row;      /* of the logits; of one draw at most */
+    int32_t given;     /* -1; or no token is drawn: this one is told of */
+    float temperature; /* below 1e-5: the largest logit */
+    int top_k;         /* 0 = off */
+    float top_p;       /* 1 = off */
+    float min_p;       /* 0 = off */
+    float repetition_penalty; /* 1 = off */
+    float frequency_penalty;  /* 0 = off */
+    float presence_penalty;   /* 0 = off */
+    double u;                 /* in [0, 1): what is drawn with */
+    size_t n_edits;
+    const struct krn_edit *edits; /* (n_edits), one a token at most */
+    const uint64_t *mask; /* bit id % 64 of word id / 64 clear = forbidden, as
+                           * many words as n_vocab bits take; NULL = none */
+    bool logprobs;        /* tell log probabilities */
+    unsigned n_top;       /* with them: how many of the likeliest, 0 ..
+                           * KRN_TOP_MAX */
+};
+
+/* What became of it. Log probabilities are of the logits before any change,
+ * never below KRN_LOGPROB_NONE. */
+struct krn_drawn {
+    int32_t id;     /* <given>, or the token; -1: none is allowed */
+    float logprob;  /* its */
+    unsigned n_top; /* tokens that a logit can be ranked of, n_top at most */
+    struct {
+        int32_t id;
+        float logprob;
+    } top[KRN_TOP_MAX]; /* the likeliest first, equals by lowest id */
+};
+
+/* Do <n> draws from <logits> (rows, n_vocab), which are lost; <out> (n) is
+ * there on return. Outside of a step, behind all that is queued. Edits, masks,
+ * draws and out are host memory. KRN_UNSUPPORTED: "cpu" and "ref" leave it to
+ * the host. KRN_BAD_SHAPE: an id is none, n_vocab is 0 or 2^21 and more. */
+enum krn_status krn_step_draw(struct krn_ctx *c, float *logits,
+                              unsigned n_vocab, unsigned n,
+                              const struct krn_draw *draws,
+                              struct krn_drawn *out) KRN_MUST_CHECK;
+
 /* --- pages between device and host --------------------------------------- */
 
 /* Host memory that copies of pages go through quickly, aligned to 4096; NULL

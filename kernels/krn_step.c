@@ -186,3 +186,32 @@ enum krn_status krn_step_attend(struct krn_ctx *c, enum krn_set set,
     return done(c,
                 c->dev->attend(c, set, layer, q, ldq, n_head, scale, out, ldo));
 }
+
+/* --- draws ---------------------------------------------------------------- */
+
+static bool draw_is_sound(const struct krn_draw *d, unsigned n_vocab)
+{
+    if (d->given < -1 || (d->given >= 0 && (unsigned)d->given >= n_vocab) ||
+        d->n_top > KRN_TOP_MAX || !(d->u >= 0 && d->u < 1) ||
+        d->n_edits > n_vocab)
+        return false;
+    for (size_t i = 0; i < d->n_edits; i++)
+        if (d->edits[i].id < 0 || (unsigned)d->edits[i].id >= n_vocab)
+            return false;
+    return true;
+}
+
+enum krn_status krn_step_draw(struct krn_ctx *c, float *logits,
+                              unsigned n_vocab, unsigned n,
+                              const struct krn_draw *draws,
+                              struct krn_drawn *out)
+{
+    if (!c->dev->draw)
+        return KRN_UNSUPPORTED;
+    if (c->stage != KRN_IDLE || n_vocab == 0 || n_vocab >> 21 != 0)
+        return KRN_BAD_SHAPE;
+    for (unsigned i = 0; i < n; i++)
+        if (!draw_is_sound(&draws[i], n_vocab))
+            return KRN_BAD_SHAPE;
+    return n > 0 ? c->dev->draw(c, logits, n_vocab, n, draws, out) : KRN_OK;
+}

@@ -199,6 +199,7 @@ const struct krn_dev_ops cuda_ops = {
     .glu = cuda_glu,
     .heads = cuda_heads,
     .attend = cuda_attend,
+    .draw = cuda_draw,
     .host_alloc = cuda_host_alloc,
     .host_free = cuda_host_free,
     .kv_copy = cuda_kv_copy,

@@ -205,6 +205,8 @@ enum krn_status cuda_linear_open(struct cuda *d);
 void cuda_linear_close(struct cuda *d);
 enum krn_status cuda_attend_open(struct cuda *d);
 void cuda_attend_close(struct cuda *d);
+enum krn_status cuda_sample_open(struct cuda *d);
+void cuda_sample_close(struct cuda *d);
 enum krn_status cuda_record_open(struct cuda *d);
 void cuda_record_close(struct cuda *d);
 enum krn_status cuda_copy_open(struct cuda *d);
@@ -238,6 +240,9 @@ enum krn_status cuda_glu(struct krn_ctx *c, const void *x, size_t ldx,
 enum krn_status cuda_attend(struct krn_ctx *c, enum krn_set set, unsigned layer,
                             const void *q, size_t ldq, unsigned n_head,
                             float scale, void *out, size_t ldo);
+enum krn_status cuda_draw(struct krn_ctx *c, float *logits, unsigned n_vocab,
+                          unsigned n, const struct krn_draw *draws,
+                          struct krn_drawn *out);
 enum krn_status cuda_weight_load(struct krn_ctx *c, enum krn_dtype t,
                                  size_t n_out, size_t n_in, const void *rows,
                                  struct krn_weight **out);

@@ -151,8 +151,8 @@ static enum krn_status library_open(struct cuda *d, const char *dir)
 static enum krn_status families_open(struct cuda *d)
 {
     enum krn_status (*const opens[])(struct cuda *) = {
-        cuda_stage_open, cuda_copy_open,   cuda_record_open,
-        cuda_rows_open,  cuda_linear_open, cuda_attend_open,
+        cuda_stage_open,  cuda_copy_open,   cuda_record_open, cuda_rows_open,
+        cuda_linear_open, cuda_attend_open, cuda_sample_open,
     };
     enum krn_status st = KRN_OK;
 
@@ -201,6 +201,7 @@ static void device_close(struct cuda *d)
         return;
     (void)d->drv->ctx_set(d->ctx);
     (void)d->drv->ctx_sync();
+    cuda_sample_close(d);
     cuda_attend_close(d);
     cuda_linear_close(d);
     cuda_rows_close(d);

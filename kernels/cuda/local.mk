@@ -11,7 +11,8 @@ cuda_sources += kernels/cuda/cuda.h kernels/cuda/cuda.c \
     kernels/cuda/cuda_mem.c kernels/cuda/cuda_open.c \
     kernels/cuda/cuda_step.c kernels/cuda/drv.c kernels/cuda/drv.h
 
-cuda_sources += kernels/cuda/a_rows.h kernels/cuda/cuda_rows.c \
+cuda_sources += kernels/cuda/a_rows.h kernels/cuda/a_sample.h \
+    kernels/cuda/cuda_rows.c kernels/cuda/cuda_sample.c \
     kernels/cuda/tolerance.h
 
 cuda_sources += kernels/cuda/a_linear.h kernels/cuda/cuda_linear.c \
@@ -29,12 +30,12 @@ cuda_sources += kernels/cuda/a_attend.h kernels/cuda/cuda_attend.c \
 
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
-cuda_kernels += k_rows
+cuda_kernels += k_rows k_sample
 cuda_kernels += k_gemv_float k_gemv_quant k_gemm k_gemm_quant k_widen
 cuda_kernels += k_decode k_prefill
 
 # What kernels include, beside the headers above.
-EXTRA_DIST += kernels/cuda/dev.cuh kernels/cuda/tile.cuh
+EXTRA_DIST += kernels/cuda/dev.cuh kernels/cuda/draw.cuh kernels/cuda/tile.cuh
 EXTRA_DIST += kernels/cuda/gemv.cuh kernels/cuda/put.cuh \
     kernels/cuda/quant.cuh
 EXTRA_DIST += kernels/cuda/attend.cuh
