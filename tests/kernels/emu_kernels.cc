@@ -250,9 +250,20 @@ KERNEL(emu_sum, struct emu_sum_args, 256, 1)
 
 KERNEL(emu_add, struct emu_add_args, 128, 1)
 {
+    __shared__ int32_t x[128];
     const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    const bool mine = i < a.n;
 
-    pdl_wait();
-    if (i < a.n)
-        a.y[i] = a.x[i] + a.by;
+    if (a.bug == ADD_READS_EARLY && mine)
+        x[threadIdx.x] = a.x[i];
+    if (a.bug == ADD_WRITES_EARLY && mine)
+        a.y[i] = 7;
+    if (a.bug != ADD_NO_WAIT)
+        pdl_wait();
+    if (a.bug != ADD_READS_EARLY && mine)
+        x[threadIdx.x] = a.x[i];
+    __syncthreads();
+    pdl_go();
+    if (mine)
+        a.y[i] = x[threadIdx.x] + a.by;
 }

@@ -86,12 +86,16 @@ struct emu_sum_args {
     int bug;
 };
 
+/* What emu_add does wrong. */
+enum emu_add_bug { ADD_RIGHT, ADD_READS_EARLY, ADD_WRITES_EARLY, ADD_NO_WAIT };
+
 /* emu_add: y[i] = x[i] + by, n elements. */
 struct emu_add_args {
     const int32_t *x;
     int32_t *y;
     int32_t by;
     uint32_t n;
+    int32_t bug;
 };
 
 #endif

@@ -230,7 +230,7 @@ static void what_cannot_be_launched_is_refused(void **state)
     const struct emu_size one = {1, 1, 1};
     const struct emu_size none = {0, 1, 1};
     const struct emu_size many = {129, 1, 1};
-    struct emu_add_args a = {NULL, NULL, 0, 0};
+    struct emu_add_args a = {NULL, NULL, 0, 0, ADD_RIGHT};
     char why[256];
 
     (void)state;
@@ -240,6 +240,63 @@ static void what_cannot_be_launched_is_refused(void **state)
     assert_int_equal(emu_launch(k, one, many, 0, &a, why, sizeof(why)), -1);
     assert_int_equal(
         emu_launch(k, one, one, EMU_SMEM_MAX + 1, &a, why, sizeof(why)), -1);
+}
+
+/* --- one kernel behind the other ------------------------------------------ */
+
+enum { CHAIN = 500 };
+
+struct chain {
+    int32_t *x, *y, *z; /* y = x + 3, then z = y + 4 or x = z */
+    int ran;
+};
+
+/* The kernel in front. */
+static int chain_first(void *arg)
+{
+    struct chain *c = arg;
+    struct emu_add_args a = {c->x, c->y, 3, CHAIN, ADD_RIGHT};
+
+    c->ran++;
+    return emu_run("emu_add", 4, 1, 1, 128, 0, &a, sizeof(a));
+}
+
+/* What chain_first() and a kernel behind it that makes a mistake come to:
+ * whether both did what they should. With <over> the second one writes what
+ * the first one reads. */
+static bool chain_is_right(int bug, bool over)
+{
+    struct chain c = {emu_alloc(CHAIN * 4), emu_alloc(CHAIN * 4),
+                      emu_alloc(CHAIN * 4), 0};
+    struct emu_add_args a = {c.y, over ? c.x : c.z, 4, CHAIN, bug};
+    const struct emu_size grid = {4, 1, 1};
+    const struct emu_size block = {128, 1, 1};
+    char why[512];
+    bool ok = true;
+
+    for (int i = 0; i < CHAIN; i++)
+        c.x[i] = i;
+    if (emu_launch_early(emu_kernel_find("emu_add"), grid, block, 0, &a,
+                         chain_first, &c, why, sizeof(why)) != 0)
+        ok = false;
+    assert_int_equal(c.ran, 1);
+    for (int i = 0; ok && i < CHAIN; i++)
+        ok = c.y[i] == i + 3 && (over ? c.x : c.z)[i] == i + 7;
+    assert_true(emu_free(c.x) && emu_free(c.y) && emu_free(c.z));
+    return ok;
+}
+
+static void a_kernel_that_does_not_wait_for_the_one_before_shows(void **state)
+{
+    (void)state;
+    for (unsigned seed = 0; seed < SEEDS; seed++) {
+        emu_seed(seed);
+        assert_true(chain_is_right(ADD_RIGHT, false));
+        assert_true(chain_is_right(ADD_RIGHT, true));
+        assert_false(chain_is_right(ADD_READS_EARLY, false));
+        assert_false(chain_is_right(ADD_WRITES_EARLY, true));
+        assert_false(chain_is_right(ADD_NO_WAIT, false));
+    }
 }
 
 /* --- mistakes --------------------------------------------------------------
@@ -357,6 +414,7 @@ int main(void)
         cmocka_unit_test(lanes_answer_each_other),
         cmocka_unit_test(every_thread_runs_once),
         cmocka_unit_test(what_cannot_be_launched_is_refused),
+        cmocka_unit_test(a_kernel_that_does_not_wait_for_the_one_before_shows),
         cmocka_unit_test(a_missing_barrier_shows),
         cmocka_unit_test(a_deadlock_is_reported),
         cmocka_unit_test(what_is_out_of_bounds_fails),

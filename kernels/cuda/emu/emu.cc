@@ -13,7 +13,7 @@ struct emu_dim emu_tid, emu_bid, emu_bdim, emu_gdim;
 int emu_lane_now;
 
 static struct emu_kernel *kernels;
-static pthread_mutex_t launch_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t launch_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static uint64_t draw_state;
 static pthread_mutex_t draw_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -127,19 +127,17 @@ static void deadlock(void)
     emu_fail("deadlock: %s", waiting);
 }
 
-void emu_next(bool change)
+/* The thread to run next, of the warp that ran or, at <change>, of another by
+ * chance; NULL: none can run. It is the running one from here on. */
+static struct emu_thread *pick(bool change)
 {
-    struct emu_thread *was = emu_b.cur, *to;
     struct emu_warp *w = &emu_b.warp[emu_b.cur_warp];
+    struct emu_thread *t;
     unsigned lane;
 
+    if (emu_b.ready == 0)
+        return NULL;
     if (w->ready == 0 || (change && emu_draw(4) == 0)) {
-        if (emu_b.ready == 0 && emu_b.n_live != 0)
-            deadlock();
-        if (emu_b.ready == 0) {
-            emu_switch(&was->sp, emu_b.main_sp);
-            return;
-        }
         emu_b.cur_warp = bit_from(emu_b.ready, emu_draw(32));
         w = &emu_b.warp[emu_b.cur_warp];
         w->first = emu_draw(32);
@@ -148,13 +146,23 @@ void emu_next(bool change)
     w->ready &= ~(1u << lane);
     if (w->ready == 0)
         emu_b.ready &= ~(1u << emu_b.cur_warp);
-    to = &emu_b.thread[emu_b.cur_warp * 32 + lane];
-    to->op = EMU_RUNS;
-    emu_b.cur = to;
-    emu_tid = to->tid;
+    t = &emu_b.thread[emu_b.cur_warp * 32 + lane];
+    t->op = EMU_RUNS;
+    emu_b.cur = t;
+    emu_tid = t->tid;
     emu_lane_now = (int)lane;
+    return t;
+}
+
+void emu_next(bool change)
+{
+    struct emu_thread *was = emu_b.cur;
+    struct emu_thread *to = pick(change);
+
+    if (!to && emu_b.n_live != 0 && emu_b.n_wait == 0)
+        deadlock();
     if (to != was)
-        emu_switch(&was->sp, to->sp);
+        emu_switch(&was->sp, to ? to->sp : emu_b.main_sp);
 }
 
 void emu_thread_main(void)
@@ -175,7 +183,7 @@ static void block_begin(void)
     for (unsigned i = 0; i < n; i++) {
         struct emu_thread *t = &emu_b.thread[i];
 
-        t->sp = emu_stack(i);
+        t->sp = emu_stack(emu_b.level, i);
         t->op = EMU_RUNS;
         t->n_copy = 0;
         t->group = 0;
@@ -195,26 +203,58 @@ static void block_begin(void)
     emu_b.n_live = n;
     emu_b.n_barrier = 0;
     emu_b.n_true = 0;
+    emu_b.n_wait = 0;
+    emu_b.cur_warp = emu_draw(n_warp);
+}
+
+/* Let the kernel in front run, within this one; shared memory and what tells
+ * who runs are put back after it. */
+static void before_run(void)
+{
+    static struct emu_block outer;
+    static struct emu_thread *inner;
+    struct emu_dim tid = emu_tid, bid = emu_bid, bdim = emu_bdim;
+    struct emu_dim gdim = emu_gdim;
+    void *shared = emu_shared_save();
+    int (*before)(void *arg) = emu_b.before;
+    int r;
+
+    emu_b.before = NULL;
+    outer = emu_b;
+    emu_b.thread = inner;
+    emu_b.level = 1;
+    r = shared && before ? before(outer.before_arg) : -1;
+    inner = emu_b.thread;
+    emu_b = outer;
+    emu_tid = tid;
+    emu_bid = bid;
+    emu_bdim = bdim;
+    emu_gdim = gdim;
+    if (!shared || !emu_shared_restore(shared) || r != 0) {
+        emu_b.failed = true;
+        snprintf(emu_b.why, sizeof emu_b.why,
+                 "the kernel in front of %s failed", emu_b.kernel->name);
+    }
+    free(shared);
+    emu_before_done();
 }
 
 /* Run the block emu_bid. */
 static void block_run(void)
 {
-    struct emu_thread *t;
-    unsigned i, lane;
-
     block_begin();
-    i = emu_b.cur_warp = bit_from(emu_b.ready, emu_draw(32));
-    lane = bit_from(emu_b.warp[i].ready, emu_draw(32));
-    emu_b.warp[i].ready &= ~(1u << lane);
-    if (emu_b.warp[i].ready == 0)
-        emu_b.ready &= ~(1u << i);
-    t = emu_b.cur = &emu_b.thread[32 * i + lane];
-    emu_tid = t->tid;
-    emu_lane_now = (int)lane;
-    emu_b.running = true;
-    emu_switch(&emu_b.main_sp, t->sp);
-    emu_b.running = false;
+    for (;;) {
+        struct emu_thread *t = pick(true);
+
+        emu_b.running = true;
+        emu_switch(&emu_b.main_sp, t->sp);
+        emu_b.running = false;
+        if (emu_b.failed || emu_b.n_wait == 0)
+            break;
+        before_run();
+        if (emu_b.failed)
+            return;
+    }
     if (!emu_b.failed && !emu_shared_whole()) {
         emu_b.failed = true;
         snprintf(emu_b.why, sizeof emu_b.why,
@@ -223,6 +263,8 @@ static void block_run(void)
                  emu_b.kernel->name, emu_bid.x, emu_bid.y, emu_bid.z,
                  emu_b.smem);
     }
+    if (!emu_b.failed && emu_b.before)
+        before_run();
 }
 
 static uint64_t gcd(uint64_t a, uint64_t b)
@@ -256,6 +298,11 @@ static void grid_run(void)
         block_run();
         at = (at + stride) % n;
     }
+    if (!emu_b.failed && !emu_b.waited) {
+        emu_b.failed = true;
+        snprintf(emu_b.why, sizeof emu_b.why, "%s: no thread calls pdl_wait()",
+                 emu_b.kernel->name);
+    }
 }
 
 /* Why it cannot be launched so, NULL: it can. */
@@ -280,46 +327,60 @@ static bool block_alloc(void)
     if (!emu_b.thread)
         emu_b.thread =
             (struct emu_thread *)calloc(EMU_THREADS_MAX, sizeof *emu_b.thread);
-    return emu_b.thread && emu_stack(0);
+    return emu_b.thread && emu_stack(emu_b.level, 0);
+}
+
+/* Run it; the launch lock is held. */
+static int launch(const struct emu_kernel *k, struct emu_size grid,
+                  struct emu_size block, size_t smem, const void *args)
+{
+    emu_b.kernel = k;
+    emu_b.args = args;
+    emu_b.n_thread = block.x * block.y * block.z;
+    emu_b.smem = smem;
+    emu_b.failed = false;
+    emu_b.waited = false;
+    emu_gdim = emu_dim{grid.x, grid.y, grid.z};
+    emu_bdim = emu_dim{block.x, block.y, block.z};
+    if (emu_b.level == 0)
+        emu_faults_on();
+    grid_run();
+    if (emu_b.level == 0)
+        emu_faults_off();
+    return emu_b.failed ? -1 : 0;
+}
+
+int emu_launch_early(const struct emu_kernel *k, struct emu_size grid,
+                     struct emu_size block, size_t smem, const void *args,
+                     int (*before)(void *arg), void *arg, char *why,
+                     size_t n_why)
+{
+    const char *no = refused(k, grid, block, smem);
+    void *copy = aligned_alloc(128, (k->args_size + 127) & ~(size_t)127);
+    int r = -1;
+
+    pthread_mutex_lock(&launch_lock);
+    if (!no && (!copy || (before && emu_b.level != 0) || !block_alloc()))
+        no = "no memory";
+    if (!no) {
+        memcpy(copy, args, k->args_size);
+        emu_b.before = before;
+        emu_b.before_arg = arg;
+        r = launch(k, grid, block, smem, copy);
+    }
+    if (r != 0)
+        snprintf(why, n_why, "%s%s%s", no ? k->name : "", no ? ": " : "",
+                 no ? no : emu_b.why);
+    pthread_mutex_unlock(&launch_lock);
+    free(copy);
+    return r;
 }
 
 int emu_launch(const struct emu_kernel *k, struct emu_size grid,
                struct emu_size block, size_t smem, const void *args, char *why,
                size_t n_why)
 {
-    const char *no = refused(k, grid, block, smem);
-    void *copy;
-    int r;
-
-    if (no) {
-        snprintf(why, n_why, "%s: %s", k->name, no);
-        return -1;
-    }
-    copy = aligned_alloc(128, (k->args_size + 127) & ~(size_t)127);
-    pthread_mutex_lock(&launch_lock);
-    if (!copy || !block_alloc()) {
-        snprintf(why, n_why, "%s: no memory", k->name);
-        pthread_mutex_unlock(&launch_lock);
-        free(copy);
-        return -1;
-    }
-    memcpy(copy, args, k->args_size);
-    emu_b.kernel = k;
-    emu_b.args = copy;
-    emu_b.n_thread = block.x * block.y * block.z;
-    emu_b.smem = smem;
-    emu_b.failed = false;
-    emu_gdim = emu_dim{grid.x, grid.y, grid.z};
-    emu_bdim = emu_dim{block.x, block.y, block.z};
-    emu_faults_on();
-    grid_run();
-    emu_faults_off();
-    r = emu_b.failed ? -1 : 0;
-    if (r != 0)
-        snprintf(why, n_why, "%s", emu_b.why);
-    pthread_mutex_unlock(&launch_lock);
-    free(copy);
-    return r;
+    return emu_launch_early(k, grid, block, smem, args, NULL, NULL, why, n_why);
 }
 
 int emu_run(const char *name, unsigned x, unsigned y, unsigned z,

@@ -168,10 +168,8 @@ static inline float ex2(float x)
     return y < 1.17549435e-38f ? 0.f : y;
 }
 
-/* A launch begins when the one before is over. */
-static inline void pdl_wait(void)
-{
-}
+/* A launch may have begun before its predecessor, which runs here then. */
+EMU_HIDDEN void pdl_wait(void);
 
 static inline void pdl_go(void)
 {

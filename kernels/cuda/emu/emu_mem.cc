@@ -253,10 +253,19 @@ static size_t dyn_room(void)
     return (emu_b.smem + 127) & ~(size_t)127;
 }
 
+/* Whether static shared memory is filled. */
+static bool static_fills(void)
+{
+#ifdef SANITIZED
+    return false;
+#else
+    return static_fill >= 0 ? static_fill != 0 : !in_program;
+#endif
+}
+
 bool emu_shared_ready(void)
 {
     size_t room = dyn_room(), pages = (room + PAGE - 1) & ~(PAGE - 1);
-    bool fill;
 
     if (!static_known) {
         marker = 0;
@@ -275,12 +284,32 @@ bool emu_shared_ready(void)
     emu_dyn = window + WINDOW_BYTES - room;
     memset(window + WINDOW_BYTES - pages, 0xff, pages);
     static_base = (char *)&marker - marker_offset;
-    fill = static_fill >= 0 ? static_fill != 0 : !in_program;
-#ifdef SANITIZED
-    fill = false;
-#endif
-    if (fill)
+    if (static_fills())
         memset(static_base, 0xff, static_bytes);
+    return true;
+}
+
+void *emu_shared_save(void)
+{
+    size_t n = static_bytes;
+    char *to = (char *)malloc(n + window_open + 1);
+
+    if (!to)
+        return NULL;
+    memcpy(to, static_base, n);
+    memcpy(to + n, window + WINDOW_BYTES - window_open, window_open);
+    return to;
+}
+
+bool emu_shared_restore(const void *saved)
+{
+    size_t n = static_bytes;
+
+    if (!emu_shared_ready())
+        return false;
+    memcpy(static_base, saved, n);
+    memcpy(window + WINDOW_BYTES - window_open, (const char *)saved + n,
+           window_open);
     return true;
 }
 

@@ -27,6 +27,7 @@ struct emu_copy {
 enum emu_op {
     EMU_RUNS,
     EMU_DONE,
+    EMU_PDL_WAIT,
     EMU_SYNCTHREADS,
     EMU_SYNCWARP,
     EMU_BALLOT,
@@ -68,6 +69,7 @@ struct emu_warp {
 struct emu_block {
     const struct emu_kernel *kernel;
     const void *args;
+    unsigned level;            /* 1: within a pdl_wait() */
     struct emu_thread *thread; /* EMU_THREADS_MAX of them */
     struct emu_warp warp[EMU_THREADS_MAX / 32];
     uint32_t ready; /* warps that have lanes ready */
@@ -78,7 +80,11 @@ struct emu_block {
     struct emu_thread *cur;
     unsigned cur_warp;
     bool running, failed;
-    void *main_sp; /* the launching thread's */
+    int (*before)(void *arg); /* to be called at pdl_wait(), or NULL */
+    void *before_arg;
+    bool waited;     /* some thread of the grid called pdl_wait() */
+    unsigned n_wait; /* threads that wait there */
+    void *main_sp;   /* the launching thread's */
     size_t smem;
     char why[512];
 };
@@ -88,9 +94,12 @@ extern EMU_HIDDEN struct emu_block emu_b;
 /* Stop here, resume where <to> stopped. */
 extern "C" EMU_HIDDEN void emu_switch(void **save, void *to);
 
-/* Memory for the stack of thread <i>, prepared so that switching to the answer
- * calls emu_thread_main() on it; NULL without memory. */
-EMU_HIDDEN void *emu_stack(unsigned i);
+/* Launches that are in each other, at most: one runs in a pdl_wait(). */
+#define EMU_LEVELS 2
+
+/* Memory for the stack of thread <i> of a level, prepared so that switching to
+ * the answer calls emu_thread_main() on it; NULL without memory. */
+EMU_HIDDEN void *emu_stack(unsigned level, unsigned i);
 
 /* Where a thread begins; does not return. */
 extern "C" EMU_HIDDEN void emu_thread_main(void);
@@ -110,12 +119,20 @@ EMU_HIDDEN void emu_next(bool change);
 /* The running thread has returned: those who waited for it alone go on. */
 EMU_HIDDEN void emu_left(void);
 
+/* The kernel in front has run: the threads that waited for it go on. */
+EMU_HIDDEN void emu_before_done(void);
+
 /* "12 threads at __syncthreads, ..." */
 EMU_HIDDEN void emu_say_waiting(char *out, size_t n_out);
 
 /* Prepare shared memory for a block: dynamic memory of emu_b.smem bytes, all of
  * it and static memory filled. false: no memory. */
 EMU_HIDDEN bool emu_shared_ready(void);
+
+/* Copy the block's shared memory to memory that the caller frees, NULL without
+ * memory; and back. */
+EMU_HIDDEN void *emu_shared_save(void);
+EMU_HIDDEN bool emu_shared_restore(const void *saved);
 
 /* Whether <p>, 16 bytes, lies in shared memory. */
 EMU_HIDDEN bool emu_is_shared(const void *p);

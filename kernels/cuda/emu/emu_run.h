@@ -33,14 +33,25 @@ struct emu_size {
 };
 
 /* Run <k> with its argument <args>, which is copied; <smem> bytes of dynamic
- * shared memory. 0: it ran. -1: it could not be launched or it failed; a
- * sentence saying why goes to <why> (<n_why> bytes). */
+ * shared memory. A kernel of which no thread calls pdl_wait() fails: what comes
+ * behind it would not wait for what is in front of it. 0: it ran. -1: it could
+ * not be launched or it failed; a sentence saying why goes to <why> (<n_why>
+ * bytes). */
 int emu_launch(const struct emu_kernel *k, struct emu_size grid,
                struct emu_size block, size_t smem, const void *args, char *why,
                size_t n_why);
 
-/* The same by name, for a grid of <x> by <y> by <z> blocks of <threads>; what
- * went wrong is written to stderr. <args_size> must be the kernel's. */
+/* The same, but <before> is called with <arg> when all threads of one block,
+ * which chance chooses, wait at pdl_wait(), or after the block: the kernel in
+ * front runs there, by emu_launch(). -1 also when <before> answers so. */
+int emu_launch_early(const struct emu_kernel *k, struct emu_size grid,
+                     struct emu_size block, size_t smem, const void *args,
+                     int (*before)(void *arg), void *arg, char *why,
+                     size_t n_why);
+
+/* The same as emu_launch() by name, for a grid of <x> by <y> by <z> blocks of
+ * <threads>; what went wrong is written to stderr. <args_size> must be the
+ * kernel's. */
 int emu_run(const char *name, unsigned x, unsigned y, unsigned z,
             unsigned threads, size_t smem, const void *args, size_t args_size);
 

@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #define STACK_BYTES ((size_t)128 * 1024)
+#define STACKS      ((size_t)EMU_LEVELS * EMU_THREADS_MAX)
 
-static char *stacks; /* EMU_THREADS_MAX, each with a guard page below it */
+static char *stacks; /* STACKS of them, each with a guard page below it */
 
 /* The top of stack <i>; tops differ modulo a page, or all would share the same
  * lines of the cache. */
@@ -27,12 +28,12 @@ static bool stacks_map(void)
 
     if (stacks)
         return true;
-    p = mmap(NULL, EMU_THREADS_MAX * STACK_BYTES, PROT_READ | PROT_WRITE,
+    p = mmap(NULL, STACKS * STACK_BYTES, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return false;
     stacks = (char *)p;
-    for (unsigned i = 0; i < EMU_THREADS_MAX; i++)
+    for (unsigned i = 0; i < STACKS; i++)
         (void)mprotect(stacks + i * STACK_BYTES, page, PROT_NONE);
     return true;
 }
@@ -61,13 +62,13 @@ __asm__(".text\n"
         "    ret\n"
         ".size emu_switch, . - emu_switch\n");
 
-void *emu_stack(unsigned i)
+void *emu_stack(unsigned level, unsigned i)
 {
     void **sp;
 
     if (!stacks_map())
         return NULL;
-    sp = (void **)stack_top(i) - 8;
+    sp = (void **)stack_top(level * EMU_THREADS_MAX + i) - 8;
     memset(sp, 0, 8 * sizeof *sp);
     sp[6] = (void *)emu_thread_main; /* returned to; then sp is 8 mod 16 */
     return sp;
@@ -97,7 +98,7 @@ static void say_fault(void)
     if (p < emu_dyn && p >= emu_dyn - (1 << 20))
         emu_fail("touches %zu bytes before dynamic shared memory",
                  (size_t)(emu_dyn - p));
-    if (stacks && p >= stacks && p < stacks + EMU_THREADS_MAX * STACK_BYTES)
+    if (stacks && p >= stacks && p < stacks + STACKS * STACK_BYTES)
         emu_fail("its stack is too small");
     emu_where(p, where, sizeof where);
     emu_fail("touches %p, %s", (void *)p, where);
@@ -151,28 +152,30 @@ void emu_faults_off(void)
 #else
 #include <ucontext.h>
 
-static ucontext_t main_context;
-static ucontext_t *contexts;
+static ucontext_t main_context[EMU_LEVELS];
+static ucontext_t *contexts; /* STACKS */
 
 extern "C" void emu_switch(void **save, void *to)
 {
     static ucontext_t gone;
     bool is_main = save == &emu_b.main_sp;
-    ucontext_t *from = is_main ? &main_context : &gone;
+    unsigned first = emu_b.level * EMU_THREADS_MAX;
+    ucontext_t *from = is_main ? &main_context[emu_b.level] : &gone;
 
     for (unsigned i = 0; i < emu_b.n_thread && !is_main; i++)
         if (save == &emu_b.thread[i].sp)
-            from = &contexts[i];
+            from = &contexts[first + i];
     *save = from;
     (void)swapcontext(from, (ucontext_t *)to);
 }
 
-void *emu_stack(unsigned i)
+void *emu_stack(unsigned level, unsigned i)
 {
     if (!stacks_map())
         return NULL;
     if (!contexts)
-        contexts = (ucontext_t *)calloc(EMU_THREADS_MAX, sizeof *contexts);
+        contexts = (ucontext_t *)calloc(STACKS, sizeof *contexts);
+    i += level * EMU_THREADS_MAX;
     if (!contexts || getcontext(&contexts[i]) != 0)
         return NULL;
     contexts[i].uc_stack.ss_sp = stacks + i * STACK_BYTES;

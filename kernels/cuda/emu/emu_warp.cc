@@ -6,8 +6,9 @@
 #include <stdio.h>
 
 static const char *const op_names[] = {
-    "running",   "returned", "__syncthreads",         "__syncwarp", "a vote",
-    "a shuffle", "ldmatrix", "ldmatrix (transposed)", "mma_bf16",   "mma_f16",
+    "running", "returned",  "pdl_wait", "__syncthreads",         "__syncwarp",
+    "a vote",  "a shuffle", "ldmatrix", "ldmatrix (transposed)", "mma_bf16",
+    "mma_f16",
 };
 
 static void make_ready(unsigned warp, uint32_t lanes)
@@ -262,6 +263,28 @@ void emu_say_waiting(char *out, size_t n_out)
             out + at, n_out - at, "%s%u threads at %s, the first is (%u,%u,%u)",
             at == 0 ? "" : "; ", n, op_names[op], first.x, first.y, first.z);
     }
+}
+
+/* --- the kernel in front ---------------------------------------------------
+ */
+
+void pdl_wait(void)
+{
+    emu_b.waited = true;
+    if (!emu_b.before)
+        return;
+    emu_b.cur->op = EMU_PDL_WAIT;
+    emu_b.n_wait++;
+    emu_next(false);
+}
+
+void emu_before_done(void)
+{
+    for (unsigned i = 0; i < emu_b.n_thread; i++) {
+        if (emu_b.thread[i].op == EMU_PDL_WAIT)
+            make_ready(i / 32, 1u << i % 32);
+    }
+    emu_b.n_wait = 0;
 }
 
 /* --- what kernels call -----------------------------------------------------

@@ -106,7 +106,8 @@ struct fake_op {
     const struct emu_kernel *kernel; /* launch */
     struct emu_size grid, block;
     size_t smem;
-    void *dst; /* copy, memset */
+    bool early; /* a launch that may begin before the one in front ended */
+    void *dst;  /* copy, memset */
     const void *src;
     size_t bytes;
     unsigned char byte;

@@ -150,6 +150,18 @@ static bool attributes_known(const CUlaunchConfig *c)
     return true;
 }
 
+/* Whether it may begin before its predecessor ended. */
+static bool is_early(const CUlaunchConfig *c)
+{
+    for (unsigned i = 0; i < c->numAttrs; i++) {
+        const CUlaunchAttribute *a = &c->attrs[i];
+
+        if (a->id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+            return a->value.programmaticStreamSerializationAllowed != 0;
+    }
+    return false;
+}
+
 /* Why <f> cannot be launched so, NULL: it can. */
 static const char *refused(const CUlaunchConfig *c, CUfunction f)
 {
@@ -190,6 +202,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f,
         op->block.y = config->blockDimY;
         op->block.z = config->blockDimZ;
         op->smem = config->sharedMemBytes;
+        op->early = is_early(config);
     }
     return fake_leave(fake_queue(config->hStream, op));
 }
@@ -355,6 +368,7 @@ static bool ops_copy(const struct fake_op *op, struct fake_op **last)
         n->grid = op->grid;
         n->block = op->block;
         n->smem = op->smem;
+        n->early = op->early;
         n->dst = op->dst;
         n->src = op->src;
         n->bytes = op->bytes;

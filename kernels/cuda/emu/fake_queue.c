@@ -50,18 +50,38 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
+/* Launch a kernel, which has <before> in front of it or NULL: 0 or -1. */
+static int kernel_run(const struct fake_op *op, const struct fake_op *before);
+
+/* The kernel in front of one that has begun. */
+static int before_run(void *op)
+{
+    return kernel_run(op, NULL);
+}
+
+static int kernel_run(const struct fake_op *op, const struct fake_op *before)
+{
+    char why[512];
+    int r;
+
+    if (fake_fails(FAKE_LAUNCH)) {
+        fake_break(CUDA_ERROR_LAUNCH_FAILED, "a launch was told to fail");
+        return -1;
+    }
+    r = emu_launch_early(op->kernel, op->grid, op->block, op->smem, op->arg,
+                         before ? before_run : NULL, (void *)(uintptr_t)before,
+                         why, sizeof(why));
+    if (r != 0)
+        fake_break(CUDA_ERROR_ILLEGAL_ADDRESS, why);
+    return r;
+}
+
 /* Do it. */
 static void op_run(const struct fake_op *op)
 {
-    char why[512];
-
     switch (op->kind) {
     case FAKE_OP_LAUNCH:
-        if (fake_fails(FAKE_LAUNCH))
-            fake_break(CUDA_ERROR_LAUNCH_FAILED, "a launch was told to fail");
-        else if (emu_launch(op->kernel, op->grid, op->block, op->smem, op->arg,
-                            why, sizeof(why)) != 0)
-            fake_break(CUDA_ERROR_ILLEGAL_ADDRESS, why);
+        (void)kernel_run(op, NULL);
         break;
     case FAKE_OP_COPY:
         if (fake_fails(FAKE_COPY))
@@ -91,16 +111,32 @@ static bool can_run(const struct CUstream_st *s)
            (s->first->kind != FAKE_OP_WAIT || s->first->mark->reached);
 }
 
-/* Do the first operation of <s>; of a broken context nothing is done. */
-static void run_first(CUstream s)
+static struct fake_op *queue_pop(CUstream s)
 {
     struct fake_op *op = s->first;
 
     s->first = op->next;
     if (!s->first)
         s->last = &s->first;
-    if (fake_broken() == CUDA_SUCCESS || op->kind == FAKE_OP_MARK)
+    return op;
+}
+
+/* Do the first operation of <s>, and with a kernel sometimes the one behind it,
+ * that may begin before; of a broken context nothing is done. */
+static void run_first(CUstream s)
+{
+    struct fake_op *op = queue_pop(s);
+    struct fake_op *next = s->first;
+    bool ok = fake_broken() == CUDA_SUCCESS;
+
+    if (ok && op->kind == FAKE_OP_LAUNCH && next &&
+        next->kind == FAKE_OP_LAUNCH && next->early && emu_draw(2) == 0) {
+        (void)queue_pop(s);
+        (void)kernel_run(next, op);
+        fake_op_free(next);
+    } else if (ok || op->kind == FAKE_OP_MARK) {
         op_run(op);
+    }
     fake_op_free(op);
 }
 
