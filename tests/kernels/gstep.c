@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "kernels/gcheck.h"
-#include "kernels/gfix.h"
 #include "kernels/kfix.h"
 
 /* --- memory --------------------------------------------------------------- */
@@ -66,9 +65,13 @@ void *gstep_taken(struct krn_ctx *c, const void *dev, size_t bytes)
 
 struct krn_ctx *gstep_opened(enum krn_dtype act)
 {
-    struct krn_ctx *c = gfix_open();
+    char why[256] = "";
+    const struct krn_opts o = {
+        .device = "cuda:0", .why = why, .why_bytes = sizeof(why)};
+    struct krn_ctx *c = NULL;
 
-    assert_non_null(c);
+    if (krn_open(&o, &c) != KRN_OK)
+        fail_msg("%s", why);
     assert_int_equal(krn_act_use(c, act), KRN_OK);
     assert_int_equal(krn_act(c), act);
     return c;

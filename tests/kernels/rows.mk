@@ -17,3 +17,24 @@ tests_kernels_tk_rows_SOURCES = tests/kernels/tk_rows.c \
 tests_kernels_tk_rows_CPPFLAGS = $(unit_cppflags)
 tests_kernels_tk_rows_CFLAGS = $(unit_cflags)
 tests_kernels_tk_rows_LDADD = $(unit_libs)
+
+# The same on a GPU.
+gstep_sources = tests/kernels/fakecuda.h \
+    tests/kernels/gcheck.c tests/kernels/gcheck.h \
+    tests/kernels/gstep.c tests/kernels/gstep.h \
+    tests/kernels/kfix.c tests/kernels/kfix.h
+check_PROGRAMS += \
+    tests/kernels/tk_cuda_heads \
+    tests/kernels/tk_cuda_rows
+
+tests_kernels_tk_cuda_heads_SOURCES = tests/kernels/tk_cuda_heads.c \
+    $(gstep_sources)
+tests_kernels_tk_cuda_heads_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_heads_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_heads_LDADD = $(unit_libs)
+
+tests_kernels_tk_cuda_rows_SOURCES = tests/kernels/tk_cuda_rows.c \
+    $(gstep_sources)
+tests_kernels_tk_cuda_rows_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_rows_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_rows_LDADD = $(unit_libs)

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/fakecuda.h"
 #include "kernels/gcheck.h"
 #include "kernels/gstep.h"
 #include "kernels/kfix.h"
@@ -297,5 +298,7 @@ int main(void)
         cmocka_unit_test(heads_of_a_row_are_alike),
     };
 
+    if (!fakecuda_use())
+        return FAKECUDA_SKIP;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/tolerance.h"
+#include "kernels/fakecuda.h"
 #include "kernels/gcheck.h"
 #include "kernels/gstep.h"
 #include "kernels/kfix.h"
@@ -375,5 +376,7 @@ int main(void)
         cmocka_unit_test(silu_and_bias_are_near),
     };
 
+    if (!fakecuda_use())
+        return FAKECUDA_SKIP;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
