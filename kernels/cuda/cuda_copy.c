@@ -41,6 +41,9 @@ enum krn_status cuda_copy_open(struct cuda *d)
     d->copy = k;
     k->lane[WAY_OUT].stream = d->copy_out;
     k->lane[WAY_IN].stream = d->copy_in;
+    for (int i = 0; i < 2; i++)
+        k->lane[i].queued = k->lane[i].over = d->copies_lost[i];
+    k->joined = k->lane[WAY_IN].over;
     st =
         cuda_check(d, d->drv->event_create(&k->before, CU_EVENT_DISABLE_TIMING),
                    "making an event");

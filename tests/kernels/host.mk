@@ -1,7 +1,6 @@
 # Tests of the CUDA backend's side on the host, and what tests of a GPU begin
 # with.
 gfix_sources = tests/kernels/gfix.c tests/kernels/gfix.h
-EXTRA_DIST += $(gfix_sources)
 
 if HAVE_CUDA_H
 check_PROGRAMS += tests/kernels/tk_cuda_abi
@@ -11,3 +10,10 @@ tests_kernels_tk_cuda_abi_CPPFLAGS = $(unit_cppflags) $(CUDA_CPPFLAGS)
 tests_kernels_tk_cuda_abi_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_abi_LDADD = $(unit_libs)
 endif
+
+check_PROGRAMS += tests/kernels/tk_cuda_host
+tests_kernels_tk_cuda_host_SOURCES = tests/kernels/tk_cuda_host.c \
+    tests/kernels/kfix.c tests/kernels/kfix.h $(gfix_sources)
+tests_kernels_tk_cuda_host_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_host_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_host_LDADD = $(unit_libs)

@@ -1,0 +1,511 @@
+/* tk_cuda_host.c - A GPU as a context: what is said when it does not open,
+ * memory, pages between device and host, and what becomes of it all when the
+ * device fails. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/fakecuda.h"
+#include "kernels/gfix.h"
+#include "kernels/kfix.h"
+#include "kernels/krn.h"
+
+enum { PAGES = 6, COPIES = 700 };
+
+/* --- help ---------------------------------------------------------------- */
+
+static void noise(void *p, size_t bytes, uint64_t *seed)
+{
+    uint8_t *b = p;
+
+    for (size_t i = 0; i < bytes; i++)
+        b[i] = (uint8_t)(kfix_next(seed) >> 32);
+}
+
+static void *noise_new(size_t bytes, uint64_t *seed)
+{
+    void *p = malloc(bytes);
+
+    assert_non_null(p);
+    noise(p, bytes, seed);
+    return p;
+}
+
+/* That <device> does not open, for <st>, and that the sentence has <word>. */
+static void refused(const char *device, enum krn_status st, const char *word)
+{
+    char why[256] = "";
+    struct krn_ctx *c = NULL;
+    const struct krn_opts o = {
+        .device = device, .why = why, .why_bytes = sizeof(why)};
+
+    assert_int_equal(krn_open(&o, &c), st);
+    assert_null(c);
+    if (!strstr(why, word))
+        fail_msg("no \"%s\" in \"%s\"", word, why);
+}
+
+/* The same while the variable <name> is <value>. */
+static void refused_with(const char *name, const char *value,
+                         enum krn_status st, const char *word)
+{
+    const char *old = getenv(name);
+    char *was = old ? strdup(old) : NULL;
+
+    assert_int_equal(setenv(name, value, 1), 0);
+    refused("cuda:0", st, word);
+    if (was)
+        assert_int_equal(setenv(name, was, 1), 0);
+    else
+        assert_int_equal(unsetenv(name), 0);
+    free(was);
+}
+
+/* A small pool. */
+static struct krn_kv pool_new(struct krn_ctx *c)
+{
+    struct krn_kv kv = {
+        .dtype = KRN_F16,
+        .page_tokens = krn_page_tokens(c),
+        .n_pages = PAGES,
+        .n_layer = 2,
+        .n_kv_head = 1,
+        .d_head = 8,
+    };
+
+    kv.pages = krn_alloc(c, krn_kv_page_bytes(&kv) * PAGES);
+    assert_non_null(kv.pages);
+    return kv;
+}
+
+static void wait_for(struct krn_ctx *c, uint64_t ticket)
+{
+    bool failed = false;
+
+    while (!krn_page_done(c, ticket, &failed))
+        ;
+    assert_false(failed);
+}
+
+/* --- opening ------------------------------------------------------------- */
+
+static void a_device_that_does_not_open_says_why(void **state)
+{
+    (void)state;
+    refused("cuda:x", KRN_UNSUPPORTED, "no device cuda:x");
+    refused("cuda:", KRN_UNSUPPORTED, "no device cuda:");
+    refused("cuda:1x", KRN_UNSUPPORTED, "no device cuda:1x");
+    refused("cuda:999", KRN_UNSUPPORTED, "no GPU cuda:999");
+    refused_with("TOLLGATE_CUDA_DRIVER", "/nowhere/libcuda.so", KRN_UNSUPPORTED,
+                 "no NVIDIA driver");
+    refused_with("TOLLGATE_CUDA_DRIVER", "libc.so.6", KRN_UNSUPPORTED,
+                 "has no cuInit");
+    if (!gfix_is_fake())
+        return;
+    refused_with("TG_FAKE_DEVICES", "0", KRN_UNSUPPORTED, "finds no GPU");
+    refused_with("TG_FAKE_CC", "75", KRN_UNSUPPORTED,
+                 "compute capability is 7.5");
+    refused_with("TG_FAKE_MEM", "100000", KRN_NOMEM, "no memory left");
+    assert_int_equal(gfix_live(), 0);
+}
+
+static void lack_of_memory_at_any_place_of_opening_gives_all_back(void **state)
+{
+    static const char *const whats[] = {"alloc", "host"};
+
+    (void)state;
+    if (!gfix_is_fake())
+        skip();
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned n = 1;
+
+        for (;; n++) {
+            const struct krn_opts o = {.device = "cuda:0"};
+            struct krn_ctx *c = NULL;
+            enum krn_status st;
+
+            gfix_fail(whats[i], n);
+            st = krn_open(&o, &c);
+            gfix_fail(whats[i], 0);
+            krn_close(c);
+            assert_int_equal(gfix_live(), 0);
+            if (st == KRN_OK)
+                break;
+            assert_int_equal(st, KRN_NOMEM);
+        }
+        assert_true(n > 1);
+    }
+}
+
+static void an_open_device_tells_what_it_is(void **state)
+{
+    struct krn_ctx *c = gfix_open();
+    uint64_t free_bytes = 0;
+    uint64_t all = 0;
+
+    (void)state;
+    assert_non_null(strstr(krn_describe(c), "cuda:0 "));
+    assert_non_null(strstr(krn_describe(c), " multiprocessors, "));
+    assert_int_equal(krn_page_tokens(c), 64);
+    assert_false(krn_is_host(c));
+    krn_memory(c, &free_bytes, &all);
+    assert_true(free_bytes > 0 && free_bytes <= all);
+    assert_int_equal(krn_act_use(c, KRN_Q4_K), KRN_OK);
+    assert_int_equal(krn_act(c), KRN_F16);
+    assert_string_equal(krn_numerics(c), "cuda-f16-v1");
+    assert_int_equal(krn_act_use(c, KRN_BF16), KRN_OK);
+    assert_string_equal(krn_numerics(c), "cuda-bf16-v1");
+    assert_int_equal(krn_act_use(c, KRN_F32), KRN_OK);
+    assert_string_equal(krn_numerics(c), "cuda-f32-v1");
+    krn_close(c);
+    c = gfix_open_deterministic();
+    assert_int_equal(krn_act_use(c, KRN_BF16), KRN_OK);
+    assert_string_equal(krn_numerics(c), "cuda-bf16-v1-det");
+    krn_close(c);
+    assert_int_equal(gfix_live(), 0);
+}
+
+/* --- memory -------------------------------------------------------------- */
+
+static void what_was_put_is_got_whatever_its_length(void **state)
+{
+    static const size_t lengths[] = {1,       4095,     8 << 20, (8 << 20) + 1,
+                                     3 << 20, 17 << 20, 64};
+    struct krn_ctx *c = gfix_open();
+    uint64_t seed = 1;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        const size_t n = lengths[i];
+        uint8_t *in = noise_new(n, &seed);
+        uint8_t *out = noise_new(n, &seed);
+        uint8_t *pinned = krn_host_alloc(c, n);
+        uint8_t *dev = krn_alloc(c, n);
+
+        assert_non_null(dev);
+        assert_non_null(pinned);
+        assert_int_equal((uintptr_t)dev % 64, 0);
+        assert_int_equal((uintptr_t)pinned % 4096, 0);
+        assert_int_equal(krn_put(c, dev, in, n), KRN_OK);
+        memcpy(pinned, in, n);
+        memset(in, 0, n); /* it may be used again at once */
+        assert_int_equal(krn_get(c, out, dev, n), KRN_OK);
+        assert_memory_equal(out, pinned, n);
+        memset(pinned, 0, n);
+        assert_int_equal(krn_get(c, pinned, dev, n), KRN_OK);
+        assert_memory_equal(out, pinned, n);
+        krn_free(c, dev);
+        krn_host_free(c, pinned);
+        free(in);
+        free(out);
+    }
+    krn_close(c);
+    assert_int_equal(gfix_live(), 0);
+}
+
+static void running_out_of_memory_harms_nothing(void **state)
+{
+    struct krn_ctx *c = gfix_open();
+    uint64_t word = 42;
+    void *p;
+
+    (void)state;
+    assert_null(krn_alloc(c, (size_t)1 << 50));
+    assert_null(krn_host_alloc(c, SIZE_MAX / 2));
+    p = krn_alloc(c, sizeof(word));
+    assert_non_null(p);
+    assert_int_equal(krn_put(c, p, &word, sizeof(word)), KRN_OK);
+    word = 0;
+    assert_int_equal(krn_get(c, &word, p, sizeof(word)), KRN_OK);
+    assert_int_equal(word, 42);
+    assert_int_equal(krn_sync(c), KRN_OK);
+    krn_free(c, p);
+    krn_close(c);
+}
+
+static void host_memory_that_cannot_be_pinned_is_memory_all_the_same(
+    void **state)
+{
+    struct krn_ctx *c = gfix_open();
+    uint8_t *p;
+
+    (void)state;
+    gfix_fail("host", 1);
+    p = krn_host_alloc(c, 100);
+    gfix_fail("host", 0);
+    assert_non_null(p);
+    memset(p, 1, 100);
+    krn_host_free(c, p);
+    krn_close(c);
+    assert_int_equal(gfix_live(), 0);
+}
+
+/* --- pages --------------------------------------------------------------- */
+
+/* Pages as they should be, and one on the host. */
+struct pages {
+    struct krn_ctx *c;
+    struct krn_kv kv;
+    size_t bytes;
+    uint8_t *want[PAGES];
+    uint8_t *slot[3]; /* of the host, pinned */
+    uint8_t *was;     /* what a slot should hold */
+};
+
+static void pages_open(struct pages *p, uint64_t *seed)
+{
+    p->c = gfix_open();
+    p->kv = pool_new(p->c);
+    p->bytes = krn_kv_page_bytes(&p->kv);
+    for (int i = 0; i < PAGES; i++) {
+        p->want[i] = noise_new(p->bytes, seed);
+        assert_int_equal(krn_put(p->c,
+                                 (uint8_t *)p->kv.pages + (size_t)i * p->bytes,
+                                 p->want[i], p->bytes),
+                         KRN_OK);
+    }
+    for (int i = 0; i < 3; i++) {
+        p->slot[i] = krn_host_alloc(p->c, p->bytes);
+        assert_non_null(p->slot[i]);
+    }
+    p->was = noise_new(p->bytes, seed);
+}
+
+static void pages_close(struct pages *p)
+{
+    for (int i = 0; i < PAGES; i++)
+        free(p->want[i]);
+    for (int i = 0; i < 3; i++)
+        krn_host_free(p->c, p->slot[i]);
+    free(p->was);
+    krn_free(p->c, p->kv.pages);
+    krn_close(p->c);
+}
+
+/* Write page <at> by krn_put(): on the compute stream. */
+static void page_put(struct pages *p, unsigned at, uint64_t *seed)
+{
+    noise(p->want[at], p->bytes, seed);
+    assert_int_equal(krn_put(p->c, (uint8_t *)p->kv.pages + at * p->bytes,
+                             p->want[at], p->bytes),
+                     KRN_OK);
+}
+
+static void pages_are_what_was_written_last(struct pages *p)
+{
+    for (unsigned i = 0; i < PAGES; i++) {
+        assert_int_equal(krn_get(p->c, p->was,
+                                 (uint8_t *)p->kv.pages + i * p->bytes,
+                                 p->bytes),
+                         KRN_OK);
+        assert_memory_equal(p->was, p->want[i], p->bytes);
+    }
+}
+
+static void copies_see_what_was_queued_before_them(void **state)
+{
+    struct pages p;
+    uint64_t seed = 7;
+
+    (void)state;
+    pages_open(&p, &seed);
+    for (int i = 0; i < 200; i++) {
+        const unsigned a = (unsigned)(kfix_next(&seed) >> 40) % PAGES;
+        const unsigned b = (a + 1 + i % (PAGES - 1)) % PAGES;
+        const unsigned s = (unsigned)i % 3;
+        uint64_t out;
+        uint64_t in;
+
+        page_put(&p, a, &seed);
+        assert_int_equal(krn_page_out(p.c, &p.kv, a, p.slot[s], &out), KRN_OK);
+        memcpy(p.was, p.want[a], p.bytes);
+        wait_for(p.c, out);
+        assert_memory_equal(p.slot[s], p.was, p.bytes);
+        /* What reads b is queued before b is written over. */
+        assert_int_equal(krn_kv_copy(p.c, &p.kv, a, b), KRN_OK);
+        memcpy(p.want[a], p.want[b], p.bytes);
+        noise(p.slot[s], p.bytes, &seed);
+        memcpy(p.want[b], p.slot[s], p.bytes);
+        assert_int_equal(krn_page_in(p.c, &p.kv, b, p.slot[s], &in), KRN_OK);
+        wait_for(p.c, in);
+        noise(p.slot[s], p.bytes, &seed);
+        if (i % 8 == 0)
+            pages_are_what_was_written_last(&p);
+    }
+    pages_are_what_was_written_last(&p);
+    pages_close(&p);
+    assert_int_equal(gfix_live(), 0);
+}
+
+static void more_copies_than_there_are_events_end_in_order(void **state)
+{
+    struct pages p;
+    uint64_t seed = 11;
+    uint64_t *out = calloc(2 * COPIES, sizeof(*out));
+    uint64_t *in = out + COPIES;
+    uint64_t unknown = 0;
+    bool failed;
+
+    (void)state;
+    assert_non_null(out);
+    pages_open(&p, &seed);
+    memcpy(p.slot[1], p.want[1], p.bytes);
+    for (int i = 0; i < COPIES; i++) {
+        assert_int_equal(krn_page_out(p.c, &p.kv, 0, p.slot[0], &out[i]),
+                         KRN_OK);
+        assert_int_equal(krn_page_in(p.c, &p.kv, 1, p.slot[1], &in[i]), KRN_OK);
+        assert_int_not_equal(out[i], in[i]);
+    }
+    wait_for(p.c, out[COPIES - 1]);
+    wait_for(p.c, in[COPIES - 1]);
+    for (int i = 0; i < COPIES; i++) {
+        assert_true(krn_page_done(p.c, out[i], &failed) && !failed);
+        assert_true(krn_page_done(p.c, in[i], &failed) && !failed);
+        unknown += out[i] > unknown ? out[i] - unknown : 0;
+    }
+    assert_true(krn_page_done(p.c, unknown + 1000, &failed) && !failed);
+    assert_memory_equal(p.slot[0], p.want[0], p.bytes);
+    pages_are_what_was_written_last(&p);
+    pages_close(&p);
+    free(out);
+}
+
+static void a_page_that_is_none_is_refused(void **state)
+{
+    struct pages p;
+    uint64_t seed = 3;
+    uint64_t ticket = 5;
+
+    (void)state;
+    pages_open(&p, &seed);
+    assert_int_equal(krn_page_out(p.c, &p.kv, PAGES, p.slot[0], &ticket),
+                     KRN_BAD_SHAPE);
+    assert_int_equal(krn_page_in(p.c, &p.kv, PAGES, p.slot[0], &ticket),
+                     KRN_BAD_SHAPE);
+    assert_int_equal(krn_kv_copy(p.c, &p.kv, 0, PAGES), KRN_BAD_SHAPE);
+    assert_int_equal(ticket, 5);
+    pages_close(&p);
+}
+
+/* --- failing ------------------------------------------------------------- */
+
+/* Everything of a dead device answers so, and nothing crashes. */
+static void all_is_refused(struct pages *p)
+{
+    uint64_t word = 0;
+    uint64_t ticket;
+    bool failed = false;
+
+    assert_int_equal(krn_sync(p->c), KRN_DEVICE);
+    assert_int_equal(krn_put(p->c, p->kv.pages, &word, 8), KRN_DEVICE);
+    assert_int_equal(krn_get(p->c, &word, p->kv.pages, 8), KRN_DEVICE);
+    assert_int_equal(krn_kv_copy(p->c, &p->kv, 0, 1), KRN_DEVICE);
+    assert_int_equal(krn_page_out(p->c, &p->kv, 0, p->slot[0], &ticket),
+                     KRN_DEVICE);
+    assert_int_equal(krn_page_in(p->c, &p->kv, 0, p->slot[0], &ticket),
+                     KRN_DEVICE);
+    assert_null(krn_alloc(p->c, 100));
+    assert_true(krn_page_done(p->c, 2, &failed));
+    assert_true(krn_trouble(p->c)[0] != '\0');
+}
+
+/* Queue a copy that kills the device. Its ticket; 0 when that was seen before
+ * there was one. */
+static uint64_t copy_lost(struct pages *p)
+{
+    uint64_t ticket = 0;
+    bool failed = false;
+
+    gfix_fail("copy", 1);
+    if (krn_page_out(p->c, &p->kv, 0, p->slot[0], &ticket) != KRN_OK) {
+        assert_int_equal(ticket, 0);
+        return 0;
+    }
+    while (!krn_page_done(p->c, ticket, &failed))
+        ;
+    assert_true(failed);
+    return ticket;
+}
+
+static void a_device_that_failed_answers_so_until_it_is_reset(void **state)
+{
+    struct pages p;
+    uint64_t seed = 5;
+    uint64_t good = 0;
+    uint64_t lost = 0;
+    bool failed = false;
+    uint8_t *later;
+
+    (void)state;
+    if (!gfix_is_fake())
+        skip();
+    pages_open(&p, &seed);
+    assert_int_equal(krn_reset(p.c), KRN_OK); /* nothing is wrong */
+    pages_are_what_was_written_last(&p);
+    assert_int_equal(krn_page_out(p.c, &p.kv, 2, p.slot[2], &good), KRN_OK);
+    wait_for(p.c, good);
+    lost = copy_lost(&p);
+    all_is_refused(&p);
+    later = krn_host_alloc(p.c, 4096); /* not pinned until the reset */
+    assert_non_null(later);
+    krn_free(p.c, p.kv.pages);
+    assert_int_equal(krn_reset(p.c), KRN_OK);
+    assert_true(krn_page_done(p.c, good, &failed) && !failed);
+    if (lost != 0)
+        assert_true(krn_page_done(p.c, lost, &failed) && failed);
+    assert_memory_equal(p.slot[2], p.want[2], p.bytes); /* it has stayed */
+    p.kv = pool_new(p.c);
+    for (unsigned i = 0; i < PAGES; i++)
+        page_put(&p, i, &seed);
+    assert_int_equal(krn_page_out(p.c, &p.kv, 1, p.slot[0], &good), KRN_OK);
+    assert_true(good > lost);
+    wait_for(p.c, good);
+    assert_memory_equal(p.slot[0], p.want[1], p.bytes);
+    pages_are_what_was_written_last(&p);
+    krn_host_free(p.c, later);
+    pages_close(&p);
+    assert_int_equal(gfix_live(), 0);
+}
+
+static void a_dead_device_can_be_closed_and_opened(void **state)
+{
+    struct pages p;
+    uint64_t seed = 6;
+
+    (void)state;
+    if (!gfix_is_fake())
+        skip();
+    pages_open(&p, &seed);
+    (void)copy_lost(&p);
+    assert_int_equal(krn_sync(p.c), KRN_DEVICE);
+    pages_close(&p);
+    assert_int_equal(gfix_live(), 0);
+    pages_open(&p, &seed);
+    pages_are_what_was_written_last(&p);
+    pages_close(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_device_that_does_not_open_says_why),
+        cmocka_unit_test(lack_of_memory_at_any_place_of_opening_gives_all_back),
+        cmocka_unit_test(an_open_device_tells_what_it_is),
+        cmocka_unit_test(what_was_put_is_got_whatever_its_length),
+        cmocka_unit_test(running_out_of_memory_harms_nothing),
+        cmocka_unit_test(
+            host_memory_that_cannot_be_pinned_is_memory_all_the_same),
+        cmocka_unit_test(copies_see_what_was_queued_before_them),
+        cmocka_unit_test(more_copies_than_there_are_events_end_in_order),
+        cmocka_unit_test(a_page_that_is_none_is_refused),
+        cmocka_unit_test(a_device_that_failed_answers_so_until_it_is_reset),
+        cmocka_unit_test(a_dead_device_can_be_closed_and_opened),
+    };
+
+    if (!fakecuda_use())
+        return FAKECUDA_SKIP;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
