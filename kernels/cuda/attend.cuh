@@ -207,7 +207,7 @@ DEV void soft_row(float s[NS][4], float o[NO][4], float m[2], float l[2],
  * the greatest part's weight, the sum of weights and of weighted values. */
 struct Joint {
     float m, l;
-    float4 o;
+    float x, y, z, w;
 };
 
 /* Of no part. */
@@ -217,7 +217,7 @@ DEV Joint joint_none(void)
 
     j.m = minus_inf();
     j.l = 0.f;
-    j.o = make_float4(0.f, 0.f, 0.f, 0.f);
+    j.x = j.y = j.z = j.w = 0.f;
     return j;
 }
 
@@ -230,10 +230,10 @@ DEV void joint_add(Joint *j, float lse, float4 o)
 
     j->m = m;
     j->l = fmaf(j->l, a, b);
-    j->o.x = fmaf(o.x, b, j->o.x * a);
-    j->o.y = fmaf(o.y, b, j->o.y * a);
-    j->o.z = fmaf(o.z, b, j->o.z * a);
-    j->o.w = fmaf(o.w, b, j->o.w * a);
+    j->x = fmaf(o.x, b, j->x * a);
+    j->y = fmaf(o.y, b, j->y * a);
+    j->z = fmaf(o.z, b, j->z * a);
+    j->w = fmaf(o.w, b, j->w * a);
 }
 
 /* The values' mean, once there was a part with keys. */
@@ -241,7 +241,7 @@ DEV float4 joint_result(const Joint *j)
 {
     float by = 1.f / j->l;
 
-    return make_float4(j->o.x * by, j->o.y * by, j->o.z * by, j->o.w * by);
+    return make_float4(j->x * by, j->y * by, j->z * by, j->w * by);
 }
 
 /* Where the partial result of head <r> of kv head <h> lies in part <part>. */

@@ -103,6 +103,16 @@ static enum krn_status prefill_kernel(struct cuda *d, const struct krn_kv *kv,
 
 /* --- launching ------------------------------------------------------------ */
 
+/* What was planned for <set>; where all rows are wanted both sets share one
+ * plan. */
+static const struct cuda_planned *planned_of(const struct cuda *d,
+                                             enum krn_set set)
+{
+    if (d->in.set[set].plan == d->in.set[KRN_ALL].plan)
+        set = KRN_ALL;
+    return &d->attend->planned[set];
+}
+
 static struct att_args args_of(const struct krn_ctx *c, enum krn_set set,
                                unsigned layer, unsigned n_head)
 {
@@ -129,17 +139,29 @@ static struct att_args args_of(const struct krn_ctx *c, enum krn_set set,
     };
 }
 
+/* Most items that any step of the shape has which is recorded: no split has
+ * fewer than ATT_SPLIT pages where there are as many. */
+static unsigned recorded_items(const struct cuda *d, const struct krn_kv *kv,
+                               enum krn_set set)
+{
+    unsigned m = d->in.set[set].m;
+    unsigned most = cuda_plan_decode_most(d, kv->n_kv_head, m);
+    unsigned splits = (d->in.max_pages + ATT_SPLIT - 1) / ATT_SPLIT;
+
+    return m * splits < most ? m * splits : most;
+}
+
 static enum krn_status launch_decode(struct cuda *d, const struct krn_kv *kv,
                                      enum krn_set set,
                                      const struct att_args *args)
 {
-    const struct cuda_planned *p = &d->attend->planned[set];
+    const struct cuda_planned *p = planned_of(d, set);
     struct cuda_grid grid = {kv->n_kv_head, p->n_decode, 1};
     CUfunction f;
     enum krn_status st;
 
     if (d->recording)
-        grid.y = cuda_plan_decode_most(d, kv->n_kv_head, d->in.set[set].m);
+        grid.y = recorded_items(d, kv, set);
     if (grid.y == 0)
         return KRN_OK;
     st = decode_kernel(d, kv, &f);
@@ -153,7 +175,7 @@ static enum krn_status launch_prefill(struct cuda *d, const struct krn_kv *kv,
                                       enum krn_set set,
                                       const struct att_args *args)
 {
-    const struct cuda_planned *p = &d->attend->planned[set];
+    const struct cuda_planned *p = planned_of(d, set);
     const unsigned w = width_of(kv->d_head);
     const unsigned group = (unsigned)args->group;
     unsigned warps = 4;

@@ -9,6 +9,9 @@
 /* Most rows of a set. */
 #define ATT_ROWS_MAX 32768
 
+/* Fewest pages of a split of what is decoded. */
+#define ATT_SPLIT 2
+
 /* Times that the buffer of partial results may grow. */
 #define ATT_GROWTHS 16
 

@@ -192,9 +192,10 @@ static unsigned decode_pages(const struct planner *p)
     const unsigned longest = longest_of(p->items, p->n_decode);
     struct cost all = cost_of(p->items, p->n_decode, 1);
     unsigned best = longest, least = UINT32_MAX;
-    unsigned pages = all.items / most > 2 ? all.items / most : 2;
+    unsigned pages = up(all.items, most); /* or there are too many items */
 
-    for (;; pages += pages < 8 ? 1 : pages / 4) {
+    pages = pages > ATT_SPLIT ? pages : ATT_SPLIT;
+    for (;; pages += pages < 8 ? 1 : pages / 8) {
         pages = pages < longest ? pages : longest;
         struct cost c = cost_of(p->items, p->n_decode, pages);
         unsigned time =
