@@ -1,4 +1,5 @@
 # Kernel tests: each fast operation against the scalar one.
+include tests/kernels/attend.mk
 include tests/kernels/blas.mk
 include tests/kernels/rows.mk
 include tests/kernels/host.mk

@@ -15,6 +15,7 @@
 #include "kernels/cuda/tolerance.h"
 #include "kernels/fakecuda.h"
 #include "kernels/gcheck.h"
+#include "kernels/gfix.h"
 #include "kernels/gstep.h"
 #include "kernels/kfix.h"
 #include "kernels/krn.h"
@@ -55,41 +56,47 @@ struct scene {
 
 static struct krn_ctx *opened(enum krn_dtype act, bool deterministic)
 {
-    struct krn_opts o = {.device = "cuda:0", .deterministic = deterministic};
-    struct krn_ctx *c = NULL;
+    struct krn_ctx *c = deterministic ? gfix_open_deterministic() : gfix_open();
 
-    assert_int_equal(krn_open(&o, &c), KRN_OK);
+    assert_non_null(c);
     assert_int_equal(krn_act_use(c, act), KRN_OK);
     return c;
+}
+
+/* One token's keys and values, to the pages at <host> and as numbers. */
+static void token_fill(struct scene *s, uint16_t *host, unsigned seq,
+                       unsigned t)
+{
+    const struct krn_kv *kv = &s->kv;
+    const size_t half = (size_t)GSTEP_PAGE * kv->d_head;
+    const size_t n = (size_t)kv->n_kv_head * kv->d_head;
+    int32_t page = s->table[seq * s->max_pages + t / GSTEP_PAGE];
+    size_t to = (size_t)page * (krn_kv_page_bytes(kv) / 2) +
+                2 * LAYER * kv->n_kv_head * half +
+                (size_t)(t % GSTEP_PAGE) * kv->d_head;
+    size_t at = ((size_t)seq * s->longest + t) * n;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t k = to + i / kv->d_head * half + i % kv->d_head;
+        size_t v = k + kv->n_kv_head * half;
+
+        gcheck_set(kv->dtype, host, k, (double)kfix_normal(&s->seed));
+        gcheck_set(kv->dtype, host, v, (double)kfix_normal(&s->seed));
+        s->k[at + i] = gcheck_get(kv->dtype, host, k);
+        s->v[at + i] = gcheck_get(kv->dtype, host, v);
+    }
 }
 
 /* Keys and values of all sequences; pages lie in any order, and what is not a
  * token is NaN. */
 static void pages_fill(struct scene *s)
 {
-    const struct krn_kv *kv = &s->kv;
-    size_t bytes = krn_kv_page_bytes(kv) * (size_t)kv->n_pages;
-    size_t half = (size_t)GSTEP_PAGE * kv->d_head;
-    uint16_t *host = gstep_nans(kv->dtype, bytes / 2);
-    size_t at = 0;
+    size_t bytes = krn_kv_page_bytes(&s->kv) * (size_t)s->kv.n_pages;
+    uint16_t *host = gstep_nans(s->kv.dtype, bytes / 2);
 
     for (unsigned i = 0; i < s->n_seq; i++)
         for (unsigned t = 0; t < s->longest; t++)
-            for (unsigned h = 0; h < kv->n_kv_head; h++) {
-                int32_t page = s->table[i * s->max_pages + t / GSTEP_PAGE];
-                uint16_t *to = host + (size_t)page * (bytes / 2 / kv->n_pages) +
-                               (2 * LAYER * kv->n_kv_head + h) * half +
-                               (size_t)(t % GSTEP_PAGE) * kv->d_head;
-
-                for (unsigned e = 0; e < kv->d_head; e++, at++) {
-                    uint16_t *v = to + kv->n_kv_head * half;
-
-                    gcheck_set(kv->dtype, to, e, (double)kfix_normal(&s->seed));
-                    gcheck_set(kv->dtype, v, e, (double)kfix_normal(&s->seed));
-                    s->k[at] = gcheck_get(kv->dtype, to, e);
-                    s->v[at] = gcheck_get(kv->dtype, v, e);
-                }
-            }
+            token_fill(s, host, i, t);
     s->kv.pages = gstep_sent(s->c, host, bytes);
     free(host);
 }
