@@ -43,7 +43,8 @@ EXTRA_DIST += tests/kernels/fakecuda.h
 # The emulator itself, with kernels of the test's: no other library of the tree
 # is linked, for thread-local memory is the kernels' there.
 if HAVE_EMU
-check_PROGRAMS += tests/kernels/tk_cuda_bits tests/kernels/tk_cuda_emu
+check_PROGRAMS += tests/kernels/tk_cuda_bits tests/kernels/tk_cuda_emu \
+    tests/kernels/tk_cuda_fake
 tests_kernels_tk_cuda_bits_SOURCES = tests/kernels/tk_cuda_bits.c \
     tests/kernels/emu_kernels.cc tests/kernels/emu_kernels.h $(emu_sources)
 tests_kernels_tk_cuda_bits_CPPFLAGS = $(unit_cppflags) -DTG_EMU
@@ -57,4 +58,12 @@ tests_kernels_tk_cuda_emu_CPPFLAGS = $(unit_cppflags) -DTG_EMU
 tests_kernels_tk_cuda_emu_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_emu_CXXFLAGS = $(emu_cxxflags) $(emu_warn)
 tests_kernels_tk_cuda_emu_LDADD = $(CMOCKA_LIBS) -lm
+
+tests_kernels_tk_cuda_fake_SOURCES = tests/kernels/tk_cuda_fake.c \
+    tests/kernels/emu_kernels.cc tests/kernels/emu_kernels.h $(emu_sources) \
+    $(fake_sources)
+tests_kernels_tk_cuda_fake_CPPFLAGS = $(unit_cppflags) $(emu_cppflags) -DTG_EMU
+tests_kernels_tk_cuda_fake_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_fake_CXXFLAGS = $(emu_cxxflags) $(emu_warn)
+tests_kernels_tk_cuda_fake_LDADD = $(CMOCKA_LIBS) -lm
 endif
