@@ -1,6 +1,7 @@
 # Kernel tests: each fast operation against the scalar one.
 include tests/kernels/attend.mk
 include tests/kernels/blas.mk
+include tests/kernels/linear.mk
 include tests/kernels/rows.mk
 include tests/kernels/host.mk
 
