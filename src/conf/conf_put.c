@@ -282,14 +282,15 @@ static void (*const writers[OPT_TYPE_COUNT])(struct out *, const struct opt *,
     [OPT_ENUM] = put_enum,         [OPT_NAME] = put_plain,
     [OPT_MODEL] = put_plain,       [OPT_TEXT] = put_plain,
     [OPT_GLOB] = put_plain,        [OPT_HOST] = put_plain,
-    [OPT_PATH] = put_plain,        [OPT_ACCESS] = put_plain,
-    [OPT_DEVICE] = put_plain,      [OPT_HTTP_URL] = put_plain,
-    [OPT_ADDRESS] = put_net,       [OPT_BASE_URL] = put_net,
-    [OPT_SECRET] = put_secrets,    [OPT_SECRETS] = put_secrets,
-    [OPT_PROXY] = put_secret_url,  [OPT_REDIS] = put_secret_url,
-    [OPT_GLOBS] = put_strs,        [OPT_STRS] = put_strs,
-    [OPT_ORIGINS] = put_strs,      [OPT_HOSTS] = put_strs,
-    [OPT_SET] = put_set,           [OPT_HEADERS] = put_headers,
+    [OPT_PATH] = put_plain,        [OPT_WEIGHTS] = put_plain,
+    [OPT_ACCESS] = put_plain,      [OPT_DEVICE] = put_plain,
+    [OPT_HTTP_URL] = put_plain,    [OPT_ADDRESS] = put_net,
+    [OPT_BASE_URL] = put_net,      [OPT_SECRET] = put_secrets,
+    [OPT_SECRETS] = put_secrets,   [OPT_PROXY] = put_secret_url,
+    [OPT_REDIS] = put_secret_url,  [OPT_GLOBS] = put_strs,
+    [OPT_STRS] = put_strs,         [OPT_ORIGINS] = put_strs,
+    [OPT_HOSTS] = put_strs,        [OPT_SET] = put_set,
+    [OPT_HEADERS] = put_headers,
 };
 
 /* Whether the key would be left out of a file: it holds nothing. */
@@ -319,6 +320,7 @@ static bool is_absent(const struct opt *row, const void *base)
     case OPT_GLOB:
     case OPT_HOST:
     case OPT_PATH:
+    case OPT_WEIGHTS:
         memcpy(&s, at(row, base), sizeof(s));
         return s.len == 0 && !(row->flags & OPT_EMPTY);
     default:

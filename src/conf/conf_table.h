@@ -29,6 +29,7 @@ enum opt_type {
     OPT_HOST,     /* struct str: host name */
     OPT_PATH,     /* struct str: absolute path */
     OPT_ACCESS,   /* struct str: stderr, off or absolute path */
+    OPT_WEIGHTS,  /* struct str: absolute path, or synthetic:SHAPE[:TYPE] */
     OPT_DEVICE,   /* struct str: auto, cpu, cuda:N */
     OPT_HTTP_URL, /* struct str: http or https URL */
     OPT_ADDRESS,  /* struct conf_addr */

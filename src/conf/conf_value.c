@@ -272,6 +272,10 @@ static const char *text_fault(enum opt_type t, struct str s)
         return is_path(s) || str_eq(s, STR("stderr")) || str_eq(s, STR("off"))
                    ? NULL
                    : "stderr, off, or an absolute path: /...";
+    case OPT_WEIGHTS:
+        return is_path(s) || str_starts(s, STR("synthetic:"))
+                   ? NULL
+                   : "an absolute path: /...";
     case OPT_DEVICE:
         return is_device(s) ? NULL : "auto, cpu or cuda:0";
     case OPT_GLOB:
@@ -497,6 +501,7 @@ static const struct {
     [OPT_HOST] = {bind_text, true},
     [OPT_PATH] = {bind_text, true},
     [OPT_ACCESS] = {bind_text, true},
+    [OPT_WEIGHTS] = {bind_text, true},
     [OPT_DEVICE] = {bind_text, true},
     [OPT_HTTP_URL] = {bind_net, true},
     [OPT_ADDRESS] = {bind_net, true},

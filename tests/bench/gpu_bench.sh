@@ -44,7 +44,7 @@ if command -v nvidia-smi >/dev/null; then
         --format=csv,noheader,nounits -lms 250 >"$out/clocks.csv" &
     watch=$!
 fi
-trap 'kill $watch 2>/dev/null' EXIT
+trap '[ -z "$watch" ] || kill "$watch" 2>/dev/null' EXIT
 trap 'exit 130' INT TERM
 
 # part LIMIT COMMAND...: runs it for LIMIT seconds at most, less where less is
@@ -135,7 +135,7 @@ if [ $toy = yes ]; then
 else
     all_parts
 fi
-kill $watch 2>/dev/null
+[ -z "$watch" ] || kill "$watch" 2>/dev/null
 "$python" "$here/gpu_page.py" "$out" >"$out/page.md" 2>>"$log" ||
     failed=$((failed + 1))
 echo "gpu_bench: $failed parts failed" | tee -a "$log"
