@@ -153,8 +153,9 @@ static void device_get(struct rig *r)
         die(r->name, "no such weights on this device");
 }
 
-/* Sequences of the longest context that fit beside the weights. */
-static void pages_size(struct rig *r, struct graph_opts *o)
+/* Make the pool: as many sequences of the longest context as are asked for, or
+ * as fit beside the weights and what operations will yet take. */
+static void pool_get(struct rig *r, const struct graph_opts *o)
 {
     const struct plan *p = r->p;
     const unsigned longest =
@@ -162,19 +163,17 @@ static void pages_size(struct rig *r, struct graph_opts *o)
              most(p->context, p->n_context, p->prefix) + ROOM);
     const uint64_t page =
         graph_page_bytes_of(r->m, o->kv_dtype, krn_page_tokens(r->krn));
-    uint64_t have, all, need;
+    uint64_t have, all;
 
     r->page_tokens = krn_page_tokens(r->krn);
     r->max_pages = (longest + r->page_tokens - 1) / r->page_tokens;
-    r->max_seqs = most(p->batch, p->n_batch, 1);
     krn_memory(r->krn, &have, &all);
-    need = r->m->file_bytes + r->m->file_bytes / 8 + ((uint64_t)4 << 30);
+    have -= all / 16 < have ? all / 16 : have;
     while (all > 0 && r->max_seqs > 1 &&
-           need + page * r->max_pages * r->max_seqs > have)
+           page * r->max_pages * r->max_seqs > have)
         r->max_seqs--;
-    r->max_rows = most(p->chunk, p->n_chunk, r->max_seqs);
-    o->n_pages = r->max_pages * r->max_seqs;
-    o->max_rows = r->max_rows;
+    if (graph_pool_new(r->g, r->max_pages * r->max_seqs) != ERR_OK)
+        die(r->name, "no memory for keys and values");
 }
 
 static void rig_open(struct rig *r, const char *name, const struct plan *p)
@@ -187,21 +186,28 @@ static void rig_open(struct rig *r, const char *name, const struct plan *p)
     device_get(r);
     if (krn_act(r->krn) == KRN_BF16)
         o.kv_dtype = KRN_BF16;
-    pages_size(r, &o);
+    r->max_seqs = most(p->batch, p->n_batch, 1);
+    r->max_rows = most(p->chunk, p->n_chunk, r->max_seqs);
+    o.max_rows = r->max_rows;
     if (graph_new(r->krn, r->m, &o, &why, &r->g) != ERR_OK)
         die(name, why.text);
-    r->table = take(o.n_pages, sizeof(*r->table));
+    pool_get(r, &o);
+    r->table = take((size_t)r->max_seqs * r->max_pages, sizeof(*r->table));
     r->ids = take(r->max_rows, sizeof(*r->ids));
     r->seq = take(r->max_rows, sizeof(*r->seq));
     r->pos = take(r->max_rows, sizeof(*r->pos));
     r->want = take(r->max_rows, sizeof(*r->want));
-    r->logits = take((size_t)r->max_seqs * r->m->p.n_vocab, sizeof(float));
-    for (unsigned i = 0; i < o.n_pages; i++)
+    r->logits = graph_host_alloc(r->g, (size_t)r->max_seqs * r->m->p.n_vocab *
+                                           sizeof(float));
+    if (!r->logits)
+        die(name, "no memory for logits");
+    for (unsigned i = 0; i < r->max_seqs * r->max_pages; i++)
         r->table[i] = (int32_t)i;
 }
 
 static void rig_close(struct rig *r)
 {
+    graph_host_free(r->g, r->logits);
     graph_free(r->g);
     model_close(r->m);
     krn_close(r->krn);
@@ -210,7 +216,6 @@ static void rig_close(struct rig *r)
     free(r->seq);
     free(r->pos);
     free(r->want);
-    free(r->logits);
 }
 
 /* --- steps ---------------------------------------------------------------- */

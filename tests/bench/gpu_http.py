@@ -89,10 +89,16 @@ class Gate(prefix_ttft.Gate):
 
     def open(self):
         with open(os.path.join(self.dir, "log"), "a", encoding="ascii") as log:
-            self.start([self.program("tollgate"), "-c", self.path],
-                       stdout=log, stderr=log)
+            gate = self.start([self.program("tollgate"), "-c", self.path],
+                              stdout=log, stderr=log)
+
+        def up():
+            if gate.poll() is not None:
+                raise SystemExit("bench: tollgate ended")
+            return self.ctl("status")
+
         try:
-            status = until("tollgate is up", lambda: self.ctl("status"))
+            status = until("tollgate is up", up)
             address = status["listen"][0]["address"]
             self.port = int(address.rpartition(":")[2])
             until("the model is loaded", self.ready)
@@ -113,6 +119,7 @@ class Stream:
     def __init__(self, port, request):
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.began = time.perf_counter()
         self.sock.sendall(request)
         self.sock.setblocking(False)
         self.events, self.rest = [], b""  # (time, tokens so far)
@@ -143,17 +150,19 @@ def request_of(gate, prompt, tokens):
 
 def rate(streams, tokens):
     """Seconds a token of each stream while all run: from the moment when the
-    last one began to when the first one ended."""
+    last one began to when the first one ended. And whether they ran at once;
+    if not, it is from the first request to the last token."""
     began = max(next(t for t, n in s.events if n > 0) for s in streams)
     ended = min(s.events[-1][0] for s in streams)
     total = 0.0
     for s in streams:
-        first = [n for t, n in s.events if t <= began][-1]
-        last = [n for t, n in s.events if t <= ended][-1]
+        first = max([n for t, n in s.events if t <= began], default=0)
+        last = max([n for t, n in s.events if t <= ended], default=0)
         total += (last - first) * tokens / s.n  # events may hold several
-    if ended <= began or total <= 0:
-        raise SystemExit("bench: streams did not run at once; more tokens")
-    return (ended - began) * len(streams) / total
+    if ended > began and total >= len(streams):
+        return (ended - began) * len(streams) / total, True
+    ended = max(s.events[-1][0] for s in streams)
+    return (ended - min(s.began for s in streams)) / tokens, False
 
 
 def run_streams(gate, prompts, tokens):
@@ -169,7 +178,7 @@ def run_streams(gate, prompts, tokens):
                 pick.unregister(key.fileobj)
                 key.fileobj.close()
                 left -= 1
-    if any(s.n < 2 for s in streams):
+    if any(s.n < 1 for s in streams):
         raise SystemExit("bench: a stream failed")
     return rate(streams, tokens)
 
@@ -188,8 +197,10 @@ def decode(args, row, folder):
                 prompts = [prompt_of(args, rng, args.prompt)
                            for _ in range(n)]
                 s.append(run_streams(gate, prompts, args.tokens))
-            row.put("http decode", "streams", n, args.prompt, s[1:], n,
-                    (began, time.time()))
+            at_once = all(yes for _, yes in s[1:])
+            row.put("http decode", "streams", n, args.prompt,
+                    [t for t, _ in s[1:]], n, (began, time.time()),
+                    "" if at_once else "streams did not run at once")
     finally:
         gate.close()
 
@@ -215,12 +226,29 @@ def prompt_of(args, rng, n):
     return [rng.randrange(256, args.vocab) for _ in range(n)]
 
 
+def text_of(answer):
+    return "".join(text for text, _ in answer)
+
+
+def apart(a, b):
+    """The greatest difference of log probabilities while texts agree."""
+    far = 0.0
+    for (text_a, of_a), (text_b, of_b) in zip(a, b):
+        if text_a != text_b:
+            break
+        if of_a and of_b:
+            far = max([far] + [abs(x - y) for x, y in zip(
+                of_a["token_logprobs"], of_b["token_logprobs"])])
+    return far
+
+
 def first_tokens(args, row, folder):
     rng = random.Random(2)
     store = os.path.join(folder, "store")
     gates = [Gate(args, os.path.join(folder, name), 2, args.ttft + 1024, store)
              for name in ("one", "two")]
     times = {c: [] for c in ("cold", "memory", "store", "restart")}
+    far = {c: 0.0 for c in times}
     same = {c: True for c in times}
     prompts = [prompt_of(args, rng, args.ttft + TAIL)
                for _ in range(args.samples + 1)]
@@ -230,8 +258,9 @@ def first_tokens(args, row, folder):
         ms, cached, answer = gate.ask(prompts[i])
         if case == "cold":
             first.append(answer)
-        elif answer != first[i]:
-            same[case] = False
+        else:
+            same[case] &= text_of(answer) == text_of(first[i])
+            far[case] = max(far[case], apart(answer, first[i]))
         if i > 0:  # the first one warms up
             times[case].append((ms / 1000, cached))
 
@@ -255,7 +284,8 @@ def first_tokens(args, row, folder):
     for case, of in times.items():
         reused = sorted({c for _, c in of})
         note = (f"reused {' '.join(map(str, reused))}; "
-                f"{'the same' if same[case] else 'another'} answer")
+                f"{'the same' if same[case] else 'another'} text; log "
+                f"probabilities at most {far[case]:.2g} apart")
         row.put(f"ttft {case}", "http", 1, args.ttft, [s for s, _ in of],
                 args.ttft, (began, time.time()), note)
 
