@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+/* Threads of a block, and most of the likeliest tokens that are told. */
 #define DRAW_THREADS 1024
 #define DRAW_TOP_MAX 20
 
@@ -18,11 +19,11 @@
 struct a_draw_edit {
     int32_t id;
     float bias;
-    float less;      /* of the frequency and presence penalties */
-    uint32_t flags;  /* DRAW_* */
-    float was;       /* set by the kernel: the logit before */
-    uint32_t unused; /* keeps 8-byte steps */
+    float less;     /* of the frequency and presence penalties */
+    uint32_t flags; /* DRAW_* */
+    float was;      /* set by the kernel: the logit before */
 };
+/* Flags of an edit. */
 #define DRAW_BANNED 1u
 #define DRAW_SEEN   2u
 

@@ -158,8 +158,7 @@ static void fill(uint8_t *host, const struct layout *l, unsigned n_vocab,
  * src/engine/sample_logprobs.c has it. */
 static float logprob_of(float x, const struct a_drawn *r)
 {
-    double log_sum =
-        r->sum > 0 ? log(ldexp((double)r->sum, -DRAW_BITS)) : 0;
+    double log_sum = r->sum > 0 ? log(ldexp((double)r->sum, -DRAW_BITS)) : 0;
     double d = x == r->max ? 0 : (double)x - (double)r->max;
     float lp = (float)(d - log_sum);
 

@@ -12,12 +12,14 @@
 #include "kernels/cuda/a_sample.h"
 #include "kernels/cuda/dev.cuh"
 
+/* Of a block. */
 #define WARPS     (DRAW_THREADS / 32)
 #define BINS      2048 /* of a histogram: digits of 11 bits */
 #define LIST      2048 /* tokens that are sorted */
 #define AHEAD     2    /* loads of a lane under way at once */
 #define ALL_LANES 0xffffffffu
 
+/* What atomics and shuffles take. */
 typedef unsigned long long u64;
 
 /* What the threads of a block share. */
@@ -57,6 +59,7 @@ DEV u64 warp_scan(u64 v)
     return v;
 }
 
+/* The largest <v> of the lanes. */
 DEV u64 warp_max(u64 v)
 {
 #pragma unroll 1
@@ -104,6 +107,7 @@ DEV uint32_t ordered(float v)
     return b & 0x80000000u ? ~b : b | 0x80000000u;
 }
 
+/* The number that ordered() gave <o> for. */
 DEV float number_of(uint32_t o)
 {
     return __uint_as_float(o & 0x80000000u ? o & 0x7fffffffu : ~o);
@@ -117,6 +121,7 @@ DEV u64 key_of(float v, int id)
     return (u64)ordered(v) << 32 | (uint32_t)~id;
 }
 
+/* The token of a key. */
 DEV int id_of(u64 key)
 {
     return (int)~(uint32_t)key;
@@ -162,6 +167,16 @@ DEV int segment(int n)
     return (n + WARPS * 128 - 1) / (WARPS * 128) * 128;
 }
 
+/* Call f(logit, id) for those of four logits from <at> on that may count. */
+template <class F>
+DEV void each_of(const view &w, int at, const float v[4], F &f)
+{
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        if (v[j] > -INFINITY)
+            f(seen_as(w, v[j], at + j), at + j);
+}
+
 /* Call f(logit, id) for each token of this warp's segment that may count. All
  * threads call it. */
 template <class F> DEV void each(const view &w, F f)
@@ -177,12 +192,7 @@ template <class F> DEV void each(const view &w, F f)
             four_of(w, at + 128 * u, to, v[u]);
 #pragma unroll
         for (int u = 0; u < AHEAD; u++)
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-                if (v[u][j] > -INFINITY) {
-                    int id = at + 128 * u + j;
-                    f(seen_as(w, v[u][j], id), id);
-                }
+            each_of(w, at + 128 * u, v[u], f);
     }
 }
 
@@ -325,6 +335,23 @@ DEV void find_cut(room &r, view &w, u64 need, float top_p, u64 *n_out,
 
 /* --- the list ------------------------------------------------------------- */
 
+/* One step of a bitonic sort of <size> keys: pairs <j> apart, in runs of <k>.
+ */
+DEV void sort_step(room &r, uint32_t size, uint32_t k, uint32_t j)
+{
+    uint32_t t = threadIdx.x, i = 2 * t - (t & (j - 1));
+    u64 a, b;
+
+    if (i >= size)
+        return;
+    a = r.list[i];
+    b = r.list[i + j];
+    if ((i & k) == 0 ? a < b : a > b) {
+        r.list[i] = b;
+        r.list[i + j] = a;
+    }
+}
+
 /* Sort the list of <n> keys, the greatest first; zeros fill it up to a power
  * of two. */
 DEV void sort_list(room &r, uint32_t n)
@@ -339,15 +366,8 @@ DEV void sort_list(room &r, uint32_t n)
     for (uint32_t k = 2; k <= size; k *= 2) {
 #pragma unroll 1
         for (uint32_t j = k / 2; j > 0; j /= 2) {
-            uint32_t t = threadIdx.x, i = 2 * t - (t & (j - 1));
             __syncthreads();
-            if (i < size) {
-                u64 a = r.list[i], b = r.list[i + j];
-                if ((i & k) == 0 ? a < b : a > b) {
-                    r.list[i] = b;
-                    r.list[i + j] = a;
-                }
-            }
+            sort_step(r, size, k, j);
         }
     }
     __syncthreads();

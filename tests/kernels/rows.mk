@@ -25,7 +25,8 @@ gstep_sources = tests/kernels/fakecuda.h \
     tests/kernels/kfix.c tests/kernels/kfix.h
 check_PROGRAMS += \
     tests/kernels/tk_cuda_heads \
-    tests/kernels/tk_cuda_rows
+    tests/kernels/tk_cuda_rows \
+    tests/kernels/tk_cuda_sample
 
 tests_kernels_tk_cuda_heads_SOURCES = tests/kernels/tk_cuda_heads.c \
     $(gstep_sources)
@@ -38,3 +39,9 @@ tests_kernels_tk_cuda_rows_SOURCES = tests/kernels/tk_cuda_rows.c \
 tests_kernels_tk_cuda_rows_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_rows_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_rows_LDADD = $(unit_libs)
+
+tests_kernels_tk_cuda_sample_SOURCES = tests/kernels/tk_cuda_sample.c \
+    $(gstep_sources)
+tests_kernels_tk_cuda_sample_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_sample_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_sample_LDADD = $(unit_libs) -lm
