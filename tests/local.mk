@@ -31,6 +31,7 @@ include tests/fuzz/local.mk
 include tests/e2e/local.mk
 include tests/bench/local.mk
 include tests/lint/local.mk
+include tests/gpu.mk
 
 # Shared by several programs and the end-to-end suites.
 EXTRA_DIST += \

@@ -1,0 +1,27 @@
+# A real GPU: `make check-gpu` tests what `make check` tests on an emulated one,
+# and compares whole models with the CPU's; `make bench-gpu` measures; `make
+# gpu-bundle` puts all of both into a folder for a machine with a GPU and
+# without this tree. Results go to GPU_OUT.
+GPU_OUT = gpu-results
+
+EXTRA_PROGRAMS += tests/bench/b_gpu_same
+tests_bench_b_gpu_same_SOURCES = tests/bench/b_gpu_same.c
+tests_bench_b_gpu_same_LDADD = $(TG_LIBS) $(LDADD_DEPS)
+
+gpu_check_programs = tests/bench/b_gpu_same$(EXEEXT) \
+    $(filter tests/kernels/tk_cuda_%,$(check_PROGRAMS))
+gpu_bench_programs = tollgate$(EXEEXT) tollctl$(EXEEXT) \
+    tests/bench/b_gpu$(EXEEXT) tests/bench/b_gpu_ops$(EXEEXT)
+
+PHONY_TARGETS += check-gpu bench-gpu gpu-bundle
+check-gpu: $(gpu_check_programs)
+	$(SHELL) $(top_srcdir)/tests/gpu_check.sh . $(GPU_OUT)
+
+bench-gpu: $(gpu_bench_programs)
+	$(SHELL) $(top_srcdir)/tests/bench/gpu_bench.sh . $(GPU_OUT)
+
+gpu-bundle: $(gpu_check_programs) $(gpu_bench_programs)
+	$(SHELL) $(top_srcdir)/contrib/gpu-bundle.sh . gpu-bundle \
+	    $(gpu_check_programs) $(gpu_bench_programs)
+
+EXTRA_DIST += contrib/gpu-bundle.sh tests/gpu_check.sh
