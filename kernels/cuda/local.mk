@@ -63,8 +63,8 @@ $(cuda_images): kernels/cuda/%.fatbin: kernels/cuda/%.cu
 # The machine code of each kernel alone, for who reads it.
 cuda_cubins = $(cuda_kernels:%=kernels/cuda/%.sm_80.cubin) \
     $(cuda_kernels:%=kernels/cuda/%.sm_90a.cubin)
-cuda_cubin = $(NVCC) $(TG_NVCCFLAGS:-gencode%=) $(NVCCFLAGS) -I$(top_srcdir) \
-    -I$(top_builddir) -Xptxas -v -cubin
+cuda_cubin = $(NVCC) $(filter-out -gencode% --compress%,$(TG_NVCCFLAGS)) \
+    $(NVCCFLAGS) -I$(top_srcdir) -I$(top_builddir) -Xptxas -v -cubin
 
 $(cuda_kernels:%=kernels/cuda/%.sm_80.cubin): kernels/cuda/%.sm_80.cubin: \
     kernels/cuda/%.fatbin
