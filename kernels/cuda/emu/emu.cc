@@ -15,7 +15,6 @@ int emu_lane_now;
 static struct emu_kernel *kernels;
 static pthread_mutex_t launch_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static uint64_t draw_state;
-static pthread_mutex_t draw_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* --- kernels ---------------------------------------------------------------
  */
@@ -63,27 +62,24 @@ static uint64_t mix(uint64_t v)
 
 void emu_seed(uint64_t seed)
 {
-    pthread_mutex_lock(&draw_lock);
-    draw_state = mix(seed) | 1;
-    pthread_mutex_unlock(&draw_lock);
+    __atomic_store_n(&draw_state, mix(seed) | 1, __ATOMIC_RELAXED);
 }
 
+/* Threads that draw at once may draw the same; nothing else comes of it. */
 unsigned emu_draw(unsigned n)
 {
-    unsigned r;
+    uint64_t d = __atomic_load_n(&draw_state, __ATOMIC_RELAXED);
 
-    pthread_mutex_lock(&draw_lock);
-    if (draw_state == 0) {
+    if (d == 0) {
         const char *s = getenv("TG_EMU_SEED");
 
-        draw_state = mix(s ? strtoull(s, NULL, 10) : 1) | 1;
+        d = mix(s ? strtoull(s, NULL, 10) : 1) | 1;
     }
-    draw_state ^= draw_state << 13;
-    draw_state ^= draw_state >> 7;
-    draw_state ^= draw_state << 17;
-    r = (unsigned)((draw_state >> 32) * n >> 32);
-    pthread_mutex_unlock(&draw_lock);
-    return r;
+    d ^= d << 13;
+    d ^= d >> 7;
+    d ^= d << 17;
+    __atomic_store_n(&draw_state, d, __ATOMIC_RELAXED);
+    return (unsigned)((d >> 32) * n >> 32);
 }
 
 /* --- threads ---------------------------------------------------------------

@@ -108,46 +108,73 @@ static void do_ldmatrix(struct emu_thread *lane, bool trans)
     }
 }
 
-static void two(float out[2], uint32_t v, bool bf16)
+/* Four numbers at once. */
+typedef float v4f __attribute__((vector_size(16)));
+typedef uint32_t v4u __attribute__((vector_size(16)));
+
+/* The values of <n> halves or bfloats, a multiple of 4, each in a word. */
+static void values(const uint32_t *v, float *out, unsigned n, bool bf16)
 {
-    if (bf16) {
-        out[0] = f32_of_bf16((uint16_t)v);
-        out[1] = f32_of_bf16((uint16_t)(v >> 16));
-    } else {
-        out[0] = f32_of_f16((uint16_t)v);
-        out[1] = f32_of_f16((uint16_t)(v >> 16));
+    for (unsigned i = 0; i < n; i += 4) {
+        v4u u, mag;
+
+        memcpy(&u, v + i, sizeof u);
+        if (bf16) {
+            u <<= 16;
+        } else {
+            mag = (u & 0x7fff) << 13;
+            u = (u & 0x8000) << 16 | ((v4u)(mag > 0x0f7fffffu) & 0x7f800000u);
+            u |= (v4u)((v4f)mag * 0x1p112f);
+        }
+        memcpy(out + i, &u, sizeof u);
     }
+}
+
+static void two(uint32_t out[2], uint32_t v)
+{
+    out[0] = v & 0xffff;
+    out[1] = v >> 16;
 }
 
 static void do_mma(struct emu_thread *lane, bool bf16)
 {
-    float a[16][16], b[16][8], c[16][8], e[2];
+    uint32_t ai[16][16], bi[16][8], e[2];
+    float a[16][16];
+    v4f b[16][2], c[16][2];
 
     for (unsigned i = 0; i < 32; i++) {
         const struct emu_thread *t = &lane[i];
         unsigned g = i / 4, k = 2 * (i % 4);
 
-        two(&a[g][k], t->in[0], bf16);
-        two(&a[g + 8][k], t->in[1], bf16);
-        two(&a[g][k + 8], t->in[2], bf16);
-        two(&a[g + 8][k + 8], t->in[3], bf16);
+        two(&ai[g][k], t->in[0]);
+        two(&ai[g + 8][k], t->in[1]);
+        two(&ai[g][k + 8], t->in[2]);
+        two(&ai[g + 8][k + 8], t->in[3]);
         for (unsigned j = 0; j < 2; j++) {
-            two(e, t->in[4 + j], bf16);
-            b[k + 8 * j][g] = e[0];
-            b[k + 8 * j + 1][g] = e[1];
+            two(e, t->in[4 + j]);
+            bi[k + 8 * j][g] = e[0];
+            bi[k + 8 * j + 1][g] = e[1];
         }
-        memcpy(&c[g][k], &t->in[6], 8);
-        memcpy(&c[g + 8][k], &t->in[8], 8);
+        memcpy((float *)&c[g] + k, &t->in[6], 8);
+        memcpy((float *)&c[g + 8] + k, &t->in[8], 8);
     }
-    for (unsigned r = 0; r < 16; r++)
-        for (unsigned k = 0; k < 16; k++)
-            for (unsigned n = 0; n < 8; n++)
-                c[r][n] += a[r][k] * b[k][n];
+    values(ai[0], a[0], 256, bf16);
+    values(bi[0], (float *)b, 128, bf16);
+    for (unsigned r = 0; r < 16; r++) {
+        v4f lo = c[r][0], hi = c[r][1];
+
+        for (unsigned k = 0; k < 16; k++) {
+            lo += a[r][k] * b[k][0];
+            hi += a[r][k] * b[k][1];
+        }
+        c[r][0] = lo;
+        c[r][1] = hi;
+    }
     for (unsigned i = 0; i < 32; i++) {
         unsigned g = i / 4, k = 2 * (i % 4);
 
-        memcpy(&lane[i].out[0], &c[g][k], 8);
-        memcpy(&lane[i].out[2], &c[g + 8][k], 8);
+        memcpy(&lane[i].out[0], (float *)&c[g] + k, 8);
+        memcpy(&lane[i].out[2], (float *)&c[g + 8] + k, 8);
     }
 }
 
