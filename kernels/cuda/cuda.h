@@ -86,6 +86,7 @@ struct cuda {
     char record_why[128];
     bool deterministic; /* see krn_opts, as those: */
     char *blas_dir;     /* owned; NULL = the usual places */
+    char *blas_plans;   /* owned; NULL = none */
     bool dead;          /* the context failed: everything answers KRN_DEVICE */
     char died_of[128];  /* what it failed of, for the log */
     char blas_why[192]; /* why there is no blas; "" when there is */
@@ -122,6 +123,10 @@ enum krn_status cuda_probe(const struct krn_opts *o);
 
 /* Close <c>'s device: what is queued ends first. */
 void cuda_close(struct krn_ctx *c);
+
+/* Write the plans of products that were measured since to d->blas_plans; a file
+ * that cannot be written is as good as none. */
+void cuda_plans_save(struct cuda *d);
 
 /* Open the device of <c> anew after it died, as krn_reset(). */
 enum krn_status cuda_reset(struct krn_ctx *c);

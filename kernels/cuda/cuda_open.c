@@ -138,13 +138,21 @@ static enum krn_status images_load(struct cuda *d, struct why w)
     return KRN_OK;
 }
 
-/* Find cuBLASLt; own kernels do without. */
-static enum krn_status library_open(struct cuda *d, const char *dir)
+/* Find cuBLASLt and the plans of products; own kernels do without. */
+static enum krn_status library_open(struct cuda *d)
 {
     const enum krn_status st =
-        blas_open(d, dir, d->blas_why, sizeof(d->blas_why), &d->blas);
+        blas_open(d, d->blas_dir, d->blas_why, sizeof(d->blas_why), &d->blas);
 
+    if (st == KRN_OK && d->blas_plans)
+        (void)blas_plans_load(d->blas, d->blas_plans);
     return st == KRN_UNSUPPORTED ? KRN_OK : st;
+}
+
+void cuda_plans_save(struct cuda *d)
+{
+    if (d->blas && d->blas_plans)
+        (void)blas_plans_save(d->blas, d->blas_plans);
 }
 
 /* Open each family. */
@@ -172,7 +180,7 @@ static enum krn_status device_open(struct cuda *d, struct why w)
     cuda_hosts_pin(d);
     st = images_load(d, w);
     if (st == KRN_OK)
-        st = library_open(d, d->blas_dir);
+        st = library_open(d);
     if (st == KRN_OK)
         st = families_open(d);
     return st;
@@ -208,6 +216,7 @@ static void device_close(struct cuda *d)
     cuda_record_close(d);
     cuda_copy_close(d);
     cuda_stage_close(d);
+    cuda_plans_save(d);
     blas_close(d->blas);
     cuda_hosts_unpin(d);
     if (d->dead)
@@ -244,7 +253,8 @@ static enum krn_status opts_keep(struct cuda *d, const struct krn_opts *o)
     d->act = KRN_F32;
     d->deterministic = o->deterministic;
     d->blas_dir = o->blas_dir ? strdup(o->blas_dir) : NULL;
-    if (o->blas_dir && !d->blas_dir)
+    d->blas_plans = o->blas_plans ? strdup(o->blas_plans) : NULL;
+    if ((o->blas_dir && !d->blas_dir) || (o->blas_plans && !d->blas_plans))
         return KRN_NOMEM;
     return cuda_hosts_open(d);
 }
@@ -305,6 +315,7 @@ void cuda_close(struct krn_ctx *c)
     cuda_hosts_close(d);
     drv_close(d->drv);
     free(d->blas_dir);
+    free(d->blas_plans);
     free(d);
     c->cuda = NULL;
 }

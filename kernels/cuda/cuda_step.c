@@ -228,6 +228,8 @@ enum krn_status cuda_step_end(struct krn_ctx *c)
     else if (mode == MODE_AGAIN && !failed)
         st = cuda_check(d, d->drv->graph_launch(r->now->exec, d->compute),
                         "launching a step");
+    else if (mode == MODE_PLAIN)
+        cuda_plans_save(d); /* the first of its shape measured them */
     r->now = NULL;
     return failed ? KRN_OK : st;
 }
