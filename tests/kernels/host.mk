@@ -17,3 +17,10 @@ tests_kernels_tk_cuda_host_SOURCES = tests/kernels/tk_cuda_host.c \
 tests_kernels_tk_cuda_host_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_host_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_host_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/kernels/tk_cuda_step
+tests_kernels_tk_cuda_step_SOURCES = tests/kernels/tk_cuda_step.c \
+    $(gfix_sources)
+tests_kernels_tk_cuda_step_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_step_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_step_LDADD = $(unit_libs)
