@@ -26,12 +26,13 @@ struct pass {
     struct graph *g;
     struct krn_step step;
     struct krn_pass pass;
-    enum graph_want want;
-    bool all;         /* every row is wanted */
-    enum krn_set set; /* rows still worked on, */
-    unsigned m;       /* how many, */
-    float *x;         /* their residual stream, */
-    const float *cs;  /* their cosines and sines */
+    enum graph_want want; /* of the wanted rows; GRAPH_LOGITS for draws */
+    unsigned n_draws;     /* wanted rows whose logits stay */
+    bool all;             /* every row is wanted */
+    enum krn_set set;     /* rows still worked on, */
+    unsigned m;           /* how many, */
+    float *x;             /* their residual stream, */
+    const float *cs;      /* their cosines and sines */
 };
 
 /* --- layers --------------------------------------------------------------- */
@@ -231,19 +232,29 @@ static enum krn_status body(struct pass *a)
 
 /* --- a step --------------------------------------------------------------- */
 
-/* Note which rows are wanted. ERR_RANGE: for different things. */
+/* Note which rows are wanted. ERR_RANGE: for different things, or for what the
+ * device does not do. */
 static enum err wants_read(struct pass *a, const struct graph_step *s)
 {
+    struct graph *g = a->g;
     unsigned n = 0;
 
     for (unsigned r = 0; r < s->rows.m; r++) {
-        if (s->want[r] == GRAPH_NOTHING)
+        enum graph_want want = (enum graph_want)s->want[r];
+
+        if (want == GRAPH_NOTHING)
             continue;
-        if (s->want[r] > GRAPH_HIDDEN || (n > 0 && s->want[r] != a->want))
+        if (want == GRAPH_DRAW) {
+            want = GRAPH_LOGITS;
+            a->n_draws++;
+        }
+        if (want > GRAPH_HIDDEN || (n > 0 && want != a->want))
             return ERR_RANGE;
-        a->want = (enum graph_want)s->want[r];
-        a->g->idx[n++] = r;
+        a->want = want;
+        g->idx[n++] = r;
     }
+    if (a->n_draws > 0 && (!graph_draws(g) || n > g->head_rows))
+        return ERR_RANGE;
     a->step.n_wanted = n;
     a->all = n == s->rows.m;
     return ERR_OK;
@@ -278,6 +289,29 @@ static enum krn_status part_run(struct pass *a, unsigned at)
     enum krn_status st = part_try(a, at);
 
     return st == KRN_UNSUPPORTED ? part_try(a, at) : st;
+}
+
+/* Logits that do not stay to the caller, where some do: those of rows that are
+ * neighbours at once. */
+static enum krn_status rest_get(const struct pass *a, const uint8_t *want,
+                                float *out)
+{
+    const struct graph *g = a->g;
+    size_t n_vocab = g->p.n_vocab;
+    unsigned n = 0;
+    enum krn_status st = KRN_OK;
+
+    for (unsigned i = 0; st == KRN_OK && i <= a->step.n_wanted; i++) {
+        if (i < a->step.n_wanted && want[g->idx[i]] == GRAPH_LOGITS) {
+            n++;
+            continue;
+        }
+        st = krn_get(g->c, out, g->logits + (i - n) * n_vocab,
+                     n * n_vocab * sizeof(*out));
+        out = n > 0 ? out + n * n_vocab : out;
+        n = 0;
+    }
+    return st;
 }
 
 /* The wanted rows to the caller; the first part of the step was run. */
@@ -323,8 +357,27 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
     if (e != ERR_OK)
         return e;
     st = part_run(&a, 0);
+    if (st == KRN_OK && a.n_draws > 0)
+        return graph_err(rest_get(&a, s->want, out));
     if (st == KRN_OK && a.want != GRAPH_NOTHING)
         st = results_get(&a, out);
     end = krn_sync(g->c);
     return graph_err(st != KRN_OK ? st : end);
+}
+
+bool graph_draws(const struct graph *g)
+{
+    return !krn_is_host(g->c);
+}
+
+enum err graph_draw(struct graph *g, unsigned n, const struct krn_draw *draws,
+                    struct krn_drawn *out)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (draws[i].row >= g->head_rows)
+            return ERR_RANGE;
+    if (!graph_draws(g))
+        return ERR_RANGE;
+    return graph_err(
+        krn_step_draw(g->c, g->logits, g->p.n_vocab, n, draws, out));
 }

@@ -31,7 +31,11 @@ enum graph_want {
     GRAPH_NOTHING = 0, /* keys and values only */
     GRAPH_LOGITS,      /* the next token's logits */
     GRAPH_HIDDEN,      /* the final normed hidden row */
+    GRAPH_DRAW,        /* logits that stay on the device, for graph_draw() */
 };
+
+/* Most rows of a step of which some are wanted for GRAPH_DRAW. */
+#define GRAPH_DRAW_ROWS 256
 
 /* One step: a ragged batch of prefill chunks and decodes. */
 struct graph_step {
@@ -60,12 +64,24 @@ enum err graph_revive(struct graph *g, struct model_fault *why) MUST_CHECK;
 /* Free; NULL is fine. */
 void graph_free(struct graph *g);
 
-/* Run a step. <out> (host memory) gets a row for each wanted row in order:
- * n_vocab floats for logits, d_model for hidden; all wanted rows of one step
- * are of one kind. ERR_RANGE: more rows than max_rows or an id that is none;
- * ERR_IO: the device failed. */
+/* Run a step. <out> (host memory) gets a row for each row that is wanted for
+ * logits or hidden, in order: n_vocab floats for logits, d_model for hidden.
+ * All wanted rows of one step are of one kind, but for logits and draws, which
+ * may mix where graph_draws(); such a step may be under way on return.
+ * ERR_RANGE: more rows than max_rows, too many wanted ones beside draws, or an
+ * id that is none; ERR_IO: the device failed. */
 enum err graph_step_run(struct graph *g, const struct graph_step *s,
                         float *out) MUST_CHECK;
+
+/* Whether the device draws tokens itself. */
+bool graph_draws(const struct graph *g);
+
+/* Do <n> draws from the logits of the last step's rows that were wanted for
+ * GRAPH_DRAW: draws[i].row counts all wanted rows of that step, from 0, and no
+ * two have the same; out (n). ERR_RANGE: not graph_draws(), or a draw that
+ * krn_step_draw() refuses; ERR_IO: the device failed, in the step or here. */
+enum err graph_draw(struct graph *g, unsigned n, const struct krn_draw *draws,
+                    struct krn_drawn *out) MUST_CHECK;
 
 /* Copy page <from> onto page <to>. */
 enum err graph_page_copy(struct graph *g, unsigned to,

@@ -15,8 +15,7 @@ enum {
     HEAD_BYTES = 4 << 20, /* of logits */
     LEAST_ROWS = 64,      /* of one pass of the feed-forward part */
     LEAST_HEAD_ROWS = 8,
-    DEVICE_HEAD_ROWS = 256, /* of one pass where memory is not the host's */
-    ALIGN_BYTES = 256,      /* of buffers */
+    ALIGN_BYTES = 256, /* of buffers */
 };
 
 static struct krn_kv kv_shape(const struct model_params *p, enum krn_dtype t,
@@ -134,7 +133,7 @@ static enum err memory_get(struct graph *g)
 
     g->rows = krn_step_rows(g->c, g->max_rows);
     g->mlp_rows = g->rows;
-    g->head_rows = DEVICE_HEAD_ROWS < g->rows ? DEVICE_HEAD_ROWS : g->rows;
+    g->head_rows = GRAPH_DRAW_ROWS < g->rows ? GRAPH_DRAW_ROWS : g->rows;
     if (host) {
         g->mlp_rows = rows_in(MLP_BYTES, 2 * sizeof(float) * g->p.d_ff,
                               LEAST_ROWS, g->rows);

@@ -259,6 +259,52 @@ static void many_rows_come_out(void **state)
     both_close(&b);
 }
 
+/* Greedy draws beside logits: the largest of what the CPU says, and logits of
+ * the others as ever; once recorded, too. */
+static void tokens_are_drawn_on_the_device(void **state)
+{
+    static const enum graph_want wants[] = {
+        GRAPH_DRAW, GRAPH_LOGITS, GRAPH_LOGITS, GRAPH_DRAW, GRAPH_LOGITS};
+    enum { N = sizeof(wants) / sizeof(wants[0]) };
+    const double bound = bound_of(&shapes[0]);
+    struct both b;
+    float want[N * VOCAB], got[N * VOCAB];
+    struct krn_draw draws[2];
+    struct krn_drawn drawn[2];
+
+    (void)state;
+    both_open(&b, &shapes[0]);
+    assert_true(graph_draws(b.gpu.g) && !graph_draws(b.cpu.g));
+    for (int32_t pos = 0; pos < 5; pos++) {
+        for (int32_t s = 0; s < N; s++) {
+            graphrig_add(&b.cpu, s, pos, pos + 1, GRAPH_LOGITS);
+            graphrig_add(&b.gpu, s, pos, pos + 1, wants[s]);
+        }
+        graphrig_run(&b.cpu, want);
+        graphrig_run(&b.gpu, got);
+        for (unsigned i = 0; i < 2; i++)
+            draws[i] = (struct krn_draw){
+                .row = 3 * i, .given = -1, .top_p = 1, .repetition_penalty = 1};
+        assert_int_equal(graph_draw(b.gpu.g, 2, draws, drawn), ERR_OK);
+        assert_int_equal(graph_draw(b.cpu.g, 2, draws, drawn), ERR_RANGE);
+        assert_close(got, want + (size_t)VOCAB, 2 * (size_t)VOCAB, bound);
+        assert_close(got + (size_t)2 * VOCAB, want + (size_t)4 * VOCAB, VOCAB,
+                     bound);
+        for (unsigned i = 0; i < 2; i++) {
+            const float *l = want + (size_t)3 * i * VOCAB;
+            float most = l[0];
+
+            for (unsigned v = 1; v < VOCAB; v++)
+                most = l[v] > most ? l[v] : most;
+            assert_in_range(drawn[i].id, 0, VOCAB - 1);
+            assert_true(most - l[drawn[i].id] < 0.02F);
+        }
+    }
+    draws[0].row = GRAPH_DRAW_ROWS;
+    assert_int_equal(graph_draw(b.gpu.g, 1, draws, drawn), ERR_RANGE);
+    both_close(&b);
+}
+
 /* --- pages ---------------------------------------------------------------- */
 
 static void copy_wait(struct graph *g, uint64_t ticket)
@@ -511,6 +557,7 @@ int main(void)
         cmocka_unit_test(decoding_together_says_the_same),
         cmocka_unit_test(steps_are_recorded_and_repeated),
         cmocka_unit_test(many_rows_come_out),
+        cmocka_unit_test(tokens_are_drawn_on_the_device),
         cmocka_unit_test(pages_travel_to_the_host_and_back),
         cmocka_unit_test(a_device_that_failed_is_begun_anew),
         cmocka_unit_test(memory_that_is_not_there_is_told),
