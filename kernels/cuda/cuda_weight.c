@@ -211,6 +211,8 @@ enum krn_status cuda_weight_random(struct krn_ctx *c, enum krn_dtype t,
 
         st = cuda_launch(d, d->linear->random_rows, grid, 256, 0, &a);
     }
+    if (st == KRN_OK) /* products read weights before their turn */
+        st = cuda_check(d, d->drv->stream_sync(d->compute), "making weights");
     if (st != KRN_OK) {
         cuda_weight_free(c, w);
         return st;

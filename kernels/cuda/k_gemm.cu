@@ -103,8 +103,8 @@ template <class T> DEV void gemm(const struct tg_gemm &a)
 #pragma unroll
     for (int i = 0; i < 32; i++)
         c[i >> 4][i >> 2 & 3][i & 3] = 0.f;
+    pdl_wait(); /* the matrix, too, may be what the kernel before wrote */
     stage_rows(ws, (const char *)a.mat.w, row0, a.mat.n_out, a.k, 0, a.k);
-    pdl_wait();
     stage_rows(xs, (const char *)a.x, token0, a.m, a.ldx, 0, a.k);
     cp_async_commit();
     for (int i = 0; i < n; i++) {
