@@ -130,8 +130,8 @@ static enum krn_status images_load(struct cuda *d, struct why w)
         if (r != CUDA_ERROR_OUT_OF_MEMORY)
             snprintf(w.to, w.bytes,
                      "the NVIDIA driver does not take this program's kernels: "
-                     "%s; install a driver as recent as the toolkit that built "
-                     "it",
+                     "%s; install driver 580 or later, or build the program "
+                     "with an older CUDA toolkit",
                      drv_error(d->drv, r));
         return r == CUDA_ERROR_OUT_OF_MEMORY ? KRN_NOMEM : KRN_UNSUPPORTED;
     }

@@ -304,6 +304,31 @@ static void steps_in_between_do_not_disturb_what_is_recorded(void **state)
     fix_close(f);
 }
 
+static void steps_that_wait_in_line_have_inputs_of_their_own(void **state)
+{
+    enum { STEPS = 12, ROWS = 4 };
+    struct fix *f = fix_open();
+    float cs[STEPS][PAIRS * 2];
+
+    (void)state;
+    for (int i = 0; i < STEPS; i++) {
+        rows_set(f, ROWS, 1, 100 * i);
+        begin(f);
+        assert_int_equal(krn_step_turns(f->c, KRN_WANTED,
+                                        f->cs + (size_t)i * PAIRS * 2, f->freq,
+                                        2 * PAIRS, 1.0),
+                         KRN_OK);
+        assert_int_equal(krn_step_end(f->c), KRN_OK);
+    }
+    assert_int_equal(krn_get(f->c, cs, f->cs, sizeof(cs)), KRN_OK);
+    for (int i = 0; i < STEPS; i++) {
+        const double at = (100 * i + ROWS - 1) * freqs[1];
+
+        assert_true(fabs((double)cs[i][2] - cos(at)) < 1e-6);
+    }
+    fix_close(f);
+}
+
 /* The argument of each launch, as a spy in the driver's place sees it. */
 struct seen {
     CUresult (*launch)(const CUlaunchConfig *config, CUfunction f,
@@ -570,6 +595,7 @@ int main(void)
         cmocka_unit_test(rooms_for_rows_are_whole_buckets),
         cmocka_unit_test(the_third_step_of_a_shape_repeats_the_second),
         cmocka_unit_test(steps_in_between_do_not_disturb_what_is_recorded),
+        cmocka_unit_test(steps_that_wait_in_line_have_inputs_of_their_own),
         cmocka_unit_test(two_batches_of_a_bucket_have_the_same_arguments),
         cmocka_unit_test(inputs_that_grow_are_recorded_anew),
         cmocka_unit_test(freeing_memory_drops_what_is_recorded),
