@@ -372,10 +372,7 @@ static void device_agrees(struct krn_ctx *c, struct ask *a,
             at = end;
         }
         if (!fits)
-            print_message("%u tokens, temperature %g, top_k %d, top_p %g, "
-                          "min_p %g, %zu may be drawn: u %.9g drew %d\n",
-                          a->n, (double)a->p.temperature, a->p.top_k,
-                          (double)a->p.top_p, (double)a->p.min_p, n_cands,
+            print_message("%zu of %u tokens: u %.9g drew %d\n", n_cands, a->n,
                           draws[i].u, out[i].id);
         assert_true(fits);
     }
@@ -459,6 +456,44 @@ static void draws_of_many_are_of_what_is_left(void **state)
         draw_check(c, &a, false, 8);
         ask_close(&a);
     }
+    krn_close(c);
+}
+
+/* Draw the last token that is left of <n> equal ones. */
+static int32_t last_of_equals(struct krn_ctx *c, unsigned n, int top_k,
+                              float top_p)
+{
+    struct ask a;
+    struct krn_draw d;
+    struct krn_drawn out;
+    uint64_t seed = 1;
+
+    ask_open(&a, n, 0, false, false, &seed);
+    a.p.temperature = 1;
+    a.p.top_k = top_k;
+    a.p.top_p = top_p;
+    d = draw_of(&a, 0, 1 - 0x1p-53);
+    device_draw(c, &a, 1, &d, &out);
+    for (uint64_t i = 0; i < 100; i++)
+        assert_true(host_pick(&a, i) <= out.id);
+    ask_close(&a);
+    return out.id;
+}
+
+static void equals_are_cut_by_lowest_id(void **state)
+{
+    struct krn_ctx *c = gstep_opened(KRN_F32);
+
+    (void)state;
+    assert_int_equal(last_of_equals(c, 8, 0, 1), 7);
+    assert_int_equal(last_of_equals(c, 8, 3, 1), 2);
+    assert_int_equal(last_of_equals(c, 8, 0, 0.5F), 3);
+    assert_int_equal(last_of_equals(c, 8, 4, 0.5F), 1);
+    assert_int_equal(last_of_equals(c, 10000, 0, 1), 9999);
+    assert_int_equal(last_of_equals(c, 10000, 3000, 1), 2999);
+    assert_int_equal(last_of_equals(c, 10000, 0, 0.5F), 4999);
+    assert_int_equal(last_of_equals(c, 10000, 8000, 0.5F), 3999);
+    assert_int_equal(last_of_equals(c, 10000, 7, 0.5F), 3);
     krn_close(c);
 }
 
@@ -554,6 +589,7 @@ int main(void)
         cmocka_unit_test(strange_rows_are_the_hosts),
         cmocka_unit_test(draws_are_of_what_is_left),
         cmocka_unit_test(draws_of_many_are_of_what_is_left),
+        cmocka_unit_test(equals_are_cut_by_lowest_id),
         cmocka_unit_test(logprobs_are_the_hosts),
         cmocka_unit_test(what_is_no_draw_is_refused),
     };
