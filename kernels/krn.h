@@ -501,11 +501,12 @@ struct krn_drawn {
     } top[KRN_TOP_MAX]; /* the likeliest first, equals by lowest id */
 };
 
-/* Do <n> draws from <logits> (rows, n_vocab), which are lost; <out> (n) is
- * there on return. Outside of a step, behind all that is queued. Edits, masks,
- * draws and out are host memory. KRN_UNSUPPORTED: "cpu" and "ref" leave it to
- * the host. KRN_BAD_SHAPE: an id is none, n_vocab is 0 or 2^21 and more. */
-enum krn_status krn_step_draw(struct krn_ctx *c, float *logits,
+/* Do <n> draws from <logits> (rows, n_vocab), rows <ld> floats apart, which are
+ * lost; <out> (n) is there on return. Outside of a step, behind all that is
+ * queued. Edits, masks, draws and out are host memory. KRN_UNSUPPORTED: "cpu"
+ * and "ref" leave it to the host. KRN_BAD_SHAPE: an id is none, n_vocab is 0 or
+ * 2^21 and more. */
+enum krn_status krn_step_draw(struct krn_ctx *c, float *logits, size_t ld,
                               unsigned n_vocab, unsigned n,
                               const struct krn_draw *draws,
                               struct krn_drawn *out) KRN_MUST_CHECK;

@@ -136,8 +136,9 @@ struct krn_dev_ops {
                               unsigned layer, const void *q, size_t ldq,
                               unsigned n_head, float scale, void *out,
                               size_t ldo);
-    enum krn_status (*draw)(struct krn_ctx *c, float *logits, unsigned n_vocab,
-                            unsigned n, const struct krn_draw *draws,
+    enum krn_status (*draw)(struct krn_ctx *c, float *logits, size_t ld,
+                            unsigned n_vocab, unsigned n,
+                            const struct krn_draw *draws,
                             struct krn_drawn *out); /* NULL: unsupported */
     void *(*host_alloc)(struct krn_ctx *c, size_t bytes);
     void (*host_free)(struct krn_ctx *c, void *p);

@@ -201,17 +201,18 @@ static bool draw_is_sound(const struct krn_draw *d, unsigned n_vocab)
     return true;
 }
 
-enum krn_status krn_step_draw(struct krn_ctx *c, float *logits,
+enum krn_status krn_step_draw(struct krn_ctx *c, float *logits, size_t ld,
                               unsigned n_vocab, unsigned n,
                               const struct krn_draw *draws,
                               struct krn_drawn *out)
 {
     if (!c->dev->draw)
         return KRN_UNSUPPORTED;
-    if (c->stage != KRN_IDLE || n_vocab == 0 || n_vocab >> 21 != 0)
+    if (c->stage != KRN_IDLE || n_vocab == 0 || n_vocab >> 21 != 0 ||
+        ld < n_vocab)
         return KRN_BAD_SHAPE;
     for (unsigned i = 0; i < n; i++)
         if (!draw_is_sound(&draws[i], n_vocab))
             return KRN_BAD_SHAPE;
-    return n > 0 ? c->dev->draw(c, logits, n_vocab, n, draws, out) : KRN_OK;
+    return n > 0 ? c->dev->draw(c, logits, ld, n_vocab, n, draws, out) : KRN_OK;
 }

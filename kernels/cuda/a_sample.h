@@ -29,7 +29,7 @@ struct a_draw_edit {
 
 /* One draw. */
 struct a_draw {
-    int64_t row;      /* of the logits */
+    int64_t at;       /* of the row's first logit */
     double u;         /* in [0, 1) */
     float scale;      /* 1 / temperature; 0: the largest logit is taken */
     float top_p;      /* 1 or more = off */
@@ -60,7 +60,7 @@ struct a_drawn {
 
 /* tg_draw: a block of DRAW_THREADS a draw. */
 struct a_draws {
-    float *logits; /* (rows, n_vocab) */
+    float *logits; /* rows of n_vocab */
     const struct a_draw *draws;
     struct a_draw_edit *edits;
     const uint32_t *masks;

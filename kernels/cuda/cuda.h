@@ -3,18 +3,13 @@
  * are loaded at run time: the driver's (drv.h) and cuBLASLt's (blas.h). No
  * device state lives outside of a struct cuda. One thread drives a context.
  *
- * From the environment, for measuring and for finding faults:
- *   TOLLGATE_CUDA_DRIVER    the driver's file, instead of libcuda.so.1
- *   TOLLGATE_CUDA_RECORD=0  no step is recorded
- *   TOLLGATE_CUDA_PDL=0     no kernel begins before its predecessor ended
- *
  *   drv.c          loading the driver
  *   cuda.c         errors, launching, the table
  *   cuda_open.c    opening, closing, opening anew
  *   cuda_mem.c     memory, between host and device
  *   cuda_weight.c  weights: packing, uploading, laying side by side
- *   cuda_step.c    recorded steps
- *   cuda_inputs.c  a step's inputs
+ *   cuda_step.c    a step's inputs, recorded graphs
+ *   cuda_inputs.c  their way to the device
  *   cuda_copy.c    pages between device and host
  *   cuda_host.c    memory of the host
  *   cuda_rows.c    what deals with rows         (k_rows.cu)
@@ -250,9 +245,9 @@ enum krn_status cuda_glu(struct krn_ctx *c, const void *x, size_t ldx,
 enum krn_status cuda_attend(struct krn_ctx *c, enum krn_set set, unsigned layer,
                             const void *q, size_t ldq, unsigned n_head,
                             float scale, void *out, size_t ldo);
-enum krn_status cuda_draw(struct krn_ctx *c, float *logits, unsigned n_vocab,
-                          unsigned n, const struct krn_draw *draws,
-                          struct krn_drawn *out);
+enum krn_status cuda_draw(struct krn_ctx *c, float *logits, size_t ld,
+                          unsigned n_vocab, unsigned n,
+                          const struct krn_draw *draws, struct krn_drawn *out);
 enum krn_status cuda_weight_load(struct krn_ctx *c, enum krn_dtype t,
                                  size_t n_out, size_t n_in, const void *rows,
                                  struct krn_weight **out);

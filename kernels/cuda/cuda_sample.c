@@ -8,9 +8,6 @@
 #include "kernels/cuda/a_sample.h"
 #include "kernels/cuda/cuda.h"
 
-/* What is taken at first: growing drops what was recorded. */
-#define FIRST_BYTES ((size_t)1 << 20)
-
 /* Below it the largest logit is taken. */
 #define GREEDY_BELOW 1e-5F
 
@@ -80,7 +77,7 @@ static struct layout layout_of(unsigned n_vocab, unsigned n,
 static enum krn_status grow(struct cuda *d, size_t bytes)
 {
     struct cuda_sample *s = d->sample;
-    size_t room = s->bytes > 0 ? s->bytes : FIRST_BYTES;
+    size_t room = s->bytes > 0 ? s->bytes : 65536;
 
     if (bytes <= s->bytes)
         return KRN_OK;
@@ -111,9 +108,10 @@ static struct a_draw_edit edit_of(const struct krn_draw *w,
     return a;
 }
 
-static struct a_draw draw_of(const struct krn_draw *w, unsigned n_vocab)
+static struct a_draw draw_of(const struct krn_draw *w, size_t ld,
+                             unsigned n_vocab)
 {
-    struct a_draw a = {.row = w->row,
+    struct a_draw a = {.at = (int64_t)(w->row * ld),
                        .u = w->u,
                        .top_p = w->top_p,
                        .min_p = w->min_p,
@@ -131,8 +129,8 @@ static struct a_draw draw_of(const struct krn_draw *w, unsigned n_vocab)
 }
 
 /* Write what goes up. */
-static void fill(uint8_t *host, const struct layout *l, unsigned n_vocab,
-                 unsigned n, const struct krn_draw *draws)
+static void fill(uint8_t *host, const struct layout *l, size_t ld,
+                 unsigned n_vocab, unsigned n, const struct krn_draw *draws)
 {
     struct a_draw *a = (struct a_draw *)(host + l->draws);
     struct a_draw_edit *e = (struct a_draw_edit *)(host + l->edits);
@@ -142,7 +140,7 @@ static void fill(uint8_t *host, const struct layout *l, unsigned n_vocab,
     memset(host, 0, l->draws);
     for (unsigned i = 0; i < n; i++) {
         const struct krn_draw *w = &draws[i];
-        a[i] = draw_of(w, n_vocab);
+        a[i] = draw_of(w, ld, n_vocab);
         a[i].edits = (int32_t)n_edits;
         a[i].n_edits = (int32_t)w->n_edits;
         for (size_t j = 0; j < w->n_edits; j++)
@@ -185,8 +183,8 @@ static void take_out(const struct a_drawn *r, const struct krn_draw *w,
 /* --- the call ------------------------------------------------------------- */
 
 /* Copy up, run, copy back. */
-static enum krn_status run(struct cuda *d, float *logits, unsigned n_vocab,
-                           unsigned n, const struct layout *l)
+static enum krn_status run(struct cuda *d, float *logits, size_t ld,
+                           unsigned n_vocab, unsigned n, const struct layout *l)
 {
     struct cuda_sample *s = d->sample;
     uintptr_t at = (uintptr_t)s->dev;
@@ -199,7 +197,7 @@ static enum krn_status run(struct cuda *d, float *logits, unsigned n_vocab,
     struct cuda_grid grid = {n, 1, 1};
     enum krn_status st = cuda_put(d, s->dev, s->host, l->bytes);
 
-    a.vec = n_vocab % 4 == 0 && (uintptr_t)logits % 16 == 0;
+    a.vec = ld % 4 == 0 && (uintptr_t)logits % 16 == 0;
     if (st == KRN_OK)
         st = cuda_launch(d, s->draw, grid, DRAW_THREADS, 0, &a);
     if (st == KRN_OK)
@@ -207,9 +205,9 @@ static enum krn_status run(struct cuda *d, float *logits, unsigned n_vocab,
     return st;
 }
 
-enum krn_status cuda_draw(struct krn_ctx *c, float *logits, unsigned n_vocab,
-                          unsigned n, const struct krn_draw *draws,
-                          struct krn_drawn *out)
+enum krn_status cuda_draw(struct krn_ctx *c, float *logits, size_t ld,
+                          unsigned n_vocab, unsigned n,
+                          const struct krn_draw *draws, struct krn_drawn *out)
 {
     struct cuda *d = c->cuda;
     struct layout l = layout_of(n_vocab, n, draws);
@@ -219,8 +217,8 @@ enum krn_status cuda_draw(struct krn_ctx *c, float *logits, unsigned n_vocab,
         st = grow(d, l.bytes);
     if (st != KRN_OK)
         return st;
-    fill(d->sample->host, &l, n_vocab, n, draws);
-    st = run(d, logits, n_vocab, n, &l);
+    fill(d->sample->host, &l, ld, n_vocab, n, draws);
+    st = run(d, logits, ld, n_vocab, n, &l);
     if (st != KRN_OK)
         return st;
     for (unsigned i = 0; i < n; i++)

@@ -172,12 +172,11 @@ DEV int run(room &r, view &w, const a_draw &d, const a_draws &a, float *x,
             a_drawn *out)
 {
     a_draw_edit *edits = a.edits + d.edits;
-    u64 k = 0;
 
 #pragma unroll 1
     for (int turn = d.tell ? 0 : 1; turn < 2; turn++) {
-        bool same = turn == 1 && d.tell && d.n_edits == 0 && d.mask < 0;
         uint32_t m = 0;
+        u64 k;
         if (turn == 1) {
             if (d.given >= 0)
                 return d.given;
@@ -185,9 +184,7 @@ DEV int run(room &r, view &w, const a_draw &d, const a_draws &a, float *x,
             edit(x, d, edits);
             w.mask = d.mask >= 0 ? a.masks + d.mask : NULL;
         }
-        w.cut = 1;
-        if (!same)
-            k = greatest(r, w);
+        k = greatest(r, w);
         if (turn == 0) {
             tell(r, w, k, out);
         } else if (k == 0) {
@@ -200,6 +197,7 @@ DEV int run(room &r, view &w, const a_draw &d, const a_draws &a, float *x,
             w.max = w.inf ? 0.f : w.max;
             w.scale = d.scale;
         }
+        w.cut = 1;
         if (k > 0 && (turn == 1 || d.n_top > 0))
             m = few_of(r, w, turn == 0 ? d.n_top : d.top_k,
                        turn == 0 ? 1.f : d.top_p);
@@ -222,7 +220,7 @@ KERNEL(tg_draw, a_draws, DRAW_THREADS, 1)
     if (threadIdx.x == 0)
         d = a.draws[blockIdx.x];
     __syncthreads();
-    x = a.logits + d.row * a.n_vocab;
+    x = a.logits + d.at;
     view w = {x, NULL, a.n_vocab, a.vec, false, 0.f, 1.f, 0.f, 1};
     id = run(r, w, d, a, x, out);
     if (threadIdx.x == 0) {

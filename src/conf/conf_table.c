@@ -261,7 +261,7 @@ const struct opt conf_opts[] = {
  .example = "/usr/share/tollgate/demo.gguf",
  .help = "GGUF file, or directory with *.safetensors"},
 {"engine.models[].device", OPT_DEVICE, OPT_RESTART, E(device), .def = "auto",
- .help = "auto, cpu, or cuda:N for a GPU; auto = cuda:0 if there is one"},
+ .help = "auto, cpu, cuda:N, cuda:N,M or cuda:*; auto = a GPU, if any"},
 {"engine.models[].context", OPT_COUNT, OPT_RESTART, E(context), IN(0, 16777216),
  .def = "0", .help = "tokens, 16 or more; 0 = what the model says"},
 {"engine.models[].slots", OPT_COUNT, OPT_RESTART, E(slots), IN(0, 4096), .def = "0",

@@ -8,6 +8,7 @@
 
 #define TEXT_LEN_MAX 1024
 #define PATH_LEN_MAX 4000
+#define GPUS_MAX     16 /* of one model */
 #define MODEL_HOW    "1 to 96 letters, digits and any of . _ - / : @ +"
 
 /* Tell that <n> is no value of the row, and how one is written. */
@@ -225,13 +226,31 @@ static const char *model_fault(struct str s)
     return NULL;
 }
 
+/* Whether <s> is numbers of GPUs, each once, with commas between. */
+static bool is_gpus(struct str s)
+{
+    uint64_t seen = 0;
+    unsigned n = 0;
+
+    for (bool more = true; more; n++) {
+        const size_t comma = str_find(s, STR(","));
+        uint64_t v;
+
+        more = comma < s.len;
+        if (!str_to_u64(more ? str_of(s.p, comma) : s, &v) || v >= 64 ||
+            seen >> v & 1)
+            return false;
+        seen |= 1ull << v;
+        s = more ? str_skip(s, comma + 1) : s;
+    }
+    return n <= GPUS_MAX;
+}
+
 static bool is_device(struct str s)
 {
-    uint64_t n;
-
     return str_eq(s, STR("auto")) || str_eq(s, STR("cpu")) ||
-           (str_starts(s, STR("cuda:")) && str_to_u64(str_skip(s, 5), &n) &&
-            n < 64);
+           str_eq(s, STR("cuda:*")) ||
+           (str_starts(s, STR("cuda:")) && is_gpus(str_skip(s, 5)));
 }
 
 static bool is_path(struct str s)
@@ -277,7 +296,7 @@ static const char *text_fault(enum opt_type t, struct str s)
                    ? NULL
                    : "an absolute path: /...";
     case OPT_DEVICE:
-        return is_device(s) ? NULL : "auto, cpu or cuda:0";
+        return is_device(s) ? NULL : "auto, cpu, cuda:0, cuda:0,1 or cuda:*";
     case OPT_GLOB:
     case OPT_GLOBS:
         return conf_parse_is_glob(s)

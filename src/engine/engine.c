@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "engine/digest_cache.h"
 #include "engine/engine_device.h"
+#include "engine/engine_part.h"
 #include "engine/engine_priv.h"
 #include "engine/graph.h"
 #include "engine/model.h"
@@ -98,7 +99,8 @@ static void digest_one(struct engine *e, struct engine_model *m)
         return;
     }
     digest_update(c, m->model->digest, strlen(m->model->digest));
-    digest_update(c, krn_numerics(m->krn), strlen(krn_numerics(m->krn)));
+    digest_update(c, krn_numerics(m->parts[0].krn),
+                  strlen(krn_numerics(m->parts[0].krn)));
     d = digest_final(c);
     digest_free(c);
     memcpy(m->fingerprint, "fp_", 3);
@@ -122,13 +124,12 @@ static struct engine_load load_of(const struct engine *e,
                                   const struct engine_model *m)
 {
     struct engine_load load = {.conf = &e->conf->engine};
-    const int gpu = engine_device_gpu(m->conf);
     bool behind = false;
 
     for (unsigned i = 0; i < e->n_models; i++) {
         const struct engine_model *other = e->models[i];
 
-        if (behind && engine_device_gpu(other->conf) == gpu) {
+        if (behind && engine_device_shares(other->conf, m->conf)) {
             load.later_bytes += other->model->file_bytes;
             load.n_later++;
         }
@@ -416,9 +417,9 @@ bool engine_view(struct engine *e, unsigned i, struct engine_view *out)
     if (atomic_load(&m->fingerprinted))
         memcpy(out->fingerprint, m->fingerprint, sizeof(out->fingerprint));
     out->slots = m->slots;
-    out->weight_bytes = graph_weight_bytes(m->graph);
+    out->weight_bytes = graph_weight_bytes(m->parts[0].graph);
     out->kv_bytes = m->kv_bytes;
-    sched_read(m->sched, &out->stats);
+    engine_model_stats(m, &out->stats);
     view_swap(m, out);
     out->tokens_per_s = rate_of(e, i, out->stats.output_tokens);
     return true;
@@ -436,7 +437,8 @@ bool engine_purge(struct engine *e, struct str name)
         found = true;
         if (atomic_load(&m->state) != ENGINE_READY)
             continue;
-        sched_purge(m->sched);
+        for (unsigned k = 0; k < m->n_parts; k++)
+            sched_purge(m->parts[k].sched);
         if (atomic_load(&m->swap))
             kvswap_purge(atomic_load(&m->swap));
     }

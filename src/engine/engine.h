@@ -28,7 +28,7 @@ struct worker;
 /* What is known of one model, for tables and metrics. */
 struct engine_view {
     struct str name;  /* config name; lives as long as the engine */
-    char device[64];  /* "cpu avx2 2 threads"; "" while it is loading */
+    char device[96];  /* "cpu avx2 2 threads"; "" while it is loading */
     uint64_t context; /* tokens of a sequence */
     uint64_t trained; /* tokens that the model was made for */
     uint64_t slots;   /* sequences at once; 0 while it is loading */

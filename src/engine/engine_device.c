@@ -9,6 +9,7 @@
 
 #include "conf/conf.h"
 #include "engine/engine_model.h"
+#include "engine/herd.h"
 #include "engine/model.h"
 
 #define MIB         (1024ull * 1024)
@@ -26,19 +27,6 @@ bool engine_device_is_auto(const struct conf_engine_model *conf)
     return str_eq(conf->device, STR("auto")) || conf->device.len == 0;
 }
 
-int engine_device_gpu(const struct conf_engine_model *conf)
-{
-    uint64_t n = 0;
-
-    if (engine_device_is_auto(conf))
-        return conf->kv_dtype == CONF_KV_F32 ? ENGINE_NO_GPU : 0;
-    if (!str_starts(conf->device, STR("cuda")))
-        return ENGINE_NO_GPU;
-    if (conf->device.len > 5)
-        (void)str_to_u64(str_skip(conf->device, 5), &n);
-    return (int)n;
-}
-
 /* How GPU <gpu> is opened. */
 static struct krn_opts gpu_opts(int gpu, const struct conf_engine *conf,
                                 char name[NAME_BYTES], struct engine_fault *why)
@@ -53,22 +41,97 @@ static struct krn_opts gpu_opts(int gpu, const struct conf_engine *conf,
                              .why_bytes = sizeof(why->text)};
 }
 
+static bool is_there(int gpu)
+{
+    struct engine_fault why;
+    char name[NAME_BYTES];
+    const struct krn_opts o = gpu_opts(gpu, NULL, name, &why);
+
+    return krn_probe(&o) == KRN_OK;
+}
+
+/* All GPUs, or the first one where there is none: opening it tells why. */
+static unsigned all_gpus(int *out)
+{
+    unsigned n = 0;
+
+    while (n < HERD_MAX && is_there((int)n)) {
+        out[n] = (int)n;
+        n++;
+    }
+    out[0] = 0;
+    return n > 0 ? n : 1;
+}
+
+/* The numbers of "N,M,...". */
+static unsigned listed_gpus(struct str list, int *out)
+{
+    struct str rest = list;
+    struct str one;
+    unsigned n = 0;
+    uint64_t v;
+
+    while (n < HERD_MAX && rest.len > 0) {
+        const size_t comma = str_find(rest, STR(","));
+
+        one = str_of(rest.p, comma < rest.len ? comma : rest.len);
+        rest = comma < rest.len ? str_skip(rest, comma + 1) : STR("");
+        if (str_to_u64(one, &v))
+            out[n++] = (int)v;
+    }
+    if (n == 0)
+        out[n++] = 0;
+    return n;
+}
+
+unsigned engine_device_gpus(const struct conf_engine_model *conf, int *out)
+{
+    struct str list;
+
+    out[0] = ENGINE_NO_GPU;
+    if (engine_device_is_auto(conf))
+        out[0] = conf->kv_dtype == CONF_KV_F32 ? ENGINE_NO_GPU : 0;
+    if (!str_starts(conf->device, STR("cuda:")))
+        return 1;
+    list = str_skip(conf->device, 5);
+    return str_eq(list, STR("*")) ? all_gpus(out) : listed_gpus(list, out);
+}
+
+bool engine_device_shares(const struct conf_engine_model *a,
+                          const struct conf_engine_model *b)
+{
+    int of_a[HERD_MAX], of_b[HERD_MAX];
+    const unsigned n_a = engine_device_gpus(a, of_a);
+    const unsigned n_b = engine_device_gpus(b, of_b);
+
+    for (unsigned i = 0; i < n_a; i++)
+        for (unsigned k = 0; k < n_b; k++)
+            if (of_a[i] == of_b[k])
+                return true;
+    return false;
+}
+
 enum err engine_device_judge(const struct conf_engine_model *conf,
                              struct engine_fault *why)
 {
-    int gpu = engine_device_gpu(conf);
+    int gpus[HERD_MAX];
+    const unsigned n = engine_device_gpus(conf, gpus);
     char name[NAME_BYTES];
     struct krn_opts o;
 
-    if (gpu == ENGINE_NO_GPU || engine_device_is_auto(conf))
+    if (gpus[0] == ENGINE_NO_GPU || engine_device_is_auto(conf))
         return ERR_OK;
     if (conf->kv_dtype == CONF_KV_F32) {
         snprintf(why->text, sizeof(why->text),
                  "kv_dtype: f32 is not supported on a GPU; write f16 or bf16");
         return ERR_REFUSED;
     }
-    o = gpu_opts(gpu, NULL, name, why);
-    return krn_probe(&o) == KRN_OK ? ERR_OK : ERR_REFUSED;
+    for (unsigned i = 0; i < n; i++) {
+        o = gpu_opts(gpus[i], NULL, name, why);
+        if (krn_probe(&o) != KRN_OK)
+            return ERR_REFUSED;
+    }
+    return ERR_OK;
 }
 
 enum err engine_device_open(int gpu, const struct engine_load *load,

@@ -27,9 +27,14 @@ struct engine_load {
 /* What is said of a GPU when the CPU computes. */
 enum { ENGINE_NO_GPU = -1 };
 
-/* The number of the GPU that <conf> asks for, 0 for "auto" unless it asks for
- * what only the CPU does; ENGINE_NO_GPU for the CPU. */
-int engine_device_gpu(const struct conf_engine_model *conf);
+/* The devices that <conf> asks for, in <out> (HERD_MAX), each once; how many,
+ * at least one: numbers of GPUs, 0 for "auto" unless it asks for what only the
+ * CPU does, all there are for "cuda:*"; or ENGINE_NO_GPU for the CPU. */
+unsigned engine_device_gpus(const struct conf_engine_model *conf, int *out);
+
+/* Whether <a> and <b> ask for the same device. */
+bool engine_device_shares(const struct conf_engine_model *a,
+                          const struct conf_engine_model *b);
 
 /* Whether <conf> leaves the choice to the program. */
 bool engine_device_is_auto(const struct conf_engine_model *conf);

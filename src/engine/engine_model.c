@@ -1,6 +1,6 @@
 /* engine_model.c - From a file to a running scheduler: what is refused before
- * anything is loaded, how large the pool of keys and values is, and in which
- * order things are made and freed. */
+ * anything is loaded, on how many devices it is, and what those have
+ * together. */
 #include "engine/engine_model.h"
 
 #include <stdio.h>
@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
 #include "engine/engine_device.h"
-#include "engine/graph.h"
+#include "engine/engine_part.h"
+#include "engine/herd.h"
 #include "engine/kvswap.h"
 #include "engine/model.h"
 #include "engine/pinned.h"
@@ -20,15 +20,6 @@
 #include "kernels/krn.h"
 #include "token/grammar.h"
 #include "token/template.h"
-
-#define MIB          (1024ull * 1024)
-#define SLOTS_CPU    16
-#define SLOTS_GPU    64
-#define STEP_CPU     512 /* rows of one step */
-#define STEP_GPU     2048
-#define CONTEXT_MIN  256         /* a pool that holds less is of no use */
-#define PROGRESS_MIN (256 * MIB) /* models from here on tell how far */
-#define PROGRESS_MS  2000
 
 /* A model without a template of its own is spoken to in plain words. */
 static const char plain_template[] =
@@ -132,175 +123,70 @@ enum err engine_model_judge(const struct conf_engine_model *conf,
     return ERR_OK;
 }
 
-/* --- memory ------------------------------------------------------------- */
-
-static enum krn_dtype kv_dtype(const struct conf_engine_model *conf)
-{
-    switch (conf->kv_dtype) {
-    case CONF_KV_F32:
-        return KRN_F32;
-    case CONF_KV_BF16:
-        return KRN_BF16;
-    default:
-        return KRN_F16;
-    }
-}
-
-/* Make the context of <m> what <most> pages hold, where that is of use.
- * ERR_NOMEM with <why>. */
-static enum err shorten(struct engine_model *m, uint64_t most, uint64_t page,
-                        struct engine_fault *why)
-{
-    unsigned tokens = krn_page_tokens(m->krn);
-    uint64_t fits = most > 0 ? (most - 1) * tokens : 0;
-
-    if (m->conf->context == 0 && fits >= CONTEXT_MIN) {
-        log_warn(LOG_ENGINE,
-                 "memory bounds the context: name=%.*s tokens=%u of=%u",
-                 STR_ARG(m->name), (unsigned)fits, m->context);
-        m->context = (unsigned)fits;
-        return ERR_OK;
-    }
-    snprintf(why->text, sizeof(why->text),
-             "there are %llu MiB of memory for keys and values%s, but a "
-             "context of %u tokens takes %llu MiB; write ",
-             (unsigned long long)(most * page / MIB),
-             krn_is_host(m->krn) ? "" : " on the GPU", m->context,
-             (unsigned long long)((m->context / tokens + 1) * page / MIB));
-    if (fits >= CONTEXT_MIN)
-        snprintf(why->text + strlen(why->text),
-                 sizeof(why->text) - strlen(why->text),
-                 "a smaller context, %llu at most", (unsigned long long)fits);
-    else
-        snprintf(why->text + strlen(why->text),
-                 sizeof(why->text) - strlen(why->text), "%s",
-                 krn_is_host(m->krn) ? "a smaller context"
-                                     : "cpu, another GPU, or a file of a "
-                                       "smaller type of weights");
-    return ERR_NOMEM;
-}
-
-/* Pages of the pool: whole contexts for every slot, unless memory is short;
- * then sequences share what there is, and a long one may have to be shorter. */
-static enum err size_pool(struct engine_model *m,
-                          const struct engine_load *load,
-                          struct engine_fault *why, unsigned *pages_out)
-{
-    unsigned tokens = krn_page_tokens(m->krn);
-    uint64_t page = graph_page_bytes_of(m->model, kv_dtype(m->conf), tokens);
-    uint64_t each = m->context / tokens + 1;
-    uint64_t most = engine_device_room(m->krn, load, m->model) / page;
-    uint64_t pages;
-    enum err e;
-
-    m->slots = m->conf->slots > 0    ? (unsigned)m->conf->slots
-               : krn_is_host(m->krn) ? SLOTS_CPU
-                                     : SLOTS_GPU;
-    pages = each * m->slots;
-    pages = pages < most ? pages : most;
-    pages = pages < INT32_MAX ? pages : INT32_MAX;
-    if (pages < each) {
-        e = shorten(m, pages, page, why);
-        if (e != ERR_OK)
-            return e;
-    }
-    m->kv_bytes = pages * page;
-    m->kv_dtype = kv_dtype(m->conf);
-    *pages_out = (unsigned)pages;
-    return ERR_OK;
-}
-
 /* --- loading ------------------------------------------------------------ */
-
-/* How far a large model is. */
-struct progress {
-    struct engine_model *m;
-    uint64_t next_us;
-};
-
-static void on_progress(uint64_t done_bytes, uint64_t all_bytes, void *arg)
-{
-    struct progress *p = arg;
-    uint64_t now_us = clock_now_us();
-
-    atomic_store(&p->m->percent,
-                 all_bytes > 0 ? (unsigned)(done_bytes * 100 / all_bytes) : 0);
-    if (all_bytes < PROGRESS_MIN || now_us < p->next_us)
-        return;
-    p->next_us = now_us + PROGRESS_MS * 1000;
-    log_note(LOG_ENGINE, "model loads: name=%.*s mib=%llu of=%llu percent=%llu",
-             STR_ARG(p->m->name), (unsigned long long)(done_bytes / MIB),
-             (unsigned long long)(all_bytes / MIB),
-             (unsigned long long)(done_bytes * 100 / all_bytes));
-}
-
-/* The graph, and pages for it: on the CPU memory is divided before it is used,
- * on a GPU what the weights left is for pages. */
-static enum err graph_make(struct engine_model *m,
-                           const struct engine_load *load,
-                           struct graph_opts *go, struct engine_fault *why)
-{
-    struct model_fault fault = {.text = ""};
-    enum err e = engine_device_fits(m->krn, load, m->model, why);
-
-    if (e == ERR_OK && krn_is_host(m->krn))
-        e = size_pool(m, load, why, &go->n_pages);
-    if (e != ERR_OK)
-        return e;
-    e = graph_new(m->krn, m->model, go, &fault, &m->graph);
-    if (e != ERR_OK)
-        return refuse(why, e, fault.text);
-    if (krn_is_host(m->krn))
-        return ERR_OK;
-    e = size_pool(m, load, why, &go->n_pages);
-    if (e != ERR_OK)
-        return e;
-    e = graph_pool_new(m->graph, go->n_pages);
-    if (e != ERR_OK)
-        snprintf(why->text, sizeof(why->text),
-                 "the GPU has no room for %llu MiB of keys and values; write a "
-                 "greater engine.cuda.reserve",
-                 (unsigned long long)(m->kv_bytes / MIB));
-    return e;
-}
-
-/* Everything on one device. */
-static enum err load_on(struct engine_model *m, const struct engine_load *load,
-                        int gpu, struct engine_fault *why)
-{
-    const unsigned rows = gpu == ENGINE_NO_GPU ? STEP_CPU : STEP_GPU;
-    struct progress progress = {.m = m};
-    struct graph_opts go = {.kv_dtype = kv_dtype(m->conf),
-                            .max_rows = rows,
-                            .progress = on_progress,
-                            .progress_arg = &progress};
-    struct sched_opts so = {.step_tokens = rows};
-    enum err e = engine_device_open(gpu, load, why, &m->krn);
-
-    if (e == ERR_OK)
-        e = graph_make(m, load, &go, why);
-    if (e == ERR_OK && !model_is_whole(m->model))
-        e = refuse(why, ERR_IO,
-                   "the file was written to while it was read; put new files "
-                   "in place by renaming, and start again");
-    if (e == ERR_OK) {
-        snprintf(m->device, sizeof(m->device), "%s", krn_describe(m->krn));
-        so.context = m->context;
-        so.slots = m->slots;
-        so.n_pages = go.n_pages;
-        so.page_tokens = graph_page_tokens(m->graph);
-        e = sched_new(m->graph, m->model, &so, &m->sched);
-    }
-    return e;
-}
 
 /* Give back what load_on() took. */
 static void unload(struct engine_model *m)
 {
-    graph_free(m->graph);
-    m->graph = NULL;
-    krn_close(m->krn);
-    m->krn = NULL;
+    herd_free(m->herd);
+    m->herd = NULL;
+    for (unsigned i = 0; i < m->n_parts; i++)
+        engine_part_free(&m->parts[i]);
+    free(m->parts);
+    m->parts = NULL;
+    m->n_parts = 0;
+}
+
+/* What people are told it runs on. */
+static void describe(struct engine_model *m)
+{
+    if (m->n_parts == 1)
+        snprintf(m->device, sizeof(m->device), "%s",
+                 krn_describe(m->parts[0].krn));
+    else
+        snprintf(m->device, sizeof(m->device), "%s and %u more",
+                 krn_describe(m->parts[0].krn), m->n_parts - 1);
+}
+
+/* Sum up what the parts have. */
+static enum err join(struct engine_model *m)
+{
+    struct sched *scheds[HERD_MAX];
+
+    m->slots = 0;
+    m->kv_bytes = 0;
+    for (unsigned i = 0; i < m->n_parts; i++) {
+        const unsigned context = sched_context(m->parts[i].sched);
+
+        scheds[i] = m->parts[i].sched;
+        m->slots += m->parts[i].slots;
+        m->kv_bytes += m->parts[i].kv_bytes;
+        if (context < m->context)
+            m->context = context;
+    }
+    m->kv_dtype = engine_part_kv_dtype(m->conf);
+    atomic_store(&m->n_up, m->n_parts);
+    describe(m);
+    m->herd = herd_new(scheds, m->n_parts, krn_page_tokens(m->parts[0].krn));
+    return m->herd ? ERR_OK : ERR_NOMEM;
+}
+
+/* Everything on <n> devices. */
+static enum err load_on(struct engine_model *m, const struct engine_load *load,
+                        const int *gpus, unsigned n, struct engine_fault *why)
+{
+    enum err e = ERR_OK;
+
+    m->parts = calloc(n, sizeof(*m->parts));
+    if (!m->parts)
+        return ERR_NOMEM;
+    m->n_parts = n;
+    for (unsigned i = 0; i < n && e == ERR_OK; i++) {
+        m->parts[i].m = m;
+        m->parts[i].context = m->context;
+        e = engine_part_load(&m->parts[i], load, gpus[i], why);
+    }
+    return e == ERR_OK ? join(m) : e;
 }
 
 enum err engine_model_load(struct engine_model *m,
@@ -308,33 +194,45 @@ enum err engine_model_load(struct engine_model *m,
                            struct engine_fault *why)
 {
     const unsigned context = m->context;
-    const int gpu = engine_device_gpu(m->conf);
+    int gpus[HERD_MAX];
+    const unsigned n = engine_device_gpus(m->conf, gpus);
     enum err e;
 
     m->index = vocab_index_new(m->model->vocab);
     if (!m->index)
         return ERR_NOMEM;
-    e = load_on(m, load, gpu, why);
-    if (e != ERR_OK && gpu != ENGINE_NO_GPU && engine_device_is_auto(m->conf)) {
+    e = load_on(m, load, gpus, n, why);
+    if (e != ERR_OK && gpus[0] != ENGINE_NO_GPU &&
+        engine_device_is_auto(m->conf)) {
         log_note(LOG_ENGINE, "the cpu computes: name=%.*s why=\"%s\"",
                  STR_ARG(m->name),
                  why->text[0] != '\0' ? why->text : err_row(e)->message);
         unload(m);
         m->context = context;
         why->text[0] = '\0';
-        e = load_on(m, load, ENGINE_NO_GPU, why);
+        gpus[0] = ENGINE_NO_GPU;
+        e = load_on(m, load, gpus, 1, why);
     }
-    if (e == ERR_OK)
-        m->context = sched_context(m->sched);
     return e;
+}
+
+void engine_model_stats(const struct engine_model *m, struct sched_stats *out)
+{
+    *out = (struct sched_stats){0};
+    for (unsigned i = 0; i < m->n_parts; i++) {
+        struct sched_stats n;
+
+        sched_read(m->parts[i].sched, &n);
+        sched_stats_add(out, &n);
+    }
 }
 
 void engine_model_stop(struct engine_model *m)
 {
     if (!m)
         return;
-    sched_free(m->sched);
-    m->sched = NULL;
+    for (unsigned i = 0; i < m->n_parts; i++)
+        engine_part_stop(&m->parts[i]);
     kvswap_close(atomic_exchange(&m->swap, NULL));
 }
 
@@ -344,8 +242,7 @@ void engine_model_free(struct engine_model *m)
         return;
     engine_model_stop(m);
     pinned_free(m->pinned);
-    graph_free(m->graph);
-    krn_close(m->krn);
+    unload(m);
     vocab_index_free(m->index);
     template_free(m->tmpl);
     model_close(m->model);

@@ -15,12 +15,12 @@
 
 struct conf_engine_model;
 struct engine_load;
-struct graph;
+struct engine_part;
+struct herd;
 struct kvswap;
-struct krn_ctx;
 struct pinned;
 struct model;
-struct sched;
+struct sched_stats;
 struct template;
 struct vocab_index;
 
@@ -48,13 +48,14 @@ struct engine_model {
                                 * loader  lowers it while others look */
     int64_t created_s;         /* Unix time of the weights file */
     struct vocab_index *index; /* owned; from here on since ENGINE_READY */
-    struct krn_ctx *krn;       /* owned */
-    struct graph *graph;       /* owned */
-    struct sched *sched;       /* owned */
+    struct engine_part *parts; /* (n_parts) owned: one a device */
+    unsigned n_parts;
+    atomic_uint n_up;  /* of them, those that serve */
+    struct herd *herd; /* owned: which one a job goes to */
     unsigned slots;
     uint64_t kv_bytes;
     enum krn_dtype kv_dtype;
-    char device[64];      /* what it runs on */
+    char device[96];      /* what it runs on */
     char fingerprint[16]; /* "fp_" and 12 hex digits, once <fingerprinted> */
     _Atomic bool fingerprinted;
     _Atomic(struct kvswap *) swap; /* owned: one reference; NULL = none */
@@ -74,15 +75,18 @@ enum err engine_model_judge(const struct conf_engine_model *conf,
                             struct engine_fault *why,
                             struct engine_model **out) MUST_CHECK;
 
-/* Load the weights and start the scheduler; takes its time and tells of it in
- * the log. Where the device is left to the program and a GPU will not do, on
- * the CPU. Runs at the priority that its threads are to have: they inherit it.
- * Errors as engine_model_judge(). */
+/* Load the weights and start a scheduler a device; takes its time and tells of
+ * it in the log. Where the device is left to the program and a GPU will not do,
+ * on the CPU. Runs at the priority that its threads are to have: they inherit
+ * it. Errors as engine_model_judge(). */
 enum err engine_model_load(struct engine_model *m,
                            const struct engine_load *load,
                            struct engine_fault *why) MUST_CHECK;
 
-/* Stop the scheduler and let go of the prefix store, which models may share;
+/* What the schedulers of <m>, which is ready, count together. */
+void engine_model_stats(const struct engine_model *m, struct sched_stats *out);
+
+/* Stop the schedulers and let go of the prefix store, which models may share;
  * NULL is fine. */
 void engine_model_stop(struct engine_model *m);
 

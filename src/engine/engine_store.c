@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/engine_part.h"
 #include "engine/engine_priv.h"
 #include "engine/kv_ns.h"
 #include "engine/kvswap.h"
@@ -68,7 +69,7 @@ static void suit_device(struct engine_model *m, struct kvswap_opts *o)
 
     o->readers =
         cores / 2 < DEVICE_READERS ? (unsigned)(cores / 2) : DEVICE_READERS;
-    m->pinned = pinned_new(m->krn, o->page_bytes, DEVICE_QUEUE_BYTES);
+    m->pinned = pinned_new(m->parts[0].krn, o->page_bytes, DEVICE_QUEUE_BYTES);
     if (!m->pinned)
         return;
     o->queue_bytes = pinned_bytes(m->pinned);
@@ -102,7 +103,7 @@ static enum err open_own(const struct engine *e, struct engine_model *m,
             .admission = rule_of(c->prefix_admission),
         };
 
-        if (!krn_is_host(m->krn))
+        if (!krn_is_host(m->parts[0].krn))
             suit_device(m, &o);
         err = kvswap_open(&o, out, why);
     }
@@ -148,11 +149,11 @@ void engine_store_open(struct engine *e, struct engine_model *m)
         atomic_load(&m->swap))
         return;
     kv_ns_of(m->model,
-             &(struct kv_ns_by){.numerics = krn_numerics(m->krn),
-                                .layout = krn_is_host(m->krn)
+             &(struct kv_ns_by){.numerics = krn_numerics(m->parts[0].krn),
+                                .layout = krn_is_host(m->parts[0].krn)
                                               ? KV_NS_LAYOUT
                                               : KV_NS_LAYOUT_DEVICE,
-                                .page_tokens = krn_page_tokens(m->krn),
+                                .page_tokens = krn_page_tokens(m->parts[0].krn),
                                 .kv_dtype = m->kv_dtype},
              e->conf->engine.prefix_epoch, &ns);
     d = kv_ns_digest(&ns);
@@ -163,7 +164,8 @@ void engine_store_open(struct engine *e, struct engine_model *m)
         err = open_own(e, m, &ns, &w, &why);
     if (err == ERR_OK) {
         note_name(e, m);
-        sched_attach(m->sched, w);
+        for (unsigned i = 0; i < m->n_parts; i++)
+            sched_attach(m->parts[i].sched, w);
         atomic_store(&m->swap, w);
     } else {
         give_up(m, err, &why);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "conf/conf.h"
+#include "engine/herd.h"
 #include "engine/meter.h"
 #include "engine/model.h"
 #include "engine/port.h"
@@ -39,7 +40,7 @@ void flight_detach(struct flight *f)
             continue;
         HASH_DEL(p->by_job, &f->jobs[i]);
         f->jobs[i].open = false;
-        sched_cancel(f->m->sched, f->jobs[i].id);
+        sched_cancel(f->jobs[i].sched, f->jobs[i].id);
     }
     if (f->away)
         atomic_store(&f->prep->cancelled, true);
@@ -209,7 +210,7 @@ static void pause_jobs(struct flight *f, bool pause)
 {
     for (unsigned i = 0; i < f->n_jobs; i++)
         if (f->jobs[i].open)
-            sched_pause(f->m->sched, f->jobs[i].id, pause);
+            sched_pause(f->jobs[i].sched, f->jobs[i].id, pause);
 }
 
 /* Offer what there is, a piece at a time, so that the sink says when it has
@@ -269,9 +270,10 @@ static void submit_more(struct flight *f)
         HASH_ADD(hh, f->port->by_job, id, sizeof(j->id), j);
         BUG_ON(!MAP_ADDED(j));
         f->open_jobs++;
-        sched_submit(f->m->sched, job);
+        j->sched = herd_place(f->m->herd, job);
+        sched_submit(j->sched, job);
         if (f->paused)
-            sched_pause(f->m->sched, j->id, true);
+            sched_pause(j->sched, j->id, true);
     }
 }
 

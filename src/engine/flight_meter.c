@@ -113,7 +113,7 @@ static void look(struct flight *f)
     f->is_short = false;
     for (unsigned i = 0; i < f->n_jobs; i++)
         if (f->jobs[i].open)
-            sched_look(f->m->sched, f->jobs[i].id);
+            sched_look(f->jobs[i].sched, f->jobs[i].id);
 }
 
 /* There is no more: <why>. What is allowed is still made. */

@@ -370,14 +370,14 @@ bool graph_draws(const struct graph *g)
     return !krn_is_host(g->c);
 }
 
-enum err graph_draw(struct graph *g, unsigned n, const struct krn_draw *draws,
-                    struct krn_drawn *out)
+enum err graph_draw(struct graph *g, unsigned n_tokens, unsigned n,
+                    const struct krn_draw *draws, struct krn_drawn *out)
 {
     for (unsigned i = 0; i < n; i++)
         if (draws[i].row >= g->head_rows)
             return ERR_RANGE;
-    if (!graph_draws(g))
+    if (!graph_draws(g) || n_tokens > g->p.n_vocab)
         return ERR_RANGE;
     return graph_err(
-        krn_step_draw(g->c, g->logits, g->p.n_vocab, n, draws, out));
+        krn_step_draw(g->c, g->logits, g->p.n_vocab, n_tokens, n, draws, out));
 }

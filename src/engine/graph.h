@@ -76,11 +76,13 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s,
 /* Whether the device draws tokens itself. */
 bool graph_draws(const struct graph *g);
 
-/* Do <n> draws from the logits of the last step's rows that were wanted for
- * GRAPH_DRAW: draws[i].row counts all wanted rows of that step, from 0, and no
- * two have the same; out (n). ERR_RANGE: not graph_draws(), or a draw that
- * krn_step_draw() refuses; ERR_IO: the device failed, in the step or here. */
-enum err graph_draw(struct graph *g, unsigned n, const struct krn_draw *draws,
+/* Do <n> draws from the first <n_tokens> logits of the last step's rows that
+ * were wanted for GRAPH_DRAW: draws[i].row counts all wanted rows of that step,
+ * from 0, and no two have the same; out (n). ERR_RANGE: not graph_draws(), or a
+ * draw that krn_step_draw() refuses; ERR_IO: the device failed, in the step or
+ * here. */
+enum err graph_draw(struct graph *g, unsigned n_tokens, unsigned n,
+                    const struct krn_draw *draws,
                     struct krn_drawn *out) MUST_CHECK;
 
 /* Copy page <from> onto page <to>. */

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "base/panic.h"
 #include "engine/sched.h"
-
-#include <xxhash.h>
 
 #define SETS      4096 /* a power of two */
 #define WAYS      4    /* places of a set */

@@ -24,14 +24,16 @@
 
 struct flight;
 struct meter;
+struct sched;
 
 /* A job of a flight, found by its id when an event comes. */
 struct flight_job {
     UT_hash_handle hh;
     uint64_t id;
     struct flight *f;
-    unsigned index; /* of the prompt */
-    bool open;      /* with the scheduler */
+    struct sched *sched; /* borrowed: whose it is while it is open */
+    unsigned index;      /* of the prompt */
+    bool open;           /* with the scheduler */
 };
 
 /* A request under way. */

@@ -7,6 +7,7 @@ src_engine_libengine_a_SOURCES += \
     src/engine/engine.c src/engine/engine.h \
     src/engine/engine_device.c src/engine/engine_device.h \
     src/engine/engine_model.c src/engine/engine_model.h \
+    src/engine/engine_part.c src/engine/engine_part.h \
     src/engine/engine_priv.h \
     src/engine/engine_store.c \
     src/engine/jtree.c src/engine/jtree.h \

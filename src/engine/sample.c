@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/sample_vec.h"
+#include "kernels/krn.h"
 
 #define GREEDY_BELOW 1e-5f
 #define BAN_AT       -100.0f
@@ -29,6 +30,8 @@ struct sampler {
     bool lost;      /* memory was short: history is not whole */
     struct seen *seen;
     size_t n_seen, seen_cap; /* cap is a power of two, or 0 */
+    struct krn_edit *edits;  /* (n_seen + n_bias) for a device */
+    size_t edits_cap;
     struct sample_cand *cands;
     size_t n_cands, room;
 };
@@ -54,6 +57,7 @@ void sampler_free(struct sampler *s)
         return;
     free(s->seen);
     free(s->cands);
+    free(s->edits);
     free(s);
 }
 
@@ -461,4 +465,93 @@ int32_t sampler_pick(struct sampler *s, float *logits, const uint64_t *mask,
         id = pick_of_cands(s, max, draw(s, step));
     shed_room(s);
     return id;
+}
+
+/* --- for a device --------------------------------------------------------- */
+
+/* The edit of <id> among the first <n>, or NULL. */
+static struct krn_edit *edit_of(struct sampler *s, size_t n, int32_t id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (s->edits[i].id == id)
+            return &s->edits[i];
+    return NULL;
+}
+
+/* Biases, and how many. */
+static size_t fill_biases(struct sampler *s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->p->n_bias; i++) {
+        const struct gen_bias *b = &s->p->bias[i];
+        struct krn_edit *e;
+
+        if (b->id < 0 || (uint32_t)b->id >= s->n_vocab)
+            continue;
+        e = edit_of(s, n, b->id);
+        if (!e) {
+            e = &s->edits[n++];
+            *e = (struct krn_edit){.id = b->id};
+        }
+        e->banned |= b->bias <= BAN_AT;
+        e->bias += b->bias <= BAN_AT ? 0 : b->bias;
+    }
+    return n;
+}
+
+/* Biases and the history; how many. A token of the history is looked for among
+ * the biases alone. */
+static size_t fill_edits(struct sampler *s)
+{
+    const size_t n_bias = fill_biases(s);
+    size_t n = n_bias;
+
+    for (size_t i = 0; i < s->seen_cap; i++) {
+        const struct seen *h = &s->seen[i];
+        struct krn_edit *e;
+
+        if (h->id == -1)
+            continue;
+        e = edit_of(s, n_bias, h->id);
+        if (!e) {
+            e = &s->edits[n++];
+            *e = (struct krn_edit){.id = h->id};
+        }
+        e->seen = true;
+        e->n_generated = h->n_generated;
+    }
+    return n;
+}
+
+bool sampler_ask(struct sampler *s, const uint64_t *mask, uint64_t step,
+                 struct krn_draw *out)
+{
+    const struct gen_sampling *p = s->p;
+    const size_t most = s->n_seen + p->n_bias + 1;
+
+    if (s->lost)
+        return false;
+    if (most > s->edits_cap) {
+        free(s->edits);
+        s->edits_cap = most * 2;
+        s->edits = calloc(s->edits_cap, sizeof(*s->edits));
+        if (!s->edits) {
+            s->edits_cap = 0;
+            return false;
+        }
+    }
+    *out = (struct krn_draw){.given = -1,
+                             .temperature = p->temperature,
+                             .top_k = (int)p->top_k,
+                             .top_p = p->top_p,
+                             .min_p = p->min_p,
+                             .repetition_penalty = p->repetition_penalty,
+                             .frequency_penalty = p->frequency_penalty,
+                             .presence_penalty = p->presence_penalty,
+                             .u = draw(s, step),
+                             .n_edits = fill_edits(s),
+                             .edits = s->edits,
+                             .mask = mask};
+    return true;
 }

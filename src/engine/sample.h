@@ -30,6 +30,7 @@
 /* The log probability told for what is impossible: JSON has no infinity. */
 #define SAMPLE_LOGPROB_NONE (-9999.0f)
 
+struct krn_draw;
 struct sampler;
 
 /* A sampler of choice <choice> over the first <n_vocab> entries of a row
@@ -53,6 +54,13 @@ void sampler_see(struct sampler *s, int32_t id, bool generated);
  * by sampler_see(). */
 int32_t sampler_pick(struct sampler *s, float *logits, const uint64_t *mask,
                      uint64_t step);
+
+/* What sampler_pick() would do with <mask> (borrowed) and number <step>, for a
+ * device to do: all of *out but its row and what is told of log probabilities.
+ * Borrows what <s> holds until the next call about <s>. False without memory.
+ */
+bool sampler_ask(struct sampler *s, const uint64_t *mask, uint64_t step,
+                 struct krn_draw *out);
 
 /* Fill <out> with the log probability of <id> and of the <n_top> (at most
  * GEN_LOGPROBS_MAX) likeliest tokens, equals by lowest id, under

@@ -420,6 +420,7 @@ void sched_free(struct sched *s)
     free(s->rows.want);
     free(s->rows.placed);
     free(s->rows.out);
+    sched_draws_free(s);
     free(s->scratch.logits);
     free(s->scratch.mask);
     free(s);
@@ -548,4 +549,24 @@ void sched_read(const struct sched *s, struct sched_stats *out)
         .refused = get(&s->n.refused),
         .busy_us = get(&s->n.busy_us),
     };
+}
+
+void sched_stats_add(struct sched_stats *sum, const struct sched_stats *more)
+{
+    sum->waiting += more->waiting;
+    sum->running += more->running;
+    sum->pages_used += more->pages_used;
+    sum->pages_cached += more->pages_cached;
+    sum->pages_all += more->pages_all;
+    sum->jobs += more->jobs;
+    sum->prompt_tokens += more->prompt_tokens;
+    sum->cached_tokens += more->cached_tokens;
+    sum->output_tokens += more->output_tokens;
+    sum->store_tokens += more->store_tokens;
+    sum->steps += more->steps;
+    sum->rows += more->rows;
+    sum->preemptions += more->preemptions;
+    sum->cancelled += more->cancelled;
+    sum->refused += more->refused;
+    sum->busy_us += more->busy_us;
 }

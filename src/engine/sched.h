@@ -95,6 +95,9 @@ uint64_t sched_ahead(const struct sched *s);
 /* Whether the device failed for good and all jobs are refused; any thread. */
 bool sched_is_down(const struct sched *s);
 
+/* Add the numbers of <more> to <sum>. */
+void sched_stats_add(struct sched_stats *sum, const struct sched_stats *more);
+
 /* Numbers as of now; any thread. */
 void sched_read(const struct sched *s, struct sched_stats *out);
 

@@ -25,6 +25,7 @@ src_engine_libengine_a_SOURCES += \
     src/engine/prefix.h \
     src/engine/sched.c \
     src/engine/sched.h \
+    src/engine/sched_draw.c \
     src/engine/sched_keep.c \
     src/engine/sched_limit.c \
     src/engine/sched_lost.c \

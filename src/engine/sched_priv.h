@@ -6,6 +6,7 @@
  *   sched_seq.c  moves of sequences between states; their pages
  *   sched_plan.c who gets rows in the next step
  *   sched_step.c the step, and what comes out of it
+ *   sched_draw.c tokens that the device draws
  *   sched_limit.c sequences whose tokens are counted out
  *   sched_restore.c sequences that wait for the disk
  *   sched_lost.c what becomes of all when the device fails
@@ -160,7 +161,8 @@ struct sched_rows {
     uint8_t *want;            /* (step_tokens) owned */
     float *out;               /* owned; what the graph gives back */
     size_t m;                 /* rows */
-    size_t n_out;             /* rows that come out */
+    size_t n_out;             /* rows that come out, */
+    size_t n_wanted;          /* and with those that stay on the device */
     struct seq **placed;      /* (step_tokens) owned; each once, in order */
     size_t n_placed;
     size_t budget;          /* rows left */
@@ -168,6 +170,14 @@ struct sched_rows {
     enum gen_kind kind;     /* of the jobs of this step */
     bool closed;            /* nobody may start any more */
     struct fair_key *first; /* whose start waits for pages, or NULL */
+};
+
+/* What a device draws behind a step. */
+struct sched_draws {
+    struct krn_draw *ask;  /* (slots) owned */
+    struct krn_drawn *got; /* (slots) owned */
+    uint64_t *masks;       /* (slots, words) owned */
+    size_t words, n;       /* words of a mask; draws of the step */
 };
 
 /* See sched.h. */
@@ -203,6 +213,7 @@ struct sched {
     bool *slot_used;         /* (slots) owned */
     unsigned n_tasks[2];     /* open, by enum gen_kind */
     struct sched_rows rows;
+    struct sched_draws draws;
     struct seq_scratch scratch; /* owned */
     uint64_t born;
     uint64_t now_us;
@@ -359,6 +370,17 @@ void sched_learn_depth(struct sched *s, uint64_t rows, uint64_t us);
 /* Microseconds that computing page <page> of a text takes as a part of a
  * prompt, also where it was generated, token by token. */
 uint32_t sched_page_us(const struct sched *s, size_t page);
+
+/* --- sched_draw.c ------------------------------------------------------- */
+
+/* Say of each sequence of the step whether the device draws its token. */
+void sched_draws_choose(struct sched *s);
+
+/* Draw: q->drawn of those. ERR_NOMEM, or as graph_draw(). */
+enum err sched_draw(struct sched *s) MUST_CHECK;
+
+/* Free their memory. */
+void sched_draws_free(struct sched *s);
 
 /* --- sched_lost.c ------------------------------------------------------- */
 

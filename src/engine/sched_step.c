@@ -21,7 +21,9 @@ static enum graph_want want_of(const struct seq *q, size_t pos)
 
     if (!is_last && !is_read)
         return GRAPH_NOTHING;
-    return t->job->kind == GEN_EMBED ? GRAPH_HIDDEN : GRAPH_LOGITS;
+    if (t->job->kind == GEN_EMBED)
+        return GRAPH_HIDDEN;
+    return q->draws && is_last ? GRAPH_DRAW : GRAPH_LOGITS;
 }
 
 /* Write the rows of <q>. */
@@ -35,8 +37,11 @@ static void lay_out(struct sched_rows *r, struct seq *q)
         r->pos[r->m] = (int32_t)pos;
         r->ids[r->m] = seq_token(q, pos);
         r->want[r->m] = (uint8_t)want_of(q, pos);
-        if (r->want[r->m] != GRAPH_NOTHING)
-            r->n_out++;
+        if (r->want[r->m] == GRAPH_DRAW)
+            q->draw_row = r->n_wanted;
+        r->n_out +=
+            r->want[r->m] != GRAPH_NOTHING && r->want[r->m] != GRAPH_DRAW;
+        r->n_wanted += r->want[r->m] != GRAPH_NOTHING;
         r->m++;
     }
 }
@@ -92,6 +97,8 @@ static enum err run(struct sched *s)
                                   .table = s->table,
                                   .max_pages = (unsigned)s->max_pages};
     e = graph_step_run(s->g, &step, r->out);
+    if (e == ERR_OK)
+        e = sched_draw(s);
     s->now_us = clock_now_us();
     learn_rate(s, r->m, s->now_us - begin);
     learn_pace(s, r->m, s->now_us - begin);
@@ -114,7 +121,9 @@ static enum err draw(struct sched *s, struct seq *q, const float *logits)
     enum err e;
 
     BUG_ON(t->n_granted == 0);
-    e = seq_text_next(&q->text, &t->rules, &s->scratch, logits, &id);
+    e = q->drawn ? seq_text_take(&q->text, &t->rules, q->drawn, &id)
+                 : seq_text_next(&q->text, &t->rules, &s->scratch, logits, &id);
+    q->drawn = NULL;
     if (e == ERR_OK)
         e = seq_put_token(q, id);
     if (e != ERR_OK)
@@ -176,7 +185,8 @@ static enum err begin_choices(struct sched *s, struct seq *first,
         struct seq *q = &t->seqs[i];
 
         t->n_seqs = i + 1;
-        e = seq_text_init(&q->text, &t->rules, i);
+        if (!q->drawn)
+            e = seq_text_init(&q->text, &t->rules, i);
         if (e == ERR_OK)
             e = draw(s, q, logits);
         if (e != ERR_OK || i == 0)
@@ -298,7 +308,11 @@ static enum err hand_out(struct sched *s, struct seq *q)
     enum err e;
 
     for (size_t pos = q->computed; pos < end; pos++) {
-        if (want_of(q, pos) == GRAPH_NOTHING)
+        const enum graph_want want = want_of(q, pos);
+
+        if (want == GRAPH_DRAW && q->n_out == 0)
+            read_row(s, q, pos, NULL);
+        if (want == GRAPH_NOTHING || want == GRAPH_DRAW)
             continue;
         last = row;
         row += width;
@@ -331,6 +345,8 @@ void sched_step(struct sched *s)
 
     r->m = 0;
     r->n_out = 0;
+    r->n_wanted = 0;
+    sched_draws_choose(s);
     for (size_t i = 0; i < r->n_placed; i++) {
         check_pages(s, r->placed[i]);
         lay_out(r, r->placed[i]);

@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct krn_drawn;
 struct restore;
 struct task;
 
@@ -53,6 +54,9 @@ struct seq {
     size_t computed;      /* tokens whose keys and values are in pages */
     size_t take;          /* rows of the step that is planned */
     size_t out_row;       /* its first among those that come out of the step */
+    bool draws;           /* the device draws its token in this step: */
+    size_t draw_row;      /* its row among all that are wanted, */
+    const struct krn_drawn *drawn; /* borrowed: what it drew; NULL = nothing */
 
     int32_t *pages; /* (n_pages) owned; page i holds the tokens
                      * from i * page_tokens on */

@@ -8,6 +8,7 @@
 
 #include "engine/sample.h"
 #include "engine/stop.h"
+#include "kernels/krn.h"
 #include "token/grammar.h"
 
 #define TEXT_MAX ((size_t)1 << 30) /* bytes held at once */
@@ -102,9 +103,33 @@ static bool is_stop_id(const struct seq_rules *r, int32_t id)
 
 /* --- tokens ------------------------------------------------------------- */
 
-/* Put the log probability of <id> by, as of <logits>. */
+/* A token that was chosen, and what tells its log probability: one of two. */
+struct chosen {
+    int32_t id;
+    const float *logits;
+    const struct krn_drawn *drawn;
+};
+
+static void logprob_of(const struct seq_rules *r, const struct chosen *c,
+                       struct gen_logprob *out)
+{
+    if (c->logits) {
+        sample_logprobs(c->logits, r->n_vocab, c->id, r->job->top_logprobs,
+                        out);
+        return;
+    }
+    out->id = c->id;
+    out->logprob = c->drawn->logprob;
+    out->n_top = c->drawn->n_top;
+    for (unsigned i = 0; i < out->n_top; i++) {
+        out->top[i].id = c->drawn->top[i].id;
+        out->top[i].logprob = c->drawn->top[i].logprob;
+    }
+}
+
+/* Put the log probability of <c> by. */
 static enum err hold_logprob(struct seq_text *t, const struct seq_rules *r,
-                             const float *logits, int32_t id)
+                             const struct chosen *c)
 {
     struct seq_held *h;
 
@@ -118,7 +143,7 @@ static enum err hold_logprob(struct seq_text *t, const struct seq_rules *r,
         t->cap_lps = cap;
     }
     h = &t->lps[t->n_lps++];
-    sample_logprobs(logits, r->n_vocab, id, r->job->top_logprobs, &h->lp);
+    logprob_of(r, c, &h->lp);
     h->start = t->made;
     h->end = UINT64_MAX;
     return ERR_OK;
@@ -175,10 +200,10 @@ enum err seq_text_cut(struct seq_text *t, const struct seq_rules *r)
     return run_out(t, r, GEN_FINISH_CUT);
 }
 
-/* Take in <id>, which was chosen from <logits>. */
 static enum err take_in(struct seq_text *t, const struct seq_rules *r,
-                        const float *logits, int32_t id)
+                        const struct chosen *c)
 {
+    const int32_t id = c->id;
     bool must_end = false;
     enum err e = ERR_OK;
 
@@ -194,7 +219,7 @@ static enum err take_in(struct seq_text *t, const struct seq_rules *r,
         must_end = grammar_must_end(t->grammar);
     }
     if (r->job->logprobs)
-        e = hold_logprob(t, r, logits, id);
+        e = hold_logprob(t, r, c);
     if (e == ERR_OK)
         e = show(t, r, id);
     if (e != ERR_OK || t->over)
@@ -210,14 +235,40 @@ enum err seq_text_next(struct seq_text *t, const struct seq_rules *r,
                        const struct seq_scratch *room, const float *logits,
                        int32_t *id_out)
 {
-    int32_t id = pick(t, r, room, logits);
+    const struct chosen c = {.id = pick(t, r, room, logits), .logits = logits};
     enum err e;
 
-    if (id < 0)
+    if (c.id < 0)
         return ERR_INTERNAL;
-    e = take_in(t, r, logits, id);
+    e = take_in(t, r, &c);
     if (e == ERR_OK)
-        *id_out = id;
+        *id_out = c.id;
+    return e;
+}
+
+enum err seq_text_ask(struct seq_text *t, const struct seq_rules *r,
+                      uint64_t *mask, struct krn_draw *out)
+{
+    if (t->grammar)
+        grammar_mask(t->grammar, mask);
+    if (!sampler_ask(t->sampler, t->grammar ? mask : NULL, t->n_tokens, out))
+        return ERR_NOMEM;
+    out->logprobs = r->job->logprobs;
+    out->n_top = r->job->top_logprobs;
+    return ERR_OK;
+}
+
+enum err seq_text_take(struct seq_text *t, const struct seq_rules *r,
+                       const struct krn_drawn *got, int32_t *id_out)
+{
+    const struct chosen c = {.id = got->id, .drawn = got};
+    enum err e;
+
+    if (c.id < 0)
+        return ERR_INTERNAL;
+    e = take_in(t, r, &c);
+    if (e == ERR_OK)
+        *id_out = c.id;
     return e;
 }
 

@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 struct grammar_state;
+struct krn_draw;
+struct krn_drawn;
 struct sampler;
 struct stop_set;
 
@@ -71,6 +73,17 @@ void seq_text_fini(struct seq_text *t);
 enum err seq_text_next(struct seq_text *t, const struct seq_rules *r,
                        const struct seq_scratch *room, const float *logits,
                        int32_t *id_out) MUST_CHECK;
+
+/* The same in two steps, where a device draws: what to draw goes to *out (but
+ * for its row), borrowing <mask>, room for a bit a token, and what <t> holds.
+ * ERR_NOMEM. */
+enum err seq_text_ask(struct seq_text *t, const struct seq_rules *r,
+                      uint64_t *mask, struct krn_draw *out) MUST_CHECK;
+/* Then take in what was drawn, <got>, as seq_text_next() does with what it
+ * chose. ERR_NOMEM; ERR_INTERNAL when the grammar and the device do not
+ * agree. */
+enum err seq_text_take(struct seq_text *t, const struct seq_rules *r,
+                       const struct krn_drawn *got, int32_t *id_out) MUST_CHECK;
 
 /* End the text, which is not over, for want of tokens that it may have: as if
  * its last one had been the last that was asked for. ERR_NOMEM. */

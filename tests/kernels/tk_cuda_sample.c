@@ -167,7 +167,7 @@ static void device_draw(struct krn_ctx *c, const struct ask *a, unsigned n,
         assert_int_equal(krn_put(c, x + (size_t)draws[i].row * a->n, a->x,
                                  a->n * sizeof(*x)),
                          KRN_OK);
-    assert_int_equal(krn_step_draw(c, x, a->n, n, draws, out), KRN_OK);
+    assert_int_equal(krn_step_draw(c, x, a->n, a->n, n, draws, out), KRN_OK);
     krn_free(c, x);
 }
 
@@ -570,15 +570,16 @@ static void what_is_no_draw_is_refused(void **state)
     bad[3].edits = &far;
     bad[3].n_edits = 1;
     for (int i = 0; i < 4; i++)
-        assert_int_equal(krn_step_draw(c, x, 8, 1, &bad[i], &out),
+        assert_int_equal(krn_step_draw(c, x, 8, 8, 1, &bad[i], &out),
                          KRN_BAD_SHAPE);
-    assert_int_equal(krn_step_draw(c, x, 0, 1, &d, &out), KRN_BAD_SHAPE);
-    assert_int_equal(krn_step_draw(c, x, 8, 0, NULL, NULL), KRN_OK);
+    assert_int_equal(krn_step_draw(c, x, 8, 0, 1, &d, &out), KRN_BAD_SHAPE);
+    assert_int_equal(krn_step_draw(c, x, 8, 8, 0, NULL, NULL), KRN_OK);
     krn_free(c, x);
     krn_close(c);
     assert_int_equal(krn_open(&(struct krn_opts){.device = "cpu"}, &cpu),
                      KRN_OK);
-    assert_int_equal(krn_step_draw(cpu, NULL, 8, 1, &d, &out), KRN_UNSUPPORTED);
+    assert_int_equal(krn_step_draw(cpu, NULL, 8, 8, 1, &d, &out),
+                     KRN_UNSUPPORTED);
     krn_close(cpu);
 }
 

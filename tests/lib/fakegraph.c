@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/graph.h"
+#include "engine/sample.h"
 
 #include "unit/cmocka_all.h"
 
@@ -27,6 +28,7 @@ void fake_graph_init(struct graph *g)
 void fake_graph_fini(struct graph *g)
 {
     free(g->kv);
+    free(g->drawn);
     g->kv = NULL;
 }
 
@@ -99,11 +101,70 @@ static void check_order(const struct graph_step *s)
             }
 }
 
+/* Rows that stay are of the kind of logits. */
+static unsigned plain(uint8_t want)
+{
+    return want == GRAPH_DRAW ? GRAPH_LOGITS : want;
+}
+
+/* The row of <h> stays, to be drawn from. */
+static void row_keep(struct graph *g, uint64_t h)
+{
+    if (!g->drawn)
+        g->drawn = calloc((size_t)FAKE_DRAWS * g->n_vocab, sizeof(*g->drawn));
+    assert_non_null(g->drawn);
+    if (g->n_drawn < FAKE_DRAWS)
+        fill(g, g->drawn + (size_t)g->n_drawn * g->n_vocab, h, GRAPH_LOGITS);
+    g->n_drawn++;
+}
+
+bool graph_draws(const struct graph *g)
+{
+    return g->draws;
+}
+
+/* The largest allowed logit of <x>. */
+static int32_t largest(const float *x, unsigned n, const struct krn_draw *w)
+{
+    int32_t best = -1;
+
+    for (unsigned i = 0; i < n; i++)
+        if ((!w->mask || w->mask[i / 64] >> i % 64 & 1) &&
+            (best < 0 || x[i] > x[best]))
+            best = (int32_t)i;
+    return best;
+}
+
+enum err graph_draw(struct graph *g, unsigned n_tokens, unsigned n,
+                    const struct krn_draw *draws, struct krn_drawn *out)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const float *x = g->drawn + (size_t)draws[i].row * g->n_vocab;
+        struct gen_logprob lp;
+
+        assert_in_range(draws[i].row, 0, g->n_drawn - 1);
+        assert_true(draws[i].temperature == 0 && draws[i].n_edits == 0);
+        out[i].id = largest(x, n_tokens, &draws[i]);
+        if (!draws[i].logprobs)
+            continue;
+        sample_logprobs(x, n_tokens, out[i].id, draws[i].n_top, &lp);
+        out[i].logprob = lp.logprob;
+        out[i].n_top = lp.n_top;
+        for (unsigned k = 0; k < lp.n_top; k++) {
+            out[i].top[k].id = lp.top[k].id;
+            out[i].top[k].logprob = lp.top[k].logprob;
+        }
+    }
+    g->n_draws += n;
+    return ERR_OK;
+}
+
 enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
 {
     unsigned kind = GRAPH_NOTHING;
 
     g->n_steps++;
+    g->n_drawn = 0;
     g->n_rows += s->rows.m;
     assert_in_range(s->rows.m, 1, g->max_rows);
     if (s->rows.m > g->most_rows)
@@ -118,9 +179,13 @@ enum err graph_step_run(struct graph *g, const struct graph_step *s, float *out)
     for (unsigned i = 0; i < s->rows.m; i++) {
         if (s->want[i] == GRAPH_NOTHING)
             continue;
-        assert_true(kind == GRAPH_NOTHING || kind == s->want[i]);
-        kind = s->want[i];
-        out = fill(g, out, see(g, s, i), s->want[i]);
+        assert_true(kind == GRAPH_NOTHING || kind == plain(s->want[i]));
+        kind = plain(s->want[i]);
+        assert_true(g->draws || s->want[i] != GRAPH_DRAW);
+        if (g->draws && kind == GRAPH_LOGITS)
+            row_keep(g, see(g, s, i));
+        if (s->want[i] != GRAPH_DRAW)
+            out = fill(g, out, see(g, s, i), s->want[i]);
     }
     return ERR_OK;
 }

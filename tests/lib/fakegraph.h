@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define FAKE_COPIES 1024
+#define FAKE_DRAWS  256
 
 /* A copy that is under way; it is made when it is over. */
 struct fake_copy {
@@ -32,10 +33,14 @@ struct graph {
     uint64_t n_steps, n_rows, n_copies;
     unsigned most_rows; /* of a step so far */
     uint64_t *kv;       /* (n_pages, KRN_PAGE_TOKENS) owned */
+    bool draws;         /* tokens are drawn by it */
     bool device;        /* pages are not the host's: they have to be copied */
     size_t page_bytes;  /* that a page is said to have; 0 = what it has */
     unsigned lag;       /* looks until a copy is over, when <device> */
     uint64_t fail_copy; /* ticket from which on copies fail; 0 = none */
+    float *drawn;       /* (FAKE_DRAWS, n_vocab) owned: rows to draw from */
+    unsigned n_drawn;   /* rows of it */
+    uint64_t n_draws;   /* so far */
     uint64_t n_tickets, n_over;
     unsigned n_looks;                     /* at the oldest copy */
     struct fake_copy copies[FAKE_COPIES]; /* under way: n_over .. n_tickets-1,

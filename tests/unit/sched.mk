@@ -9,6 +9,7 @@ sched_unit_tests = \
     tests/unit/t_sched_real \
     tests/unit/t_sched_restore \
     tests/unit/t_herd \
+    tests/unit/t_sched_draw \
     tests/unit/t_sched_lost \
     tests/unit/t_sched_stage \
     tests/unit/t_sched_rules \
@@ -114,3 +115,8 @@ tests_unit_t_herd_SOURCES = tests/unit/t_herd.c
 tests_unit_t_herd_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_herd_CFLAGS = $(unit_cflags)
 tests_unit_t_herd_LDADD = $(unit_libs)
+
+tests_unit_t_sched_draw_SOURCES = tests/unit/t_sched_draw.c $(sched_fixture)
+tests_unit_t_sched_draw_CPPFLAGS = $(unit_cppflags)
+tests_unit_t_sched_draw_CFLAGS = $(unit_cflags)
+tests_unit_t_sched_draw_LDADD = $(unit_libs)

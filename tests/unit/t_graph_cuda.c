@@ -285,8 +285,8 @@ static void tokens_are_drawn_on_the_device(void **state)
         for (unsigned i = 0; i < 2; i++)
             draws[i] = (struct krn_draw){
                 .row = 3 * i, .given = -1, .top_p = 1, .repetition_penalty = 1};
-        assert_int_equal(graph_draw(b.gpu.g, 2, draws, drawn), ERR_OK);
-        assert_int_equal(graph_draw(b.cpu.g, 2, draws, drawn), ERR_RANGE);
+        assert_int_equal(graph_draw(b.gpu.g, VOCAB, 2, draws, drawn), ERR_OK);
+        assert_int_equal(graph_draw(b.cpu.g, 1, 2, draws, drawn), ERR_RANGE);
         assert_close(got, want + (size_t)VOCAB, 2 * (size_t)VOCAB, bound);
         assert_close(got + (size_t)2 * VOCAB, want + (size_t)4 * VOCAB, VOCAB,
                      bound);
@@ -301,7 +301,7 @@ static void tokens_are_drawn_on_the_device(void **state)
         }
     }
     draws[0].row = GRAPH_DRAW_ROWS;
-    assert_int_equal(graph_draw(b.gpu.g, 1, draws, drawn), ERR_RANGE);
+    assert_int_equal(graph_draw(b.gpu.g, VOCAB, 1, draws, drawn), ERR_RANGE);
     both_close(&b);
 }
 
