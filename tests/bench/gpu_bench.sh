@@ -1,8 +1,8 @@
 #!/bin/sh
 # usage: gpu_bench.sh [-s] [-d DEVICE] [-t SECONDS] BUILD OUT
 # Measures a GPU in one go, within SECONDS (600), and writes into the directory
-# OUT: figures.csv (gpu_row.h), clocks.csv, about, log, and page.md made of
-# them. What matters most comes first; each part has a time limit of its own, a
+# OUT: bench.csv (rows of gpu_row.h), bench-clocks.csv, bench.log, and
+# bench-page.md made of them. What matters most comes first; each part has a time limit of its own, a
 # part that fails stops no other, and every row is in OUT as soon as it is
 # known. -s: toy sizes, to see that all parts run; with
 # TOLLGATE_CUDA_DRIVER=BUILD/tests/fakecuda.so without a GPU.
@@ -24,9 +24,8 @@ here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 bin=$build/tests/bench
 python=${PYTHON:-python3}
 mkdir -p "$out"
-csv=$out/figures.csv log=$out/log
+csv=$out/bench.csv log=$out/bench.log
 : >"$csv"
-: >"$log"
 end=$(($(date +%s) + seconds))
 failed=0
 
@@ -37,11 +36,11 @@ failed=0
     echo "machine: $(uname -srm), $(nproc) processors"
     nvidia-smi -q -d CLOCK,POWER,PERFORMANCE,ECC 2>/dev/null
     nvidia-smi 2>/dev/null
-} >"$out/about"
+} >"$log"
 watch=
 if command -v nvidia-smi >/dev/null; then
     nvidia-smi --query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu,utilization.gpu \
-        --format=csv,noheader,nounits -lms 250 >"$out/clocks.csv" &
+        --format=csv,noheader,nounits -lms 250 >"$out/bench-clocks.csv" &
     watch=$!
 fi
 trap '[ -z "$watch" ] || kill "$watch" 2>/dev/null' EXIT
@@ -94,25 +93,33 @@ torch() {
         --seconds $((limit - 20)) "$@"
 }
 
+# without SWITCH: the steps of the first model with that switched off.
+without() {
+    eval "TOLLGATE_CUDA_$1=0; export TOLLGATE_CUDA_$1"
+    b_gpu 20 -b 1,8,64 -c 2048 -p 0 -r 0 llama-3.1-8b:bf16
+    unset "TOLLGATE_CUDA_$1"
+}
+
 all_parts() {
     b_ops 30 copy
     b_gpu 70 llama-3.1-8b:bf16
-    for off in PDL RECORD; do
-        eval "TOLLGATE_CUDA_$off=0; export TOLLGATE_CUDA_$off"
-        b_gpu 20 -b 1,8,64 -c 2048 -p 0 -r 0 llama-3.1-8b:bf16
-        unset "TOLLGATE_CUDA_$off"
-    done
-    for t in q8_0 q4_k q4_0; do
+    b_gpu 45 -c 128,2048 -p 2048,8192 -r 0 llama-3.1-8b:q8_0
+    http 60 --ttft 0
+    http 75 --clients 0
+    torch 120
+    without PDL
+    without RECORD
+    b_gpu 20 -b 1,64 -c 2048 -p 0 -r 0 -e 0.8 llama-3.1-8b:bf16
+    b_gpu 20 -b 1,64 -c 2048 -p 0 -r 0 -l llama-3.1-8b:bf16
+    for t in q4_k q4_0; do
         b_gpu 45 -c 128,2048 -p 2048,8192 -r 0 "llama-3.1-8b:$t"
     done
-    http 90
     b_ops 30 attend
     b_ops 60 linear
     b_ops 15 rows
     for m in qwen3-8b:bf16 smollm2-1.7b:bf16 smollm2-135m:f16; do
         b_gpu 25 -b 1,64 -c 2048 -p 2048 -k 2048 -r 0 "$m"
     done
-    torch 150
 }
 
 toy_parts() {
@@ -125,6 +132,8 @@ toy_parts() {
         b_gpu 60 -b 2 -c 70 -p 0 -r 0 -n 1 tiny:f16
         unset "TOLLGATE_CUDA_$off"
     done
+    b_gpu 60 -b 2 -c 70 -p 0 -r 0 -n 1 -e 0.8 tiny:bf16
+    b_gpu 60 -b 2 -c 70 -p 0 -r 0 -n 1 -l tiny:bf16
     http 120 --model tiny:q8_0 --vocab 1024 --clients 1,2 --prompt 70 \
         --tokens 12 --ttft 256 --samples 1 --store-size 64MiB
     torch 30 --model tiny
@@ -136,7 +145,7 @@ else
     all_parts
 fi
 [ -z "$watch" ] || kill "$watch" 2>/dev/null
-"$python" "$here/gpu_page.py" "$out" >"$out/page.md" 2>>"$log" ||
+"$python" "$here/gpu_page.py" "$out" >"$out/bench-page.md" 2>>"$log" ||
     failed=$((failed + 1))
 echo "gpu_bench: $failed parts failed" | tee -a "$log"
 [ $failed -eq 0 ]

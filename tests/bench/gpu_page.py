@@ -88,9 +88,10 @@ def table(rows, clocks, best):
 
 def main():
     folder = sys.argv[1]
-    rows, remarks = read_rows(os.path.join(folder, "figures.csv"))
-    clocks = read_clocks(os.path.join(folder, "clocks.csv"))
-    with open(os.path.join(folder, "about"), encoding="utf-8") as f:
+    rows, remarks = read_rows(os.path.join(folder, "bench.csv"))
+    clocks = read_clocks(os.path.join(folder, "bench-clocks.csv"))
+    with open(os.path.join(folder, "bench.log"), encoding="utf-8",
+              errors="replace") as f:
         about = [line.strip() for line in f if line.startswith(
             ("date:", "commit:", "machine:"))]
     devices = sorted({r for r in remarks if r.startswith("device:")})

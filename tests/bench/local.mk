@@ -168,8 +168,8 @@ bench: bench-cache-store
 # A GPU: the graph's steps, single operations, replies over HTTP, and the same
 # shape by another program, in one go of ten minutes.
 EXTRA_PROGRAMS += tests/bench/b_gpu tests/bench/b_gpu_ops
-tests_bench_b_gpu_SOURCES = tests/bench/b_gpu.c tests/bench/gpu_row.c \
-    tests/bench/gpu_row.h
+tests_bench_b_gpu_SOURCES = tests/bench/b_gpu.c tests/bench/gpu_rig.c \
+    tests/bench/gpu_rig.h tests/bench/gpu_row.c tests/bench/gpu_row.h
 tests_bench_b_gpu_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/bench
 tests_bench_b_gpu_LDADD = $(TG_LIBS) $(LDADD_DEPS)
 tests_bench_b_gpu_ops_SOURCES = tests/bench/b_gpu_ops.c \
@@ -177,4 +177,5 @@ tests_bench_b_gpu_ops_SOURCES = tests/bench/b_gpu_ops.c \
     tests/bench/gpu_ops_rest.c tests/bench/gpu_row.c tests/bench/gpu_row.h
 tests_bench_b_gpu_ops_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/bench
 tests_bench_b_gpu_ops_LDADD = $(TG_LIBS) $(LDADD_DEPS)
-EXTRA_DIST += tests/bench/gpu_http.py
+EXTRA_DIST += tests/bench/gpu_bench.sh tests/bench/gpu_http.py \
+    tests/bench/gpu_page.py tests/bench/gpu_transformers.py

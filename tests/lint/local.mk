@@ -18,6 +18,7 @@ EXTRA_DIST += \
     tests/lint/dist.sh \
     tests/lint/exceptions \
     tests/lint/lint.py \
+    tests/lint/sass.py \
     tests/lint/selftest.py
 
 lint: lint-conf-doc tollctl$(EXEEXT)
@@ -26,3 +27,16 @@ lint: lint-conf-doc tollctl$(EXEEXT)
 	$(AM_V_at)$(PYTHON) $(top_srcdir)/tests/lint/selftest.py
 	$(AM_V_at)if command -v mandoc >/dev/null; then \
 	    cd $(top_srcdir) && mandoc -Tlint -Wwarning $(dist_man_MANS); fi
+
+# What the CUDA kernels were compiled to; skipped where nothing was.
+dist_check_SCRIPTS += tests/lint/sass.sh
+if HAVE_CUDA
+check_DATA += $(cuda_cubins)
+
+# The same in a table, into a page.
+PHONY_TARGETS += sass-page
+sass-page: $(cuda_cubins)
+	$(MKDIR_P) $(top_srcdir)/doc/perf/gpu
+	$(PYTHON) $(top_srcdir)/tests/lint/sass.py --page \
+	    $(top_srcdir)/doc/perf/gpu/ptxas-`date -u +%Y-%m-%d`.md $(cuda_cubins)
+endif

@@ -28,21 +28,30 @@ OPS = {
 }
 WIDTH_128 = 6  # what bits 73..75 of LDG, LDS and STG hold for 16 bytes
 
-# What kernels must have. A kernel is asked for by each row that its name fits:
+# What kernels must have. A kernel is asked for by each row that its name fits,
+# and each row must fit some kernel:
 #   mma    least HMMA instructions
-#   wide   least LDG of 16 bytes, and
-#   narrow most other LDG (scales, bounds, pointers)
+#   wide   least LDG of 16 bytes
 #   copies least LDGSTS, copies to shared memory in the background
 #   matrix least LDSM, loads of whole fragments
 #   local  whether LDL and STL (spills, indexed local arrays) are allowed; the
 #          last row that says something of it counts
+# Attention multiplies a tile of 64 keys: HMMA of a row of warps are
+# 2 * (width / 16) * (64 / 8), which are the figures here.
 RULES = [
     ("*", dict(local=False)),
-    # Only the double-precision sine and cosine of large angles have tables.
-    ("tg_turns", dict(local=True)),
-    ("tg_gemv_*", dict(mma=4, wide=4)),
-    ("tg_decode_*", dict(mma=8)),
-    ("tg_prefill_*", dict(mma=64, matrix=16)),
+    ("tg_gemv_*", dict(mma=8, wide=16)),
+    ("tg_gemv_q*", dict(mma=16)),
+    ("tg_gemm_*16", dict(mma=16, copies=8)),
+    ("tg_gemm_q*", dict(mma=16, wide=8, copies=8)),
+    ("tg_decode_*_64", dict(mma=16, copies=16, matrix=8)),
+    ("tg_decode_*_128", dict(mma=32, copies=32, matrix=16)),
+    ("tg_prefill_*_64_*", dict(mma=64, copies=8, matrix=32)),
+    ("tg_prefill_*_128_*", dict(mma=128, copies=16, matrix=64)),
+    # Heads of 256 are rare: they need only be right.
+    ("tg_prefill_*_256_*", dict(mma=128, local=True)),
+    ("tg_norm_*", dict(wide=4)),
+    ("tg_silu_*", dict(wide=2)),
 ]
 
 
@@ -126,12 +135,10 @@ def read_cubin(path):
 def check(k):
     """What is wrong with a kernel."""
     want, local = collections.Counter(), False
-    narrow = None
     for pattern, rule in RULES:
         if not fnmatch.fnmatchcase(k.name, pattern):
             continue
         local = rule.get("local", local)
-        narrow = rule.get("narrow", narrow)
         for key in ("mma", "wide", "copies", "matrix"):
             want[key] = max(want[key], rule.get(key, 0))
     has = dict(mma=k.ops["HMMA"], wide=k.wide, copies=k.ops["LDGSTS"],
@@ -139,8 +146,6 @@ def check(k):
     for key, least in want.items():
         if has[key] < least:
             yield f"{has[key]} {key}, not {least} or more"
-    if narrow is not None and k.narrow > narrow:
-        yield f"{k.narrow} narrow loads, not {narrow} or fewer"
     if not local and k.ops["LDL"] + k.ops["STL"]:
         yield f"{k.ops['LDL']} LDL and {k.ops['STL']} STL: local memory"
     if not local and k.said.get("spill"):
