@@ -69,6 +69,9 @@ for m in stories260K.gguf stories260K.greedy.jsonl; do
     [ ! -r "$data/models/$m" ] || cp "$data/models/$m" "$out/data/models/"
 done
 
+git -C "$top" describe --always --dirty --abbrev=12 >"$out/COMMIT" 2>/dev/null ||
+    rm -f "$out/COMMIT"
+
 # The newest C library that any of it asks for.
 objdump -T "$out"/libexec/* "$out"/lib/* 2>/dev/null |
     sed -n 's/.*(\{0,1\}GLIBC_\([0-9.]*\).*/\1/p' | sort -uV | tail -n 1 \
@@ -76,8 +79,9 @@ objdump -T "$out"/libexec/* "$out"/lib/* 2>/dev/null |
 
 cat >"$out/run.sh" <<'END'
 #!/bin/sh
-# usage: run.sh check-gpu|bench-gpu [OUT]
-# Tests or measures this machine's GPU; results go to OUT (gpu-results). Needs
+# usage: run.sh check-gpu|bench-gpu [OUT [SWITCH...]]
+# Tests or measures this machine's GPU; results go to OUT (gpu-results). The
+# switches are those of tests/bench/gpu_bench.sh. Needs
 # the NVIDIA driver, cuBLASLt of a toolkit or of a Python package for prompts,
 # and python3 for some measurements.
 set -u
@@ -90,9 +94,12 @@ if [ "$(printf '%s\n' "$need" "${have:-0}" | sort -V | tail -n 1)" != \
     exit 2
 fi
 export TOLLGATE_TEST_DATA="$top/data"
-case ${1:-} in
-check-gpu) exec sh "$top/tests/gpu_check.sh" "$top" "${2:-gpu-results}" ;;
-bench-gpu) exec sh "$top/tests/bench/gpu_bench.sh" "$top" "${2:-gpu-results}" ;;
+what=${1:-}
+results=${2:-gpu-results}
+if [ $# -ge 2 ]; then shift 2; else shift $#; fi
+case $what in
+check-gpu) exec sh "$top/tests/gpu_check.sh" "$top" "$results" ;;
+bench-gpu) exec sh "$top/tests/bench/gpu_bench.sh" "$@" "$top" "$results" ;;
 esac
 sed -n '2s/^# //p' "$0" >&2
 exit 2
