@@ -12,8 +12,8 @@
 #include "kernels/cuda/pack.h"
 
 enum {
-    FEW = 8,    /* tokens of the kernel for few */
-    QUANT = 64, /* of that for quantised weights */
+    FEW = 8,     /* tokens of the kernel for few */
+    QUANT = 192, /* from here on writing a matrix as floats pays */
 };
 
 /* How a product is computed. */

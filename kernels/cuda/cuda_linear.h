@@ -63,7 +63,7 @@ bool linear_is_quick(const struct linear_call *l, enum krn_dtype t);
 enum krn_status linear_gemv(const struct linear_call *l, unsigned n,
                             const struct krn_prod *prods);
 
-/* 9 to 64 tokens, a type of tiles. */
+/* More than 8 tokens, a type of tiles; 64 at a time. */
 enum krn_status linear_gemm_quant(const struct linear_call *l, unsigned n,
                                   const struct krn_prod *prods);
 

@@ -57,6 +57,14 @@ static uint32_t mats_fill(const struct linear_call *l, unsigned n,
     return tiles;
 }
 
+/* The same matrices for the tokens behind the first <n>. */
+static void mats_pass(struct tg_mat *mat, uint32_t n_mat, size_t n)
+{
+    for (uint32_t i = 0; i < n_mat; i++)
+        mat[i].y = (char *)mat[i].y +
+                   n * mat[i].ldy * (mat[i].as == TG_AS_ACT ? 2 : 4);
+}
+
 /* --- up to 8 tokens ---------------------------------------------------------
  */
 
@@ -155,51 +163,77 @@ enum krn_status linear_gemv(const struct linear_call *l, unsigned n,
                              pack_is_tiles(t) ? 2 : 3);
         grid.z = (unsigned)z;
         st = cuda_launch(l->d, own->gemv[t], grid, 256, smem, &a);
-        for (uint32_t i = 0; i < a.n_mat; i++)
-            a.mat[i].y =
-                (char *)a.mat[i].y +
-                z * TOKENS * a.mat[i].ldy * (a.mat[i].as == TG_AS_ACT ? 2 : 4);
+        mats_pass(a.mat, a.n_mat, z * TOKENS);
     }
     return st;
 }
 
-/* --- 9 to 64 tokens, tiles ---------------------------------------------------
+/* --- more tokens, tiles ------------------------------------------------------
  */
+
+/* Slices of <n_k> stages for <groups> of tiles: as many as fill the
+ * multiprocessors well, each a little dearer. */
+static size_t quant_slices(const struct cuda *d, size_t groups, size_t n_k,
+                           size_t tokens)
+{
+    size_t most = LINEAR_PART_BYTES / (groups * tokens * 64 * 4);
+    size_t slots = 3 * (size_t)d->n_sm;
+    size_t best = 1, least = SIZE_MAX;
+
+    if (groups > LINEAR_COUNTS)
+        return 1;
+    most = most < n_k / 2 ? most : n_k / 2;
+    for (size_t s = 1; s == 1 || (s <= most && s <= 16); s++) {
+        size_t waves = (groups * s + slots - 1) / slots;
+        size_t cost = waves * 100 / s + (s > 1 ? 6 * s : 0);
+
+        if (cost < least) {
+            least = cost;
+            best = s;
+        }
+    }
+    return best;
+}
+
+/* Up to 64 tokens, <a> but for its slices. */
+static enum krn_status quant_launch(const struct linear_call *l,
+                                    enum krn_dtype t, struct tg_gemm_quant *a)
+{
+    unsigned size = a->m <= 16 ? 0 : a->m <= 32 ? 1 : 2;
+    size_t tokens = (size_t)16 << size;
+    size_t n_k = (l->k + STAGE_K - 1) / STAGE_K;
+    size_t smem = 2 * tokens * (STAGE_K * 2 + 64) + tokens * 8 * 4;
+    size_t groups = (a->n_tile + GROUP - 1) / GROUP;
+    size_t slices = quant_slices(l->d, groups, n_k, tokens);
+    struct cuda_grid grid = {(unsigned)groups, 0, 1};
+
+    a->slice = (uint32_t)((n_k + slices - 1) / slices);
+    grid.y = (unsigned)((n_k + a->slice - 1) / a->slice);
+    return cuda_launch(l->d, l->d->linear->gemm_quant[t][size], grid, 128, smem,
+                       a);
+}
 
 enum krn_status linear_gemm_quant(const struct linear_call *l, unsigned n,
                                   const struct krn_prod *prods)
 {
     struct cuda_linear *own = l->d->linear;
-    enum krn_dtype t = prods[0].w->dtype;
-    unsigned size = l->m <= 16 ? 0 : l->m <= 32 ? 1 : 2;
-    size_t tokens = (size_t)16 << size;
-    size_t n_k = (l->k + STAGE_K - 1) / STAGE_K;
-    size_t smem = 2 * tokens * (STAGE_K * 2 + 64) + tokens * 8 * 4;
     struct tg_gemm_quant a = {
-        .x = l->x,
         .part = (float *)(uintptr_t)own->part,
         .count = (uint32_t *)(uintptr_t)own->count,
         .ldx = (uint32_t)l->ldx,
-        .m = l->m,
         .k = (uint32_t)l->k,
         .glu = l->glu,
     };
-    size_t groups, slices, most;
+    enum krn_status st = KRN_OK;
 
     a.n_tile = mats_fill(l, n, prods, a.mat, &a.n_mat);
-    groups = (a.n_tile + GROUP - 1) / GROUP;
-    /* enough blocks for all multiprocessors, but two stages a block */
-    slices = (3 * (size_t)l->d->n_sm + groups - 1) / groups;
-    slices = slices > n_k / 2 ? n_k / 2 : slices;
-    most = LINEAR_PART_BYTES / (groups * tokens * 64 * 4);
-    slices = slices > most ? most : slices;
-    slices = slices == 0 || groups > LINEAR_COUNTS ? 1 : slices;
-    a.slice = (uint32_t)((n_k + slices - 1) / slices);
-    slices = (n_k + a.slice - 1) / a.slice;
-    return cuda_launch(
-        l->d, own->gemm_quant[t][size],
-        (struct cuda_grid){(unsigned)groups, (unsigned)slices, 1}, 128, smem,
-        &a);
+    for (unsigned from = 0; st == KRN_OK && from < l->m; from += a.m) {
+        a.x = (const char *)l->x + from * l->ldx * 2;
+        a.m = l->m - from < SIDE ? l->m - from : SIDE;
+        st = quant_launch(l, prods[0].w->dtype, &a);
+        mats_pass(a.mat, a.n_mat, a.m);
+    }
+    return st;
 }
 
 /* --- the others

@@ -53,39 +53,37 @@ DEV uint32_t gemv_stride(uint32_t k)
 }
 
 /* Copy the k from <k0> on, <n> of them and zeros beyond a.k, of <m> tokens to
- * shared memory; n is a multiple of 32. SUMS: and add up each 32. */
-template <bool SUMS>
-DEV void gemv_stage(const struct tg_gemv &a, char *xs, float *sums,
-                    uint32_t token0, uint32_t m, uint32_t k0, uint32_t n)
+ * shared memory, all at once; n is a multiple of 32. */
+DEV void gemv_stage(const struct tg_gemv &a, smem_t xs, uint32_t token0,
+                    uint32_t m, uint32_t k0, uint32_t n)
 {
-    uint32_t chunks = n / 8;
-    uint32_t all = m * chunks;
     uint32_t stride = gemv_stride(n);
 
-    for (uint32_t base = 0; base < all; base += blockDim.x) {
-        uint32_t i = base + threadIdx.x;
-        uint32_t token = i / chunks;
-        uint32_t chunk = i % chunks;
-        uint32_t k = k0 + chunk * 8;
-        uint4 v = make_uint4(0, 0, 0, 0);
+    for (uint32_t token = 0; token < m; token++) {
+        const char *from =
+            (const char *)a.x + ((size_t)(token0 + token) * a.ldx + k0) * 2;
 
-        if (i < all) {
-            const char *from = (const char *)a.x;
-            size_t at = (size_t)(token0 + token) * a.ldx + k;
+        for (uint32_t i = threadIdx.x; i < n / 8; i += blockDim.x) {
+            bool ok = k0 + i * 8 < a.k;
 
-            if (k < a.k)
-                v = *(const uint4 *)(from + at * 2);
-            *(uint4 *)(xs + token * stride + chunk * 16) = v;
+            cp_async16(xs + token * stride + i * 16,
+                       ok ? from + i * 16 : (const char *)a.x, ok);
         }
-        if (SUMS) {
-            float sum = (half_pair(v.x) + half_pair(v.y)) +
-                        (half_pair(v.z) + half_pair(v.w));
+    }
+    cp_async_commit();
+    cp_async_wait<0>();
+}
 
-            sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-            sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-            if (i < all && (chunk & 3) == 0)
-                sums[(chunk >> 2) * GEMV_TOKENS + token] = sum;
-        }
+/* Add up x over each step: (steps, 8 tokens). */
+DEV void gemv_sums(const char *xs, float *sums, uint32_t m, uint32_t n)
+{
+    uint32_t stride = gemv_stride(n);
+
+    for (uint32_t i = threadIdx.x; i < n / 32 * GEMV_TOKENS; i += blockDim.x) {
+        uint32_t token = min(i % GEMV_TOKENS, m - 1);
+        const char *from = xs + token * stride + i / GEMV_TOKENS * 64;
+
+        sums[i] = half_sum32(from);
     }
 }
 
@@ -206,12 +204,18 @@ template <class W, int NW, int DEPTH> DEV void gemv(const struct tg_gemv &a)
     pdl_wait();
     x.row = xs + min((uint32_t)g, m - 1) * stride;
     x.sums = (float *)(xs + m * stride);
-    gemv_stage<W::SUMS>(a, xs, (float *)(xs + m * stride), token0, m,
-                        (uint32_t)u0 * W::K, (uint32_t)n * W::K);
+    gemv_stage(a, smem_of(xs), token0, m, (uint32_t)u0 * W::K,
+               (uint32_t)n * W::K);
+    if (W::SUMS) {
+        __syncthreads();
+        gemv_sums(xs, (float *)(xs + m * stride), m, (uint32_t)n * W::K);
+    }
     __syncthreads();
     for (; tile < a.n_tile; tile += gridDim.x) {
         float c[4] = {0.f, 0.f, 0.f, 0.f};
 
+        if (tile + gridDim.x >= a.n_tile)
+            pdl_go();
         for (int u = warp; u - warp < n; u += NW * DEPTH) {
             bool over = u - warp + NW * DEPTH >= n; /* the next tile follows */
             bool ok = !over || tile + gridDim.x < a.n_tile;
@@ -221,8 +225,6 @@ template <class W, int NW, int DEPTH> DEV void gemv(const struct tg_gemv &a)
                 w.begin(a, tile + gridDim.x);
             gemv_round<W, DEPTH>(w, q, c, x, u0, u, next, n, NW, ok);
         }
-        if (tile + gridDim.x >= a.n_tile)
-            pdl_go();
         gemv_leave(red[buf][warp], c, g, t);
         __syncthreads();
         gemv_end<typename W::T, NW>(a, red[buf], tile, &last);

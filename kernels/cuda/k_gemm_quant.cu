@@ -59,17 +59,8 @@ template <int NB> DEV void gemm_sums(const char *xs, float *sums)
 #pragma unroll 1
     for (uint32_t i = threadIdx.x; i < NB * 64; i += THREADS) {
         uint32_t token = i % (NB * 8), step = i / (NB * 8);
-        const uint4 *x = (const uint4 *)(xs + token * X_STRIDE + step * 64);
-        float sum = 0.f;
 
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            uint4 v = x[j];
-
-            sum += (half_pair(v.x) + half_pair(v.y)) +
-                   (half_pair(v.z) + half_pair(v.w));
-        }
-        sums[i] = sum;
+        sums[i] = half_sum32(xs + token * X_STRIDE + step * 64);
     }
 }
 

@@ -34,4 +34,19 @@ DEV float half_pair(uint32_t v)
     return f32_of_f16((uint16_t)v) + f32_of_f16((uint16_t)(v >> 16));
 }
 
+/* The sum of 32 halves from <p> on, in shared memory. */
+DEV float half_sum32(const char *p)
+{
+    float sum = 0.f;
+
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        uint4 v = ((const uint4 *)p)[j];
+
+        sum += (half_pair(v.x) + half_pair(v.y)) +
+               (half_pair(v.z) + half_pair(v.w));
+    }
+    return sum;
+}
+
 #endif

@@ -171,8 +171,9 @@ enum krn_dtype lfix_rounded_to(const struct krn_ctx *c, const struct mat *w,
                                size_t m)
 {
     bool tiles = w->t >= KRN_Q8_0;
+    size_t few = krn_act(c) == KRN_F16 ? 192 : 8; /* without writing it */
 
-    return tiles && m > 64 && !c->cuda->deterministic ? krn_act(c) : KRN_F32;
+    return tiles && m > few && !c->cuda->deterministic ? krn_act(c) : KRN_F32;
 }
 
 /* How far a product may be off that is written as <out>. */

@@ -40,7 +40,7 @@ static void few_tokens_of_every_type(void **state)
 
 static void many_tokens_of_every_type(void **state)
 {
-    static const size_t ms[] = {12, 17, 33, 63, 64, 65, 130};
+    static const size_t ms[] = {12, 17, 33, 63, 64, 65, 200};
     static const enum krn_as as[] = {KRN_AS_ADDED, KRN_AS_ACT, KRN_AS_F32};
 
     (void)state;
@@ -150,7 +150,7 @@ static void results_and_matrices_side_by_side(void **state)
 
 static void gated_units_of_every_type(void **state)
 {
-    static const size_t ms[] = {1, 5, 8, 19, 64, 71};
+    static const size_t ms[] = {1, 5, 8, 19, 71, 195};
 
     (void)state;
     for (size_t i = 0; i < LFIX_KINDS; i++) {
