@@ -69,11 +69,10 @@ static void ask_close(struct ask *a)
 static void ask_edits(struct ask *a, uint64_t *seed)
 {
     unsigned n = a->n < EDITS_MAX ? a->n : EDITS_MAX;
-    unsigned step = a->n / n;
 
     a->p.bias = a->bias;
     for (unsigned i = 0; i < n; i++) {
-        int32_t id = (int32_t)(i * step);
+        int32_t id = (int32_t)(i * (a->n / n));
         if (kfix_next(seed) % 2)
             a->bias[a->p.n_bias++] = (struct gen_bias){
                 id, kfix_next(seed) % 3 ? uniform(seed) * 20 - 10 : -100};
@@ -142,8 +141,7 @@ static int32_t host_pick(struct ask *a, uint64_t step)
     float *x = malloc(a->n * sizeof(*x));
     int32_t id;
 
-    assert_non_null(s);
-    assert_non_null(x);
+    assert_true(s && x);
     memcpy(x, a->x, a->n * sizeof(*x));
     for (unsigned i = 0; i < a->n_seen; i++) {
         sampler_see(s, a->seen[i], false);
@@ -510,10 +508,7 @@ static void logprob_check(struct krn_ctx *c, struct ask *a, int32_t given,
     d.logprobs = true;
     d.n_top = n_top;
     device_draw(c, a, 1, &d, &out);
-    if (given >= 0)
-        assert_int_equal(out.id, given);
-    else
-        assert_int_equal(out.id, host_pick(a, 0));
+    assert_int_equal(out.id, given >= 0 ? given : host_pick(a, 0));
     sample_logprobs(a->x, a->n, out.id, n_top, &want);
     assert_true(fabsf(out.logprob - want.logprob) <= (float)TOL_LOGPROB_ATOL);
     assert_int_equal(out.n_top, want.n_top);
