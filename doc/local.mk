@@ -25,6 +25,7 @@ EXTRA_DIST += \
     doc/decisions/0019-attempts.md \
     doc/decisions/0020-left-alone.md \
     doc/decisions/0021-stored-replies.md \
+    doc/decisions/0022-cuda.md \
     doc/faults.md \
     doc/hacking.md \
     doc/http-api.md \

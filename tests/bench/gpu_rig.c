@@ -219,7 +219,7 @@ static void draw(struct rig *r, unsigned n)
                                        .repetition_penalty = 1,
                                        .u = (i * 0.618 + 0.1) -
                                             (unsigned)(i * 0.618 + 0.1)};
-    if (graph_draw(r->g, n, r->draw, r->drawn) != ERR_OK)
+    if (graph_draw(r->g, r->m->p.n_vocab, n, r->draw, r->drawn) != ERR_OK)
         rig_die(r->name, "no token could be drawn");
     for (unsigned i = 0; i < n; i++)
         if (r->drawn[i].id < 0)
