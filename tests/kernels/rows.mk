@@ -41,7 +41,7 @@ tests_kernels_tk_cuda_rows_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_rows_LDADD = $(unit_libs)
 
 tests_kernels_tk_cuda_sample_SOURCES = tests/kernels/tk_cuda_sample.c \
-    $(gstep_sources)
+    tests/kernels/gask.c tests/kernels/gask.h $(gstep_sources)
 tests_kernels_tk_cuda_sample_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_sample_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_sample_LDADD = $(unit_libs) -lm

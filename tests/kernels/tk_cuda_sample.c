@@ -15,169 +15,22 @@
 #include "engine/sample.h"
 #include "kernels/cuda/tolerance.h"
 #include "kernels/fakecuda.h"
-#include "kernels/gcheck.h"
+#include "kernels/gask.h"
 #include "kernels/gstep.h"
 #include "kernels/kfix.h"
 #include "kernels/krn.h"
 
-#define EDITS_MAX 16
 #define DRAWS_MAX 64
-
-/* --- cases ---------------------------------------------------------------- */
-
-/* A row and what is asked of it. */
-struct ask {
-    unsigned n; /* tokens */
-    float *x;
-    struct gen_sampling p;
-    struct gen_bias bias[EDITS_MAX];
-    int32_t seen[EDITS_MAX];       /* tokens, n_seen of them, */
-    unsigned generated[EDITS_MAX]; /* and how often they were generated */
-    unsigned n_seen;
-    uint64_t *mask; /* or NULL */
-    struct krn_edit edits[2 * EDITS_MAX];
-};
-
-static float uniform(uint64_t *seed)
-{
-    return (float)(kfix_next(seed) >> 40) * 0x1p-24F;
-}
-
-/* A row of <n> logits spread by <spread>, of 1/8 steps with <ties>; with <odd>
- * now and then one that is NaN or infinite. */
-static void ask_open(struct ask *a, unsigned n, float spread, bool ties,
-                     bool odd, uint64_t *seed)
-{
-    *a = (struct ask){.n = n, .p = {.top_p = 1, .repetition_penalty = 1}};
-    a->x = calloc(n, sizeof(*a->x));
-    assert_non_null(a->x);
-    for (unsigned i = 0; i < n; i++) {
-        float v = kfix_normal(seed) * spread;
-        a->x[i] = ties ? rintf(v * 8) / 8 : v;
-        if (odd && kfix_next(seed) % 8 == 0)
-            a->x[i] = kfix_next(seed) % 2 ? NAN : -INFINITY;
-    }
-}
-
-static void ask_close(struct ask *a)
-{
-    free(a->x);
-    free(a->mask);
-}
-
-/* Biases and a history; each token once among either. */
-static void ask_edits(struct ask *a, uint64_t *seed)
-{
-    unsigned n = a->n < EDITS_MAX ? a->n : EDITS_MAX;
-
-    a->p.bias = a->bias;
-    for (unsigned i = 0; i < n; i++) {
-        int32_t id = (int32_t)(i * (a->n / n));
-        if (kfix_next(seed) % 2)
-            a->bias[a->p.n_bias++] = (struct gen_bias){
-                id, kfix_next(seed) % 3 ? uniform(seed) * 20 - 10 : -100};
-        if (kfix_next(seed) % 2) {
-            a->seen[a->n_seen] = id;
-            a->generated[a->n_seen++] = (unsigned)(kfix_next(seed) % 4);
-        }
-    }
-    a->p.repetition_penalty = kfix_next(seed) % 2 ? 1 : 1.3F;
-    a->p.frequency_penalty = uniform(seed) - 0.3F;
-    a->p.presence_penalty = uniform(seed);
-}
-
-/* Allow each token with probability <share>. */
-static void ask_mask(struct ask *a, float share, uint64_t *seed)
-{
-    a->mask = calloc(a->n / 64 + 1, sizeof(*a->mask));
-    assert_non_null(a->mask);
-    for (unsigned i = 0; i < a->n; i++)
-        if (uniform(seed) < share)
-            a->mask[i / 64] |= UINT64_C(1) << i % 64;
-}
-
-static struct krn_edit *edit_at(struct ask *a, size_t *n, int32_t id)
-{
-    for (size_t i = 0; i < *n; i++)
-        if (a->edits[i].id == id)
-            return &a->edits[i];
-    a->edits[*n] = (struct krn_edit){.id = id};
-    return &a->edits[(*n)++];
-}
-
-/* The same for the device. */
-static struct krn_draw draw_of(struct ask *a, unsigned row, double u)
-{
-    struct krn_draw d = {.row = row,
-                         .given = -1,
-                         .temperature = a->p.temperature,
-                         .top_k = a->p.top_k,
-                         .top_p = a->p.top_p,
-                         .min_p = a->p.min_p,
-                         .repetition_penalty = a->p.repetition_penalty,
-                         .frequency_penalty = a->p.frequency_penalty,
-                         .presence_penalty = a->p.presence_penalty,
-                         .u = u,
-                         .edits = a->edits,
-                         .mask = a->mask};
-
-    for (size_t i = 0; i < a->p.n_bias; i++) {
-        struct krn_edit *e = edit_at(a, &d.n_edits, a->bias[i].id);
-        e->bias = a->bias[i].bias;
-        e->banned = a->bias[i].bias <= -100;
-    }
-    for (unsigned i = 0; i < a->n_seen; i++) {
-        struct krn_edit *e = edit_at(a, &d.n_edits, a->seen[i]);
-        e->seen = true;
-        e->n_generated = a->generated[i];
-    }
-    return d;
-}
-
-/* The token that the host's sampler picks at <step>. */
-static int32_t host_pick(struct ask *a, uint64_t step)
-{
-    struct sampler *s = sampler_new(&a->p, 0, a->n);
-    float *x = malloc(a->n * sizeof(*x));
-    int32_t id;
-
-    assert_true(s && x);
-    memcpy(x, a->x, a->n * sizeof(*x));
-    for (unsigned i = 0; i < a->n_seen; i++) {
-        sampler_see(s, a->seen[i], false);
-        for (unsigned j = 0; j < a->generated[i]; j++)
-            sampler_see(s, a->seen[i], true);
-    }
-    id = sampler_pick(s, x, a->mask, step);
-    sampler_free(s);
-    free(x);
-    return id;
-}
-
-/* <n> draws from rows that are all <a>'s. */
-static void device_draw(struct krn_ctx *c, const struct ask *a, unsigned n,
-                        const struct krn_draw *draws, struct krn_drawn *out)
-{
-    float *x = krn_alloc(c, (size_t)n * a->n * sizeof(*x));
-
-    assert_non_null(x);
-    for (unsigned i = 0; i < n; i++)
-        assert_int_equal(krn_put(c, x + (size_t)draws[i].row * a->n, a->x,
-                                 a->n * sizeof(*x)),
-                         KRN_OK);
-    assert_int_equal(krn_step_draw(c, x, a->n, a->n, n, draws, out), KRN_OK);
-    krn_free(c, x);
-}
 
 /* --- what is not drawn ---------------------------------------------------- */
 
-static void greedy_check(struct krn_ctx *c, struct ask *a)
+static void greedy_check(struct krn_ctx *c, struct gask *a)
 {
-    struct krn_draw d = draw_of(a, 0, 0.5);
+    struct krn_draw d = gask_draw(a, 0, 0.5);
     struct krn_drawn out;
-    int32_t want = host_pick(a, 0);
+    int32_t want = gask_host(a, 0);
 
-    device_draw(c, a, 1, &d, &out);
+    gask_device(c, a, 1, &d, &out);
     if (out.id != want)
         print_message("of %u tokens: %d, not %d\n", a->n, out.id, want);
     assert_int_equal(out.id, want);
@@ -191,14 +44,14 @@ static void the_largest_is_the_hosts(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 8 * 8; i++) {
-        struct ask a;
-        ask_open(&a, sizes[i / 8], 3, i % 2, i % 4 == 3, &seed);
+        struct gask a;
+        gask_open(&a, sizes[i / 8], 3, i % 2, i % 4 == 3, &seed);
         if (i % 3)
-            ask_edits(&a, &seed);
+            gask_edits(&a, &seed);
         if (i % 8 >= 4)
-            ask_mask(&a, i % 8 == 5 ? 0.02F : 0.6F, &seed);
+            gask_mask(&a, i % 8 == 5 ? 0.02F : 0.6F, &seed);
         greedy_check(c, &a);
-        ask_close(&a);
+        gask_close(&a);
     }
     krn_close(c);
 }
@@ -213,8 +66,8 @@ static void strange_rows_are_the_hosts(void **state)
     (void)state;
     for (unsigned i = 0; i < 48; i++) {
         unsigned n = i % 2 ? 12 : 300;
-        struct ask a;
-        ask_open(&a, n, 1, false, false, &seed);
+        struct gask a;
+        gask_open(&a, n, 1, false, false, &seed);
         a.p.temperature = i % 4 >= 2 ? 1.0F : 0;
         for (unsigned j = 0; j < n; j++)
             if (i % 3 == 0)
@@ -222,7 +75,7 @@ static void strange_rows_are_the_hosts(void **state)
             else if (i % 3 == 1)
                 a.x[j] = j == n / 2 ? INFINITY : a.x[j];
         if (i % 6 == 2 || i >= 24)
-            ask_mask(&a, i >= 36 ? 0 : 0.1F, &seed);
+            gask_mask(&a, i >= 36 ? 0 : 0.1F, &seed);
         if (i % 5 == 0) {
             /* Ban what there is of the first ones. */
             a.p.bias = a.bias;
@@ -232,7 +85,7 @@ static void strange_rows_are_the_hosts(void **state)
         if (i % 3 == 2 || (i % 3 == 1 && (a.mask || a.p.n_bias > 0)))
             a.p.temperature = 0; /* else it may be a draw like any other */
         greedy_check(c, &a);
-        ask_close(&a);
+        gask_close(&a);
     }
     krn_close(c);
 }
@@ -261,7 +114,7 @@ static int by_id(const void *l, const void *r)
 }
 
 /* Change logits as the host does. */
-static void edited(const struct ask *a, float *x)
+static void edited(const struct gask *a, float *x)
 {
     for (size_t i = 0; i < a->p.n_bias; i++)
         x[a->bias[i].id] = a->bias[i].bias <= -100
@@ -282,7 +135,7 @@ static void edited(const struct ask *a, float *x)
 
 /* What may be drawn, by id, weights adding up to 1; how many. *sure_out: no cut
  * is so near that rounding could move it. */
-static size_t cands_of(const struct ask *a, struct cand *k, bool *sure_out)
+static size_t cands_of(const struct gask *a, struct cand *k, bool *sure_out)
 {
     float *x = malloc(a->n * sizeof(*x));
     size_t n = 0, kept = 0;
@@ -328,14 +181,14 @@ static size_t cands_of(const struct ask *a, struct cand *k, bool *sure_out)
 }
 
 /* The host's sampler draws from <k> and from nothing else. */
-static void host_agrees(struct ask *a, const struct cand *k, size_t n)
+static void host_agrees(struct gask *a, const struct cand *k, size_t n)
 {
     enum { DRAWS = 400 };
     unsigned *times = calloc(a->n, sizeof(*times));
 
     assert_non_null(times);
     for (unsigned i = 0; i < DRAWS; i++) {
-        int32_t id = host_pick(a, i);
+        int32_t id = gask_host(a, i);
         assert_true(id >= 0);
         times[id]++;
     }
@@ -350,7 +203,7 @@ static void host_agrees(struct ask *a, const struct cand *k, size_t n)
 }
 
 /* Draw with <n> numbers all over [0, 1). */
-static void device_agrees(struct krn_ctx *c, struct ask *a,
+static void device_agrees(struct krn_ctx *c, struct gask *a,
                           const struct cand *k, size_t n_cands, unsigned n)
 {
     struct krn_draw draws[DRAWS_MAX] = {{0}};
@@ -358,8 +211,8 @@ static void device_agrees(struct krn_ctx *c, struct ask *a,
 
     for (unsigned i = 0; i < n; i++)
         draws[i] =
-            draw_of(a, n - 1 - i, i + 1 == n ? 1 - 0x1p-53 : (double)i / n);
-    device_draw(c, a, n, draws, out);
+            gask_draw(a, n - 1 - i, i + 1 == n ? 1 - 0x1p-53 : (double)i / n);
+    gask_device(c, a, n, draws, out);
     for (unsigned i = 0; i < n; i++) {
         double at = 0, near = 1e-6;
         bool fits = false;
@@ -376,7 +229,7 @@ static void device_agrees(struct krn_ctx *c, struct ask *a,
     }
 }
 
-static void draw_check(struct krn_ctx *c, struct ask *a, bool host, unsigned n)
+static void draw_check(struct krn_ctx *c, struct gask *a, bool host, unsigned n)
 {
     struct cand *k = malloc(a->n * sizeof(*k));
     bool sure;
@@ -416,13 +269,14 @@ static void draws_are_of_what_is_left(void **state)
     (void)state;
     for (unsigned i = 0; i < 4; i++) {
         for (size_t j = 0; j < sizeof(sets) / sizeof(sets[0]); j++) {
-            struct ask a;
-            ask_open(&a, sizes[i], i == 1 ? 0.5F : 2, j % 2, j % 3 == 2, &seed);
+            struct gask a;
+            gask_open(&a, sizes[i], i == 1 ? 0.5F : 2, j % 2, j % 3 == 2,
+                      &seed);
             a.x[1] = 0.5F; /* something is left */
             if (j % 4 == 1)
-                ask_edits(&a, &seed);
+                gask_edits(&a, &seed);
             if (j % 5 == 4)
-                ask_mask(&a, 0.7F, &seed);
+                gask_mask(&a, 0.7F, &seed);
             if (a.mask)
                 a.mask[0] |= 2;
             a.p.temperature = sets[j].temperature;
@@ -430,7 +284,7 @@ static void draws_are_of_what_is_left(void **state)
             a.p.top_p = sets[j].top_p;
             a.p.min_p = sets[j].min_p;
             draw_check(c, &a, true, 12);
-            ask_close(&a);
+            gask_close(&a);
         }
     }
     krn_close(c);
@@ -444,16 +298,44 @@ static void draws_of_many_are_of_what_is_left(void **state)
 
     (void)state;
     for (size_t j = 0; j < sizeof(sets) / sizeof(sets[0]); j++) {
-        struct ask a;
-        ask_open(&a, j % 2 ? 20000 : 9999, j % 3 ? 0.3F : 0, j % 2, false,
-                 &seed);
+        struct gask a;
+        gask_open(&a, j % 2 ? 20000 : 9999, j % 3 ? 0.3F : 0, j % 2, false,
+                  &seed);
         a.p.temperature = sets[j].temperature;
         a.p.top_k = sets[j].top_k * 100;
         a.p.top_p = sets[j].top_p;
         a.p.min_p = sets[j].min_p;
         draw_check(c, &a, false, 8);
-        ask_close(&a);
+        gask_close(&a);
     }
+    krn_close(c);
+}
+
+/* Where nothing but edits and masks cuts, the host draws in the order of ids,
+ * too: with the same numbers it gets the same tokens. */
+static void numbers_are_the_hosts(void **state)
+{
+    enum { N = 24 };
+    struct krn_ctx *c = gstep_opened(KRN_F32);
+    struct krn_draw draws[N] = {{0}};
+    struct krn_drawn out[N];
+    uint64_t seed = 26;
+    struct gask a;
+
+    (void)state;
+    gask_open(&a, 2000, 1, false, true, &seed);
+    gask_edits(&a, &seed);
+    gask_mask(&a, 0.9F, &seed);
+    a.p.temperature = 1.2F;
+    a.p.seed = 77;
+    for (unsigned i = 0; i < N; i++) {
+        assert_true(sampler_ask(gask_sampler(&a), a.mask, i, &draws[i]));
+        draws[i].row = i;
+    }
+    gask_device(c, &a, N, draws, out);
+    for (unsigned i = 0; i < N; i++)
+        assert_int_equal(out[i].id, gask_host(&a, i));
+    gask_close(&a);
     krn_close(c);
 }
 
@@ -461,20 +343,20 @@ static void draws_of_many_are_of_what_is_left(void **state)
 static int32_t last_of_equals(struct krn_ctx *c, unsigned n, int top_k,
                               float top_p)
 {
-    struct ask a;
+    struct gask a;
     struct krn_draw d;
     struct krn_drawn out;
     uint64_t seed = 1;
 
-    ask_open(&a, n, 0, false, false, &seed);
+    gask_open(&a, n, 0, false, false, &seed);
     a.p.temperature = 1;
     a.p.top_k = top_k;
     a.p.top_p = top_p;
-    d = draw_of(&a, 0, 1 - 0x1p-53);
-    device_draw(c, &a, 1, &d, &out);
+    d = gask_draw(&a, 0, 1 - 0x1p-53);
+    gask_device(c, &a, 1, &d, &out);
     for (uint64_t i = 0; i < 100; i++)
-        assert_true(host_pick(&a, i) <= out.id);
-    ask_close(&a);
+        assert_true(gask_host(&a, i) <= out.id);
+    gask_close(&a);
     return out.id;
 }
 
@@ -497,18 +379,18 @@ static void equals_are_cut_by_lowest_id(void **state)
 
 /* --- log probabilities ---------------------------------------------------- */
 
-static void logprob_check(struct krn_ctx *c, struct ask *a, int32_t given,
+static void logprob_check(struct krn_ctx *c, struct gask *a, int32_t given,
                           unsigned n_top)
 {
-    struct krn_draw d = draw_of(a, 0, 0.5);
+    struct krn_draw d = gask_draw(a, 0, 0.5);
     struct krn_drawn out;
     struct gen_logprob want;
 
     d.given = given;
     d.logprobs = true;
     d.n_top = n_top;
-    device_draw(c, a, 1, &d, &out);
-    assert_int_equal(out.id, given >= 0 ? given : host_pick(a, 0));
+    gask_device(c, a, 1, &d, &out);
+    assert_int_equal(out.id, given >= 0 ? given : gask_host(a, 0));
     sample_logprobs(a->x, a->n, out.id, n_top, &want);
     assert_true(fabsf(out.logprob - want.logprob) <= (float)TOL_LOGPROB_ATOL);
     assert_int_equal(out.n_top, want.n_top);
@@ -527,11 +409,11 @@ static void logprobs_are_the_hosts(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 36; i++) {
-        struct ask a;
-        ask_open(&a, sizes[i / 6], i % 7 == 0 ? 0 : 4, i % 2, i % 3 == 1,
-                 &seed);
+        struct gask a;
+        gask_open(&a, sizes[i / 6], i % 7 == 0 ? 0 : 4, i % 2, i % 3 == 1,
+                  &seed);
         if (i % 3 == 2)
-            ask_edits(&a, &seed);
+            gask_edits(&a, &seed);
         if (i % 12 == 5)
             a.x[a.n / 2] = INFINITY;
         if (i % 12 == 11)
@@ -541,7 +423,7 @@ static void logprobs_are_the_hosts(void **state)
                       i % 4 == 0   ? 0
                       : i % 4 == 1 ? 5
                                    : 20);
-        ask_close(&a);
+        gask_close(&a);
     }
     krn_close(c);
 }
@@ -585,6 +467,7 @@ int main(void)
         cmocka_unit_test(strange_rows_are_the_hosts),
         cmocka_unit_test(draws_are_of_what_is_left),
         cmocka_unit_test(draws_of_many_are_of_what_is_left),
+        cmocka_unit_test(numbers_are_the_hosts),
         cmocka_unit_test(equals_are_cut_by_lowest_id),
         cmocka_unit_test(logprobs_are_the_hosts),
         cmocka_unit_test(what_is_no_draw_is_refused),
