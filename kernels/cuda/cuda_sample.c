@@ -8,6 +8,9 @@
 #include "kernels/cuda/a_sample.h"
 #include "kernels/cuda/cuda.h"
 
+/* What is taken at first: growing drops what was recorded. */
+#define FIRST_BYTES ((size_t)1 << 20)
+
 /* Below it the largest logit is taken. */
 #define GREEDY_BELOW 1e-5F
 
@@ -77,7 +80,7 @@ static struct layout layout_of(unsigned n_vocab, unsigned n,
 static enum krn_status grow(struct cuda *d, size_t bytes)
 {
     struct cuda_sample *s = d->sample;
-    size_t room = s->bytes > 0 ? s->bytes : 65536;
+    size_t room = s->bytes > 0 ? s->bytes : FIRST_BYTES;
 
     if (bytes <= s->bytes)
         return KRN_OK;

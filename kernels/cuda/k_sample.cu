@@ -172,11 +172,12 @@ DEV int run(room &r, view &w, const a_draw &d, const a_draws &a, float *x,
             a_drawn *out)
 {
     a_draw_edit *edits = a.edits + d.edits;
+    u64 k = 0;
 
 #pragma unroll 1
     for (int turn = d.tell ? 0 : 1; turn < 2; turn++) {
+        bool same = turn == 1 && d.tell && d.n_edits == 0 && d.mask < 0;
         uint32_t m = 0;
-        u64 k;
         if (turn == 1) {
             if (d.given >= 0)
                 return d.given;
@@ -184,7 +185,9 @@ DEV int run(room &r, view &w, const a_draw &d, const a_draws &a, float *x,
             edit(x, d, edits);
             w.mask = d.mask >= 0 ? a.masks + d.mask : NULL;
         }
-        k = greatest(r, w);
+        w.cut = 1;
+        if (!same)
+            k = greatest(r, w);
         if (turn == 0) {
             tell(r, w, k, out);
         } else if (k == 0) {
@@ -197,7 +200,6 @@ DEV int run(room &r, view &w, const a_draw &d, const a_draws &a, float *x,
             w.max = w.inf ? 0.f : w.max;
             w.scale = d.scale;
         }
-        w.cut = 1;
         if (k > 0 && (turn == 1 || d.n_top > 0))
             m = few_of(r, w, turn == 0 ? d.n_top : d.top_k,
                        turn == 0 ? 1.f : d.top_p);
