@@ -3,10 +3,13 @@
  * value, limits are enforced, and errors stay. */
 #include <dlfcn.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -455,6 +458,37 @@ static void a_context_must_be_chosen(void **state)
     gpu_close(&g);
 }
 
+/* Read one byte of <p> in a process of its own: whether it lived. */
+static bool can_read(CUdeviceptr p)
+{
+    pid_t pid = fork();
+    int status = 0;
+
+    if (pid == 0) {
+        (void)signal(SIGSEGV, SIG_DFL); /* the test's frame would report it */
+        _exit(*(const volatile char *)(uintptr_t)p == 1 ? 0 : 1);
+    }
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status);
+}
+
+static void the_host_cannot_touch_device_memory(void **state)
+{
+    struct gpu g;
+
+    (void)state;
+    gpu_open(&g);
+    OK(up(&g, g.x, g.s[0]));
+    OK(cuCtxSynchronize());
+    assert_false(can_read(g.x));
+    assert_true(can_read((CUdeviceptr)(uintptr_t)g.host));
+    OK(down(&g, g.x, g.s[0]));
+    OK(cuCtxSynchronize());
+    assert_true(is_from(&g, 0));
+    gpu_close(&g);
+}
+
 static void all_that_is_asked_for_is_there(void **state)
 {
     static const char *const names[] = {
@@ -493,6 +527,7 @@ int main(void)
         cmocka_unit_test(memory_runs_out_once),
         cmocka_unit_test(an_error_stays),
         cmocka_unit_test(a_context_must_be_chosen),
+        cmocka_unit_test(the_host_cannot_touch_device_memory),
         cmocka_unit_test(all_that_is_asked_for_is_there),
     };
 

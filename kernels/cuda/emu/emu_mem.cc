@@ -143,6 +143,19 @@ bool emu_free(void *p)
     return ok;
 }
 
+void emu_hide(void *p, bool on)
+{
+    const struct span *s;
+
+    pthread_mutex_lock(&spans_lock);
+    for (s = spans; s && s->base != p; s = s->next)
+        ;
+    if (s)
+        (void)mprotect(s->map + PAGE, s->map_bytes - 2 * PAGE,
+                       on ? PROT_NONE : PROT_READ | PROT_WRITE);
+    pthread_mutex_unlock(&spans_lock);
+}
+
 bool emu_owns(const void *p, size_t bytes)
 {
     const struct span *s;

@@ -75,6 +75,10 @@ void *emu_alloc(size_t bytes);
  * the next page was written to. NULL is fine. */
 bool emu_free(void *p);
 
+/* Let nobody touch the block <p> of emu_alloc(), or let all again. What is not
+ * a block is left alone. */
+void emu_hide(void *p, bool on);
+
 /* Whether all of <bytes> at <p> lie in one block of emu_alloc(). */
 bool emu_owns(const void *p, size_t bytes);
 

@@ -16,6 +16,7 @@
  *   TG_FAKE_SM       multiprocessors, 8
  *   TG_FAKE_DEVICES  how many devices there are, 1
  *   TG_FAKE_MEM      bytes of memory, 4 GiB
+ *   TG_FAKE_HIDE     0: the host may touch device memory, which saves time
  *   TG_FAKE_FAIL     "launch:3,alloc:1": see fakecuda_fail() */
 #ifndef TG_KERNELS_CUDA_EMU_FAKE_H
 #define TG_KERNELS_CUDA_EMU_FAKE_H
@@ -84,6 +85,10 @@ void fake_count(int by);
 
 /* Whether all of <bytes> at <p> are pinned. */
 bool fake_pinned(const void *p, size_t bytes);
+
+/* Device memory cannot be touched by the host: it is hidden but while work is
+ * done. */
+void fake_show(void);
 
 /* A moment that a stream reaches; counted. */
 struct fake_mark {

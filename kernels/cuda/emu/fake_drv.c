@@ -31,6 +31,7 @@ static CUresult broken;
 static struct block *blocks;
 static size_t used_bytes;
 static int live;
+static bool shown;                   /* device memory can be touched */
 static unsigned fail_in[FAKE_WHATS]; /* calls until one fails; 0: never */
 
 static const char *const what_names[FAKE_WHATS] = {
@@ -130,8 +131,28 @@ CUresult fake_enter_unsafe(void)
     return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
+/* Hide device memory or show it. */
+static void blocks_hide(bool on)
+{
+    if (on && fake_number("TG_FAKE_HIDE", 1) == 0)
+        return;
+    for (const struct block *b = blocks; b; b = b->next) {
+        if (!b->host)
+            emu_hide(b->p, on);
+    }
+    shown = !on;
+}
+
+void fake_show(void)
+{
+    if (!shown)
+        blocks_hide(false);
+}
+
 CUresult fake_leave(CUresult r)
 {
+    if (shown)
+        blocks_hide(true);
     if (r == CUDA_SUCCESS)
         r = broken;
     pthread_mutex_unlock(&lock);
@@ -307,6 +328,7 @@ CUresult cuDeviceGetPCIBusId(char *id, int len, CUdevice dev)
 /* Give back all memory. */
 static void blocks_drop(void)
 {
+    fake_show();
     while (blocks) {
         struct block *b = blocks;
 
@@ -340,8 +362,7 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice dev)
         fake_run_all();
         broken = CUDA_SUCCESS;
     }
-    pthread_mutex_unlock(&lock);
-    return CUDA_SUCCESS;
+    return fake_leave(CUDA_SUCCESS);
 }
 
 CUresult cuDevicePrimaryCtxReset_v2(CUdevice dev)
@@ -408,6 +429,8 @@ static char *block_new(size_t bytes, bool host)
     live++;
     if (!host)
         used_bytes += bytes;
+    if (!host)
+        shown = true; /* until the call is over */
     return b->p;
 }
 
@@ -422,6 +445,7 @@ static CUresult block_free(const void *p, bool host, bool given)
     b = *at;
     if (!b || b->host != host || b->given != given)
         return CUDA_ERROR_INVALID_VALUE;
+    fake_show();
     *at = b->next;
     if (!host)
         used_bytes -= b->bytes;

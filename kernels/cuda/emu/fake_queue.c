@@ -79,6 +79,8 @@ static int kernel_run(const struct fake_op *op, const struct fake_op *before)
 /* Do it. */
 static void op_run(const struct fake_op *op)
 {
+    if (op->kind != FAKE_OP_MARK && op->kind != FAKE_OP_WAIT)
+        fake_show();
     switch (op->kind) {
     case FAKE_OP_LAUNCH:
         (void)kernel_run(op, NULL);
@@ -132,6 +134,7 @@ static void run_first(CUstream s)
     if (ok && op->kind == FAKE_OP_LAUNCH && next &&
         next->kind == FAKE_OP_LAUNCH && next->early && emu_draw(2) == 0) {
         (void)queue_pop(s);
+        fake_show();
         (void)kernel_run(next, op);
         fake_op_free(next);
     } else if (ok || op->kind == FAKE_OP_MARK) {
