@@ -20,7 +20,7 @@ check-gpu: $(gpu_check_programs)
 bench-gpu: $(gpu_bench_programs)
 	$(SHELL) $(top_srcdir)/tests/bench/gpu_bench.sh . $(GPU_OUT)
 
-gpu-bundle: $(gpu_check_programs) $(gpu_bench_programs)
+gpu-bundle: $(gpu_check_programs) $(gpu_bench_programs) $(check_DATA)
 	$(SHELL) $(top_srcdir)/contrib/gpu-bundle.sh . gpu-bundle \
 	    $(gpu_check_programs) $(gpu_bench_programs)
 

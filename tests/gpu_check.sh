@@ -79,6 +79,10 @@ if command -v nvidia-smi >/dev/null; then
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 fi
 
+step "a GPU that can be used" 100 "$build/tests/bench/b_gpu_same" -n 1 \
+    synthetic:tiny:bf16
+[ "$failed" -eq 0 ] || { rm -f "$out/step.tmp"; exit 1; }
+
 # --- operations ---
 
 for t in "$build"/tests/kernels/tk_cuda_*; do

@@ -3,13 +3,18 @@
  * are loaded at run time: the driver's (drv.h) and cuBLASLt's (blas.h). No
  * device state lives outside of a struct cuda. One thread drives a context.
  *
+ * From the environment, for measuring and for finding faults:
+ *   TOLLGATE_CUDA_DRIVER    the driver's file, instead of libcuda.so.1
+ *   TOLLGATE_CUDA_RECORD=0  no step is recorded
+ *   TOLLGATE_CUDA_PDL=0     no kernel begins before its predecessor ended
+ *
  *   drv.c          loading the driver
  *   cuda.c         errors, launching, the table
  *   cuda_open.c    opening, closing, opening anew
  *   cuda_mem.c     memory, between host and device
  *   cuda_weight.c  weights: packing, uploading, laying side by side
- *   cuda_step.c    a step's inputs, recorded graphs
- *   cuda_inputs.c  their way to the device
+ *   cuda_step.c    recorded steps
+ *   cuda_inputs.c  a step's inputs
  *   cuda_copy.c    pages between device and host
  *   cuda_host.c    memory of the host
  *   cuda_rows.c    what deals with rows         (k_rows.cu)

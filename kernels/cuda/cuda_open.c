@@ -141,8 +141,10 @@ static enum krn_status images_load(struct cuda *d, struct why w)
 /* Find cuBLASLt and the plans of products; own kernels do without. */
 static enum krn_status library_open(struct cuda *d)
 {
-    const enum krn_status st =
-        blas_open(d, d->blas_dir, d->blas_why, sizeof(d->blas_why), &d->blas);
+    enum krn_status st;
+
+    d->blas_why[0] = '\0';
+    st = blas_open(d, d->blas_dir, d->blas_why, sizeof(d->blas_why), &d->blas);
 
     if (st == KRN_OK && d->blas_plans)
         (void)blas_plans_load(d->blas, d->blas_plans);
@@ -332,6 +334,7 @@ enum krn_status cuda_reset(struct krn_ctx *c)
     d->dead = false;
     d->recording = false;
     d->record_failed = false;
+    d->record_why[0] = '\0';
     d->in = (struct cuda_inputs){0};
     st = device_open(d, nobody);
     if (st == KRN_OK)

@@ -7,9 +7,10 @@
  * -a (cpu) leads, -d (cuda:0) follows with all SEQUENCES (1) at once. A line a
  * model and way:
  *   ok MODEL TYPE WAY: 200 of 200 alike, NMSE 1.0e-07
- * A token may differ where the leader all but liked it as much: its logits are
- * closer than 0.05. Exits with 1 when more differ, or logits differ by more
- * than kernels/cuda/tolerance.h says. */
+ * One in a hundred tokens may differ, of a model of random numbers five, where
+ * the leader all but liked it as much: its logits are closer than 0.05. Exits
+ * with 1 when more differ, or logits differ by more than
+ * kernels/cuda/tolerance.h says. */
 #include <getopt.h>
 #include <math.h>
 #include <stdbool.h>
@@ -260,7 +261,11 @@ static void follow_writing(const struct told *t, struct side *s,
 static bool verdict(const struct told *t, const char *way,
                     const struct tally *y)
 {
-    bool ok = y->all > 0 && y->alike * 100ull >= y->all * 99ull &&
+    /* Of random numbers the likeliest token seldom stands out. */
+    bool is_random =
+        strncmp(t->name, MODEL_SYNTHETIC, strlen(MODEL_SYNTHETIC)) == 0;
+    unsigned long long least = is_random ? 95 : 99;
+    bool ok = y->all > 0 && y->alike * 100ull >= y->all * least &&
               y->widest < CLOSE && y->nmse <= TOL_LOGITS_NMSE;
 
     printf("%s %s %s %s: %u of %u alike, NMSE %.1e", ok ? "ok" : "FAILED",

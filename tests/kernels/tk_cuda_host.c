@@ -1,6 +1,7 @@
 /* tk_cuda_host.c - A GPU as a context: what is said when it does not open,
  * memory, pages between device and host, and what becomes of it all when the
  * device fails. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -488,6 +489,67 @@ static void a_dead_device_can_be_closed_and_opened(void **state)
     pages_close(&p);
 }
 
+/* What the other thread does while the device comes and goes. */
+struct other {
+    struct krn_ctx *c;
+    pthread_barrier_t begun;
+    unsigned wrong;
+};
+
+static void *other_main(void *arg)
+{
+    struct other *o = arg;
+    uint8_t *held[4] = {0};
+
+    (void)pthread_barrier_wait(&o->begun);
+    for (unsigned i = 0; i < 400; i++) {
+        uint8_t **p = &held[i % 4];
+
+        if (*p && ((*p)[0] != (uint8_t)(i - 4) || (*p)[8000] != 1))
+            o->wrong++;
+        krn_host_free(o->c, *p);
+        *p = krn_host_alloc(o->c, 8192);
+        if (!*p) {
+            o->wrong++;
+            break;
+        }
+        (*p)[0] = (uint8_t)i;
+        (*p)[8000] = 1;
+    }
+    for (int i = 0; i < 4; i++)
+        krn_host_free(o->c, held[i]);
+    return NULL;
+}
+
+static void other_threads_keep_their_memory_while_a_device_is_reset(
+    void **state)
+{
+    struct pages p;
+    struct other o = {0};
+    pthread_t t;
+    uint64_t seed = 8;
+
+    (void)state;
+    if (!gfix_is_fake())
+        skip();
+    pages_open(&p, &seed);
+    o.c = p.c;
+    assert_int_equal(pthread_barrier_init(&o.begun, NULL, 2), 0);
+    assert_int_equal(pthread_create(&t, NULL, other_main, &o), 0);
+    (void)pthread_barrier_wait(&o.begun);
+    for (int i = 0; i < 10; i++) {
+        (void)copy_lost(&p);
+        krn_free(p.c, p.kv.pages);
+        assert_int_equal(krn_reset(p.c), KRN_OK);
+        p.kv = pool_new(p.c);
+    }
+    assert_int_equal(pthread_join(t, NULL), 0);
+    assert_int_equal(pthread_barrier_destroy(&o.begun), 0);
+    assert_int_equal(o.wrong, 0);
+    pages_close(&p);
+    assert_int_equal(gfix_live(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,6 +565,8 @@ int main(void)
         cmocka_unit_test(a_page_that_is_none_is_refused),
         cmocka_unit_test(a_device_that_failed_answers_so_until_it_is_reset),
         cmocka_unit_test(a_dead_device_can_be_closed_and_opened),
+        cmocka_unit_test(
+            other_threads_keep_their_memory_while_a_device_is_reset),
     };
 
     if (!fakecuda_use())
