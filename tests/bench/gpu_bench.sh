@@ -104,7 +104,7 @@ all_parts() {
     b_ops 30 copy
     b_gpu 70 llama-3.1-8b:bf16
     b_gpu 45 -c 128,2048 -p 2048,8192 -r 0 llama-3.1-8b:q8_0
-    http 60 --ttft 0
+    http 75 --ttft 0
     http 75 --clients 0
     torch 120
     without PDL
