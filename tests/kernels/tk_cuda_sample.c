@@ -339,6 +339,58 @@ static void numbers_are_the_hosts(void **state)
     krn_close(c);
 }
 
+/* Many rows in one call, each with what is its own; between rows, and behind
+ * the last, stand logits that nobody may see. */
+static void mixed_check(struct krn_ctx *c, unsigned n, size_t ld,
+                        uint64_t *seed)
+{
+    enum { N = 16 };
+    struct krn_draw draws[N] = {{0}};
+    struct krn_drawn out[N];
+    struct gask asks[N];
+    float *x = malloc(N * ld * sizeof(*x)), *dev;
+
+    assert_non_null(x);
+    for (size_t i = 0; i < N * ld; i++)
+        x[i] = 1e30F;
+    for (unsigned i = 0; i < N; i++) {
+        struct gask *a = &asks[i];
+        gask_open(a, n, 2, i % 3 == 0, i % 4 == 1, seed);
+        if (i % 2)
+            gask_edits(a, seed);
+        if (i % 5 > 2)
+            gask_mask(a, 0.9F, seed);
+        a->p.temperature = i % 3 == 1 ? 0.8F : 0;
+        assert_true(sampler_ask(gask_sampler(a), a->mask, i, &draws[i]));
+        draws[i].row = N - 1 - i;
+        draws[i].logprobs = i % 4 == 2;
+        draws[i].given = i == 7 ? (int32_t)n - 1 : -1;
+        memcpy(x + draws[i].row * ld, a->x, n * sizeof(*x));
+    }
+    dev = gstep_sent(c, x, N * ld * sizeof(*x));
+    assert_int_equal(krn_step_draw(c, dev, ld, n, N, draws, out), KRN_OK);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(out[i].id,
+                         i == 7 ? (int32_t)n - 1 : gask_host(&asks[i], i));
+        gask_close(&asks[i]);
+    }
+    krn_free(c, dev);
+    free(x);
+}
+
+static void rows_of_a_call_are_apart(void **state)
+{
+    struct krn_ctx *c = gstep_opened(KRN_F32);
+    uint64_t seed = 27;
+
+    (void)state;
+    mixed_check(c, 500, 500, &seed);
+    mixed_check(c, 501, 504, &seed);
+    mixed_check(c, 64, 67, &seed);
+    mixed_check(c, 3000, 3001, &seed);
+    krn_close(c);
+}
+
 /* Draw the last token that is left of <n> equal ones. */
 static int32_t last_of_equals(struct krn_ctx *c, unsigned n, int top_k,
                               float top_p)
@@ -468,6 +520,7 @@ int main(void)
         cmocka_unit_test(draws_are_of_what_is_left),
         cmocka_unit_test(draws_of_many_are_of_what_is_left),
         cmocka_unit_test(numbers_are_the_hosts),
+        cmocka_unit_test(rows_of_a_call_are_apart),
         cmocka_unit_test(equals_are_cut_by_lowest_id),
         cmocka_unit_test(logprobs_are_the_hosts),
         cmocka_unit_test(what_is_no_draw_is_refused),
