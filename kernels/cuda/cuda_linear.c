@@ -29,7 +29,7 @@ enum path {
  */
 
 /* Most shared memory of a kernel of up to 8 tokens: 8 of 5120 k, with sums. */
-#define GEMV_SMEM ((size_t)8 * (5120 * 2 + 64) + 5120 / 32 * 8 * 4 + 4096)
+#define GEMV_SMEM ((size_t)8 * (5120 * 2 + 64) + 5120 / 32 * 8 * 4)
 
 static enum krn_status find_gemv(struct cuda *d, struct cuda_linear *l)
 {

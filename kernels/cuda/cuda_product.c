@@ -111,6 +111,7 @@ static unsigned gemv_blocks(const struct cuda *d, uint32_t tiles,
         rounds = (tiles + at_once - 1) / at_once;
         blocks = (tiles + rounds - 1) / rounds;
         work = ((uint64_t)blocks * slices + d->n_sm - 1) / d->n_sm * rounds;
+        work *= c == 1 ? 23 : 20; /* one alone keeps too few loads on the way */
         if (work < least) {
             least = work;
             best = blocks;

@@ -150,8 +150,9 @@ KERNEL(tg_random_tiles, struct tg_random, 256, 4)
     random_put(tile, a.w_type, g, s, t, h);
     if (t != 0)
         return;
+    s = bits8 ? TILE_PLACE(TILE_LOAD_8, g, s) : TILE_PLACE(TILE_LOAD_4, g, s);
     if (wide == 2)
-        *(uint16_t *)(tile + scales + (8 * g + s) * 2) = (uint16_t)beside;
+        *(uint16_t *)(tile + scales + s * 2) = (uint16_t)beside;
     else
-        *(uint32_t *)(tile + scales + (8 * g + s) * 4) = beside;
+        *(uint32_t *)(tile + scales + s * 4) = beside;
 }

@@ -8,7 +8,6 @@
 #include "kernels/ref/ref.h"
 
 enum {
-    STEPS = TILE_K / TILE_STEP,
     LOAD_BYTES = 512, /* what a warp reads at once */
 };
 
@@ -130,7 +129,9 @@ static void step_put(enum krn_dtype t, uint8_t *tile, unsigned g, unsigned s,
 {
     const int8_t *q = p->q + at;
     unsigned sub = at / TILE_STEP;
-    size_t place = STEPS * (size_t)g + s;
+    size_t place = t == KRN_Q4_0 || t == KRN_Q4_K
+                       ? TILE_PLACE(TILE_LOAD_4, g, s)
+                       : TILE_PLACE(TILE_LOAD_8, g, s);
 
     if (t == KRN_Q8_0) {
         bytes_put(tile, g, s, q, false);

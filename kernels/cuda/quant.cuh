@@ -55,10 +55,10 @@ DEV void quant_load(QuantSlot<Q> &s, int h, const char *base, int u, int lane,
                     bool ok)
 {
     const char *tile = base + (size_t)(u / Q::UNITS) * Q::BYTES;
-    const char *sc = tile + Q::SCALES + (lane >> 2) * (Q::UNITS * Q::WORDS * 4);
+    const char *sc = tile + Q::SCALES + u % Q::UNITS * (Q::WORDS * 4 * 8) +
+                     (lane >> 2) * (Q::WORDS * 4);
 
     tile += u % Q::UNITS * 512 + lane * 16;
-    sc += u % Q::UNITS * (Q::WORDS * 4);
     s.r[h] = ldg_stream_if(tile, ok);
     if constexpr (Q::WORDS == 1) {
         s.sc[h][0] = ldg_stream4_if(sc, ok);

@@ -3,22 +3,20 @@
  * the next row block; rows and k beyond the matrix are zeros. A lane (g, t), 4
  * * g + t, of a warp reads 16 bytes a load, so that a load is 512 bytes in a
  * row; g is the row within the block. A step is 32 k: step s of a tile has the
- * k 32s .. 32s+31, and lane t of it the eight k from 32s + 8t on.
+ * k 32s .. 32s+31, and lane t of it the eight k from 32s + 8t on. Behind the
+ * loads are f16 scales, those of a load together: [load][8 g][steps of a load].
  *
  *   Q8_0  4 loads: of load i the bytes 0-7 are step 2i, the bytes 8-15 step
- *         2i+1, in ascending k, each q ^ 0x80 (= q + 128). Then f16 scales
- *         [8 g][8 steps].
+ *         2i+1, in ascending k, each q ^ 0x80 (= q + 128). A scale a step.
  *   Q4_0  2 loads: word j of load i is step 4i+j: of its eight k, number 2p is
- *         nibble p and number 2p+1 nibble p+4, each q + 8. Then f16 scales [8
- *         g][8 steps].
- *   Q4_K  quants as Q4_0, but 0 .. 15; then f16 [8 g][8 steps][2]: scale s and
- *         offset m of a step; an element is s * q - m. Both are rounded to f16,
- *         off by 2^-11 of themselves at most.
- *
+ *         nibble p and number 2p+1 nibble p+4, each q + 8. A scale a step.
+ *   Q4_K  quants as Q4_0, but 0 .. 15; two halves a step: scale s and offset m;
+ *         an element is s * q - m. Both are rounded to f16, off by 2^-11 of
+ *         themselves at most.
  *   Q5_K  quants as Q8_0, 0 .. 31, each + 128; then s and m as Q4_K.
  *   Q6_K  of load i the bytes 0-7 are step 2i, the bytes 8-15 step 2i+1: four
- *         k from 4t on, then four from 16 + 4t on, each q + 128. Then f16 [8
- *         g][8 steps][2]: the scales of the first and the last 16 k of a step.
+ *         k from 4t on, then four from 16 + 4t on, each q + 128. Two halves a
+ *         step: the scales of its first and its last 16 k.
  *
  * Float matrices are row-major, rows n_in elements apart. The first part is
  * plain C. */
@@ -32,6 +30,12 @@
 #define TILE_ROWS 8
 #define TILE_K    256
 #define TILE_STEP 32 /* k of a step */
+
+/* Steps of a load of 8-bit and of 4-bit quants, and the number of the scale, or
+ * the pair of halves, of step <s> and row <g> of a tile of <n> steps a load. */
+#define TILE_LOAD_8         2
+#define TILE_LOAD_4         4
+#define TILE_PLACE(n, g, s) (((s) / (n)*8 + (g)) * (n) + (s) % (n))
 
 /* Where the scales of a tile begin, and its bytes. */
 #define TILE_Q8_0_SCALES 2048
@@ -63,7 +67,8 @@ struct TileQ8 {
     {
         const uint8_t *at =
             tile + (s >> 1) * 512 + (4 * g + t) * 16 + (s & 1) * 8;
-        float scale = tile_f16(tile + TILE_Q8_0_SCALES + (8 * g + s) * 2);
+        float scale = tile_f16(tile + TILE_Q8_0_SCALES +
+                               TILE_PLACE(TILE_LOAD_8, g, s) * 2);
         uint2 q = *(const uint2 *)at;
 #pragma unroll
         for (int j = 0; j < 8; j++) {
@@ -91,7 +96,8 @@ struct TileQ4 {
     static constexpr int bytes = TILE_Q4_0_BYTES;
     static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
     {
-        float scale = tile_f16(tile + TILE_Q4_0_SCALES + (8 * g + s) * 2);
+        float scale = tile_f16(tile + TILE_Q4_0_SCALES +
+                               TILE_PLACE(TILE_LOAD_4, g, s) * 2);
         uint32_t w = tile_word(tile, g, s, t);
 #pragma unroll
         for (int j = 0; j < 8; j++)
@@ -104,7 +110,8 @@ struct TileQ4K {
     static constexpr int bytes = TILE_Q4_K_BYTES;
     static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
     {
-        const uint8_t *sm = tile + TILE_Q4_K_SCALES + (8 * g + s) * 4;
+        const uint8_t *sm =
+            tile + TILE_Q4_K_SCALES + TILE_PLACE(TILE_LOAD_4, g, s) * 4;
         float scale = tile_f16(sm);
         float off = tile_f16(sm + 2);
         uint32_t w = tile_word(tile, g, s, t);
@@ -119,7 +126,8 @@ struct TileQ5K {
     static constexpr int bytes = TILE_Q5_K_BYTES;
     static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
     {
-        const uint8_t *sm = tile + TILE_Q5_K_SCALES + (8 * g + s) * 4;
+        const uint8_t *sm =
+            tile + TILE_Q5_K_SCALES + TILE_PLACE(TILE_LOAD_8, g, s) * 4;
         const uint8_t *at =
             tile + (s >> 1) * 512 + (4 * g + t) * 16 + (s & 1) * 8;
         float scale = tile_f16(sm);
@@ -140,7 +148,8 @@ struct TileQ6K {
     static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
     {
         float scale =
-            tile_f16(tile + TILE_Q6_K_SCALES + (8 * g + s) * 4 + (t >> 1) * 2);
+            tile_f16(tile + TILE_Q6_K_SCALES +
+                     TILE_PLACE(TILE_LOAD_8, g, s) * 4 + (t >> 1) * 2);
         const uint8_t *at = tile + (s >> 1) * 512 + (4 * g + 2 * (t & 1)) * 16 +
                             (s & 1) * 8 + (t >> 1) * 4;
         uint32_t lo = *(const uint32_t *)at;

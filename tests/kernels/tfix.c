@@ -71,7 +71,8 @@ double tfix_worth(enum krn_dtype kept, const uint8_t *packed, size_t n_in,
 {
     const uint8_t *tile = packed;
     size_t g = row % 8, at = k % 256, step = at / 32;
-    size_t place = 8 * g + step;
+    size_t steps = kept == KRN_Q4_0 || kept == KRN_Q4_K ? 4 : 2; /* a load */
+    size_t place = step / steps * 8 * steps + g * steps + step % steps;
 
     if (!pack_is_tiles(kept))
         return float_worth(kept, packed, row * n_in + k);
