@@ -291,11 +291,33 @@ static void heads_of_a_row_are_alike(void **state)
     krn_close(c);
 }
 
+/* Heads that the kernel cannot hold are refused; the context goes on. */
+static void odd_heads_are_refused(void **state)
+{
+    static const unsigned sizes[] = {12, 264};
+    struct krn_ctx *c = gstep_opened(KRN_F16);
+    struct gstep t;
+
+    (void)state;
+    gstep_open(&t, c);
+    for (int i = 0; i < 2; i++) {
+        struct krn_heads a = {
+            .q = t.kv.pages, .ldq = sizes[i], .n_head = 1, .eps = 1e-6F};
+        t.kv.d_head = sizes[i];
+        gstep_plain(&t, c, 1);
+        assert_int_equal(krn_step_heads(c, KRN_ALL, 0, &a), KRN_UNSUPPORTED);
+        gstep_end(&t, c);
+    }
+    gstep_close(&t, c);
+    krn_close(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_turn_and_append),
         cmocka_unit_test(heads_of_a_row_are_alike),
+        cmocka_unit_test(odd_heads_are_refused),
     };
 
     if (!fakecuda_use())
