@@ -137,15 +137,14 @@ static enum krn_status attend(const struct pass *a, unsigned layer)
 static enum krn_status feed(struct graph *g, const struct graph_layer *l,
                             float *x, unsigned n)
 {
-    size_t ld = 2 * (size_t)g->p.d_ff;
     const struct krn_prod down = {l->down, NULL, x, g->p.d_model, KRN_AS_ADDED};
     enum krn_status st = norm(g, x, l->ffn_norm, n);
 
     if (st == KRN_OK)
         st = krn_step_glu(g->c, g->h, g->p.d_model, n, l->gate, l->up, g->glu,
-                          ld);
+                          g->ldglu);
     if (st == KRN_OK)
-        st = krn_step_linear(g->c, g->glu, ld, n, 1, &down);
+        st = krn_step_linear(g->c, g->glu, g->ldglu, n, 1, &down);
     return st;
 }
 

@@ -16,6 +16,8 @@ enum {
     LEAST_ROWS = 64,      /* of one pass of the feed-forward part */
     LEAST_HEAD_ROWS = 8,
     ALIGN_BYTES = 256, /* of buffers */
+    HOST_PAD = 16,     /* floats between wide rows, so that not all of them fall
+                        * into one set of the first-level cache */
 };
 
 static struct krn_kv kv_shape(const struct model_params *p, enum krn_dtype t,
@@ -73,7 +75,7 @@ static size_t arena_lay(struct graph *g, uint8_t *at)
         {&g->q, rows * wide * act},
         {&g->k, dense ? rows * graph_kv_width(g) * act : 0},
         {&g->v, dense ? rows * graph_kv_width(g) * act : 0},
-        {&g->glu, 2 * (size_t)g->mlp_rows * g->p.d_ff * act},
+        {&g->glu, g->mlp_rows * g->ldglu * act},
         {&g->logits, (size_t)g->head_rows * g->p.n_vocab * sizeof(float)},
         {&g->cs, turns},
         {&g->few_cs, turns},
@@ -132,6 +134,7 @@ static enum err memory_get(struct graph *g)
     bool host = krn_is_host(g->c);
 
     g->rows = krn_step_rows(g->c, g->max_rows);
+    g->ldglu = 2 * (size_t)g->p.d_ff + (host ? HOST_PAD : 0);
     g->mlp_rows = g->rows;
     g->head_rows = GRAPH_DRAW_ROWS < g->rows ? GRAPH_DRAW_ROWS : g->rows;
     if (host) {

@@ -33,13 +33,14 @@ struct graph {
     /* Device memory of a step, one allocation, owned. What is no float has the
      * device's type of activations. */
     void *arena;
-    float *x, *few;     /* (rows, d_model): the residual stream, of all rows and
-                         * of the wanted ones */
-    void *h;            /* (rows, wider of d_model and n_head * d_head) */
-    void *q;            /* (rows, n_head * d_head), rows <ldq> apart */
-    void *k, *v;        /* (rows, n_kv_head * d_head), rows <ldkv> apart */
-    size_t ldq, ldkv;   /* elements */
-    void *glu;          /* (mlp_rows, 2 * d_ff) */
+    float *x, *few;   /* (rows, d_model): the residual stream, of all rows and
+                       * of the wanted ones */
+    void *h;          /* (rows, wider of d_model and n_head * d_head) */
+    void *q;          /* (rows, n_head * d_head), rows <ldq> apart */
+    void *k, *v;      /* (rows, n_kv_head * d_head), rows <ldkv> apart */
+    size_t ldq, ldkv; /* elements */
+    void *glu;        /* (mlp_rows, 2 * d_ff), rows <ldglu> apart */
+    size_t ldglu;
     float *logits;      /* (head_rows, n_vocab) */
     float *cs, *few_cs; /* (rows, n_rot): of all rows, of the wanted ones */
     double *freq;       /* (n_rot / 2) turns of a position, in radians */
