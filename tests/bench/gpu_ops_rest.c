@@ -97,6 +97,83 @@ void ops_attend(struct ops *o)
     krn_free(o->krn, a.out);
 }
 
+/* --- draws ---------------------------------------------------------------- */
+
+enum { DRAWS = 256 };
+
+struct drawing {
+    float *logits; /* (DRAWS, n_vocab) */
+    struct krn_draw ask[DRAWS];
+    struct krn_drawn out[DRAWS];
+};
+
+/* Seconds of <times> times <n> draws. */
+static double draw_s(struct ops *o, struct drawing *d, unsigned n,
+                     unsigned times)
+{
+    const double t = gpu_now_s();
+
+    for (unsigned i = 0; i < times; i++)
+        ops_must(krn_step_draw(o->krn, d->logits, o->size.n_vocab,
+                               o->size.n_vocab, n, d->ask, d->out),
+                 "draw");
+    return gpu_now_s() - t;
+}
+
+static void draw_measure(struct ops *o, struct drawing *d, unsigned n,
+                         const char *how)
+{
+    const unsigned times = o->is_toy ? 1 : 20;
+    const struct gpu_case c = {.what = "draw",
+                               .model = "",
+                               .type = "F32",
+                               .how = how,
+                               .batch = n,
+                               .tokens = n,
+                               .bytes = 4.0 * n * o->size.n_vocab};
+    struct gpu_samples all = {.n = 0};
+
+    if (gpu_now_s() > o->end_s) {
+        gpu_skip(&c, "no time");
+        return;
+    }
+    for (unsigned k = 0; k < 3; k++)
+        (void)draw_s(o, d, n, times);
+    all.from_s = gpu_wall_s();
+    while (all.n < o->samples)
+        all.s[all.n++] = draw_s(o, d, n, times);
+    all.to_s = gpu_wall_s();
+    gpu_row(&c, &all, times);
+}
+
+/* The likeliest token, and one of those that are often asked for. */
+static void ops_draw(struct ops *o)
+{
+    static const unsigned rows[] = {1, 64, DRAWS};
+    const size_t bytes = (size_t)DRAWS * o->size.n_vocab * sizeof(float);
+    struct drawing *d = calloc(1, sizeof(*d));
+
+    if (!d)
+        ops_die("host", "no memory");
+    d->logits = ops_take(o, bytes);
+    ops_fill(o, d->logits, bytes, true);
+    for (unsigned warm = 0; warm < 2; warm++) {
+        for (unsigned i = 0; i < DRAWS; i++)
+            d->ask[i] = (struct krn_draw){.row = i,
+                                          .given = -1,
+                                          .temperature = warm ? 0.8F : 0,
+                                          .top_k = warm ? 40 : 0,
+                                          .top_p = warm ? 0.95F : 1,
+                                          .repetition_penalty = 1,
+                                          .u = 0.5};
+        for (unsigned i = 0; i < (o->is_toy ? 1U : 3U); i++)
+            draw_measure(o, d, rows[i],
+                         warm ? "t 0.8 top_k 40 top_p 0.95" : "likeliest");
+    }
+    krn_free(o->krn, d->logits);
+    free(d);
+}
+
 /* --- rows ----------------------------------------------------------------- */
 
 struct rows {
@@ -198,6 +275,8 @@ void ops_row_wise(struct ops *o)
         rows_one(o, &r, all[i], turns_queue, "turns", 4.0 * s->d_head);
         rows_one(o, &r, all[i], heads_queue, "heads", 2 * act * wide);
     }
+    if (!krn_is_host(o->krn))
+        ops_draw(o);
     krn_free(o->krn, r.x);
     krn_free(o->krn, r.gain);
     krn_free(o->krn, r.cs);
