@@ -1,6 +1,6 @@
 /* emu_switch.cc - From one stack to another, and what becomes of a fault. On
- * x86-64 a switch saves the registers that a function must keep; elsewhere
- * ucontext does it, and a fault ends the program. */
+ * x86-64 a switch saves the registers that a function must keep; elsewhere, and
+ * with TG_EMU_UCONTEXT, ucontext does it. */
 #include "kernels/cuda/emu/emu_priv.h"
 
 #include <pthread.h>
@@ -13,13 +13,6 @@
 #define STACKS      ((size_t)EMU_LEVELS * EMU_THREADS_MAX)
 
 static char *stacks; /* STACKS of them, each with a guard page below it */
-
-/* The top of stack <i>; tops differ modulo a page, or all would share the same
- * lines of the cache. */
-static char *stack_top(unsigned i)
-{
-    return stacks + (i + 1) * STACK_BYTES - i % 16 * 320;
-}
 
 static bool stacks_map(void)
 {
@@ -38,7 +31,7 @@ static bool stacks_map(void)
     return true;
 }
 
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(TG_EMU_UCONTEXT)
 
 __asm__(".text\n"
         ".globl emu_switch\n"
@@ -62,6 +55,13 @@ __asm__(".text\n"
         "    ret\n"
         ".size emu_switch, . - emu_switch\n");
 
+/* The top of stack <i>; tops differ modulo a page, or all would share the same
+ * lines of the cache. */
+static char *stack_top(unsigned i)
+{
+    return stacks + (i + 1) * STACK_BYTES - i % 16 * 320;
+}
+
 void *emu_stack(unsigned level, unsigned i)
 {
     void **sp;
@@ -72,81 +72,6 @@ void *emu_stack(unsigned level, unsigned i)
     memset(sp, 0, 8 * sizeof *sp);
     sp[6] = (void *)emu_thread_main; /* returned to; then sp is 8 mod 16 */
     return sp;
-}
-
-/* --- faults ----------------------------------------------------------------
- */
-
-static struct sigaction old_segv, old_bus, old_fpe;
-static stack_t old_stack;
-static pthread_t fault_thread;
-static char alt_stack[64 * 1024];
-static char last_stack[64 * 1024] __attribute__((aligned(64)));
-static void *fault_at;
-static int fault_sig;
-
-static void say_fault(void)
-{
-    char where[256];
-    char *p = (char *)fault_at;
-
-    if (fault_sig == SIGFPE)
-        emu_fail("division of an integer by zero");
-    if (p >= emu_dyn + emu_b.smem && p < emu_dyn + emu_b.smem + (1 << 20))
-        emu_fail("touches %zu bytes behind the %zu of dynamic shared memory",
-                 (size_t)(p - emu_dyn) - emu_b.smem, emu_b.smem);
-    if (p < emu_dyn && p >= emu_dyn - (1 << 20))
-        emu_fail("touches %zu bytes before dynamic shared memory",
-                 (size_t)(emu_dyn - p));
-    if (stacks && p >= stacks && p < stacks + STACKS * STACK_BYTES)
-        emu_fail("its stack is too small");
-    emu_where(p, where, sizeof where);
-    emu_fail("touches %p, %s", (void *)p, where);
-}
-
-static void on_fault(int sig, siginfo_t *si, void *uc_)
-{
-    ucontext_t *uc = (ucontext_t *)uc_;
-
-    if (!emu_b.running || !pthread_equal(pthread_self(), fault_thread)) {
-        const struct sigaction *old = sig == SIGSEGV  ? &old_segv
-                                      : sig == SIGBUS ? &old_bus
-                                                      : &old_fpe;
-
-        sigaction(sig, old, NULL); /* it happens again, and they see it */
-        return;
-    }
-    fault_at = si->si_addr;
-    fault_sig = sig;
-    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)say_fault;
-    uc->uc_mcontext.gregs[REG_RSP] =
-        (greg_t)(uintptr_t)(last_stack + sizeof last_stack - 8);
-}
-
-void emu_faults_on(void)
-{
-    struct sigaction sa;
-    stack_t st;
-
-    memset(&sa, 0, sizeof sa);
-    memset(&st, 0, sizeof st);
-    fault_thread = pthread_self();
-    st.ss_sp = alt_stack;
-    st.ss_size = sizeof alt_stack;
-    (void)sigaltstack(&st, &old_stack);
-    sa.sa_sigaction = on_fault;
-    sa.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    (void)sigaction(SIGSEGV, &sa, &old_segv);
-    (void)sigaction(SIGBUS, &sa, &old_bus);
-    (void)sigaction(SIGFPE, &sa, &old_fpe);
-}
-
-void emu_faults_off(void)
-{
-    (void)sigaction(SIGSEGV, &old_segv, NULL);
-    (void)sigaction(SIGBUS, &old_bus, NULL);
-    (void)sigaction(SIGFPE, &old_fpe, NULL);
-    (void)sigaltstack(&old_stack, NULL);
 }
 
 #else
@@ -171,25 +96,87 @@ extern "C" void emu_switch(void **save, void *to)
 
 void *emu_stack(unsigned level, unsigned i)
 {
+    const size_t at = (size_t)level * EMU_THREADS_MAX + i;
+    ucontext_t *c;
+
     if (!stacks_map())
         return NULL;
     if (!contexts)
         contexts = (ucontext_t *)calloc(STACKS, sizeof *contexts);
-    i += level * EMU_THREADS_MAX;
-    if (!contexts || getcontext(&contexts[i]) != 0)
+    if (!contexts)
         return NULL;
-    contexts[i].uc_stack.ss_sp = stacks + i * STACK_BYTES;
-    contexts[i].uc_stack.ss_size = STACK_BYTES - i % 16 * 320;
-    makecontext(&contexts[i], emu_thread_main, 0);
-    return &contexts[i];
+    c = &contexts[at];
+    if (getcontext(c) != 0)
+        return NULL;
+    c->uc_stack.ss_sp = stacks + at * STACK_BYTES;
+    c->uc_stack.ss_size = STACK_BYTES - at % 16 * 320;
+    makecontext(c, emu_thread_main, 0);
+    return c;
+}
+
+#endif
+
+/* --- faults ---------------------------------------------------------- */
+
+static struct sigaction old_segv, old_bus, old_fpe;
+static stack_t old_stack;
+static pthread_t fault_thread;
+static char alt_stack[64 * 1024];
+
+static void say_fault(int sig, char *p)
+{
+    char where[256];
+
+    if (sig == SIGFPE)
+        emu_fail("division of an integer by zero");
+    if (p >= emu_dyn + emu_b.smem && p < emu_dyn + emu_b.smem + (1 << 20))
+        emu_fail("touches %zu bytes behind the %zu of dynamic shared memory",
+                 (size_t)(p - emu_dyn) - emu_b.smem, emu_b.smem);
+    if (p < emu_dyn && p >= emu_dyn - (1 << 20))
+        emu_fail("touches %zu bytes before dynamic shared memory",
+                 (size_t)(emu_dyn - p));
+    if (stacks && p >= stacks && p < stacks + STACKS * STACK_BYTES)
+        emu_fail("its stack is too small");
+    emu_where(p, where, sizeof where);
+    emu_fail("touches %p, %s", (void *)p, where);
+}
+
+/* The handler does not return: its stack is not needed any more when the launch
+ * has ended, and the signal is not blocked in it. */
+static void on_fault(int sig, siginfo_t *si, void *context)
+{
+    const struct sigaction *old = sig == SIGSEGV  ? &old_segv
+                                  : sig == SIGBUS ? &old_bus
+                                                  : &old_fpe;
+
+    (void)context;
+    if (emu_b.running && pthread_equal(pthread_self(), fault_thread))
+        say_fault(sig, (char *)si->si_addr);
+    sigaction(sig, old, NULL); /* it happens again, and they see it */
 }
 
 void emu_faults_on(void)
 {
+    struct sigaction sa;
+    stack_t st;
+
+    memset(&sa, 0, sizeof sa);
+    memset(&st, 0, sizeof st);
+    fault_thread = pthread_self();
+    st.ss_sp = alt_stack;
+    st.ss_size = sizeof alt_stack;
+    (void)sigaltstack(&st, &old_stack);
+    sa.sa_sigaction = on_fault;
+    sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    (void)sigaction(SIGSEGV, &sa, &old_segv);
+    (void)sigaction(SIGBUS, &sa, &old_bus);
+    (void)sigaction(SIGFPE, &sa, &old_fpe);
 }
 
 void emu_faults_off(void)
 {
+    (void)sigaction(SIGSEGV, &old_segv, NULL);
+    (void)sigaction(SIGBUS, &old_bus, NULL);
+    (void)sigaction(SIGFPE, &old_fpe, NULL);
+    (void)sigaltstack(&old_stack, NULL);
 }
-
-#endif
