@@ -77,7 +77,7 @@ struct cuda {
     struct drv *drv;   /* owned */
     struct blas *blas; /* owned */
     CUdevice device;
-    CUcontext ctx;     /* the primary one, retained */
+    CUcontext ctx;     /* of its own, owned: a fault stays in it */
     CUmodule *modules; /* (n_modules) one of each image; owned */
     unsigned n_modules;
     CUstream compute, copy_in, copy_out; /* non-blocking */
