@@ -8,8 +8,8 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/image.h"
 
-/* From this compute capability on a kernel may begin before its predecessor
- * ended. */
+/* Of this compute capability kernels may begin before their predecessors ended.
+ * Later ones run what was compiled for 8.0, which does not wait for them. */
 #define PDL_CC 90
 
 /* Where a reason goes, as in krn_opts. */
@@ -73,13 +73,13 @@ static enum krn_status device_find(struct cuda *d, const char *device,
     return drv_device(d->drv, ordinal, w.to, w.bytes, &d->device, &d->cc);
 }
 
-/* Retain the context and learn what the device is. */
+/* Make a context and learn what the device is. */
 static enum krn_status device_take(struct cuda *d, struct why w)
 {
     const struct drv *v = d->drv;
     int n_sm = 0;
     int smem = 0;
-    CUresult r = v->ctx_retain(&d->ctx, d->device);
+    CUresult r = v->ctx_create(&d->ctx, 0, d->device);
 
     if (r != CUDA_SUCCESS) {
         d->ctx = NULL;
@@ -104,7 +104,7 @@ static enum krn_status device_take(struct cuda *d, struct why w)
         r = v->stream_create(&d->copy_out, CU_STREAM_NON_BLOCKING);
     d->n_sm = n_sm > 0 ? (unsigned)n_sm : 1;
     d->smem_max = smem > 0 ? (size_t)smem : 0;
-    d->pdl = d->cc >= PDL_CC && !is_off("TOLLGATE_CUDA_PDL");
+    d->pdl = d->cc == PDL_CC && !is_off("TOLLGATE_CUDA_PDL");
     d->record_off = is_off("TOLLGATE_CUDA_RECORD");
     return cuda_check(d, r, "taking the device");
 }
@@ -203,8 +203,8 @@ static void device_release(struct cuda *d)
         (void)v->stream_destroy(d->copy_out);
 }
 
-/* Leave the device: what is queued ends first. A dead one takes nothing back,
- * but whoever opens it next gets a context of its own. */
+/* Leave the device: what is queued ends first. A dead context takes nothing
+ * back, it goes as a whole. */
 static void device_close(struct cuda *d)
 {
     if (!d->ctx)
@@ -221,11 +221,9 @@ static void device_close(struct cuda *d)
     cuda_plans_save(d);
     blas_close(d->blas);
     cuda_hosts_unpin(d);
-    if (d->dead)
-        (void)d->drv->ctx_reset(d->device);
-    else
+    if (!d->dead)
         device_release(d);
-    (void)d->drv->ctx_release(d->device);
+    (void)d->drv->ctx_destroy(d->ctx);
     free(d->modules);
     d->modules = NULL;
     d->n_modules = 0;

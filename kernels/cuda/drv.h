@@ -140,9 +140,9 @@ typedef struct CUlaunchConfig_st {
     X(device_attribute, cuDeviceGetAttribute,                                  \
       (int *value, CUdevice_attribute a, CUdevice dev))                        \
     X(device_pci, cuDeviceGetPCIBusId, (char *id, int len, CUdevice dev))      \
-    X(ctx_retain, cuDevicePrimaryCtxRetain, (CUcontext * ctx, CUdevice dev))   \
-    X(ctx_release, cuDevicePrimaryCtxRelease_v2, (CUdevice dev))               \
-    X(ctx_reset, cuDevicePrimaryCtxReset_v2, (CUdevice dev))                   \
+    X(ctx_create, cuCtxCreate_v2,                                              \
+      (CUcontext * ctx, unsigned int flags, CUdevice dev))                     \
+    X(ctx_destroy, cuCtxDestroy_v2, (CUcontext ctx))                           \
     X(ctx_set, cuCtxSetCurrent, (CUcontext ctx))                               \
     X(ctx_sync, cuCtxSynchronize, (void))
 

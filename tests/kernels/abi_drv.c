@@ -1,6 +1,7 @@
 /* abi_drv.c - The driver's ABI as a toolkit's header has it, for the test of
  * drv.h. That each function of the table has the type that the header declares
  * is checked in here, when it is compiled. */
+#define __CUDA_API_VERSION_INTERNAL /* older versions of functions, too */
 #include <cuda.h>
 
 #define DRV_TYPES_GIVEN

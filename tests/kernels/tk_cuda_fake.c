@@ -35,7 +35,7 @@ struct gpu {
 static void gpu_open(struct gpu *g)
 {
     OK(cuInit(0));
-    OK(cuDevicePrimaryCtxRetain(&g->ctx, 0));
+    OK(cuCtxCreate_v2(&g->ctx, 0, 0));
     OK(cuCtxSetCurrent(g->ctx));
     OK(cuModuleLoadData(&g->module, ""));
     OK(cuModuleGetFunction(&g->add, g->module, "emu_add"));
@@ -63,7 +63,7 @@ static void gpu_close(struct gpu *g)
     OK(cuStreamDestroy_v2(g->s[0]));
     OK(cuStreamDestroy_v2(g->s[1]));
     OK(cuModuleUnload(g->module));
-    OK(cuDevicePrimaryCtxRelease_v2(0));
+    OK(cuCtxDestroy_v2(g->ctx));
     assert_int_equal(fakecuda_live(), 0);
 }
 
@@ -417,8 +417,7 @@ static void breaks(struct gpu *g, CUresult why)
     assert_int_equal(cuMemAlloc_v2(&p, 4), why);
     assert_int_equal(add(g, g->x, g->y, 1, g->s[0]), why);
     assert_int_equal(cuStreamSynchronize(g->s[0]), why);
-    OK(cuDevicePrimaryCtxReset_v2(0));
-    OK(cuDevicePrimaryCtxRelease_v2(0));
+    OK(cuCtxDestroy_v2(g->ctx));
 }
 
 static void an_error_stays(void **state)

@@ -489,6 +489,33 @@ static void a_dead_device_can_be_closed_and_opened(void **state)
     pages_close(&p);
 }
 
+static void what_fails_in_one_context_harms_no_other(void **state)
+{
+    struct pages bad;
+    struct pages good;
+    uint64_t seed = 9;
+
+    (void)state;
+    if (!gfix_is_fake())
+        skip();
+    pages_open(&good, &seed);
+    pages_open(&bad, &seed);
+    for (unsigned i = 0; i < 5; i++) {
+        (void)copy_lost(&bad);
+        pages_are_what_was_written_last(&good);
+        page_put(&good, i, &seed);
+        krn_free(bad.c, bad.kv.pages);
+        assert_int_equal(krn_reset(bad.c), KRN_OK);
+        bad.kv = pool_new(bad.c);
+        pages_are_what_was_written_last(&good);
+        assert_string_equal(krn_trouble(good.c), "");
+    }
+    pages_close(&bad);
+    pages_are_what_was_written_last(&good);
+    pages_close(&good);
+    assert_int_equal(gfix_live(), 0);
+}
+
 /* What the other thread does while the device comes and goes. */
 struct other {
     struct krn_ctx *c;
@@ -564,6 +591,7 @@ int main(void)
         cmocka_unit_test(more_copies_than_there_are_events_end_in_order),
         cmocka_unit_test(a_page_that_is_none_is_refused),
         cmocka_unit_test(a_device_that_failed_answers_so_until_it_is_reset),
+        cmocka_unit_test(what_fails_in_one_context_harms_no_other),
         cmocka_unit_test(a_dead_device_can_be_closed_and_opened),
         cmocka_unit_test(
             other_threads_keep_their_memory_while_a_device_is_reset),

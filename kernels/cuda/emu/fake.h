@@ -2,8 +2,8 @@
  * functions that drv.h names and runs kernels on the emulator. A call puts work
  * into a stream's queue; work is done at moments that the seed chooses, as late
  * as the next wait for it, in any order that streams and events allow. One lock
- * is held by every call. An error of a kernel or a copy stays until the context
- * is reset.
+ * is held by every call. An error of a kernel or a copy stays in its context
+ * until that is destroyed.
  *
  *   fake_drv.c    the device, the context, memory
  *   fake_queue.c  streams, events, doing what is queued
@@ -71,7 +71,13 @@ CUresult fake_enter(void);
 CUresult fake_enter_unsafe(void);
 CUresult fake_leave(CUresult r);
 
-/* From now on every call answers <r>. */
+/* The context that the call, or the work that is being done, is of. */
+CUcontext fake_context(void);
+
+/* Whose work is done until the next call; NULL: that of the calling thread. */
+void fake_run_as(CUcontext ctx);
+
+/* From now on every call of the context answers <r>. */
 void fake_break(CUresult r, const char *why);
 
 /* What it answers: CUDA_SUCCESS while nothing is broken. */
@@ -133,6 +139,7 @@ struct CUgraph_st {
 
 /* A queue. */
 struct CUstream_st {
+    CUcontext ctx;
     struct fake_op *first, **last; /* owned */
     CUgraph capture;               /* borrowed; NULL: none */
     unsigned ops;                  /* that it has added to capture */
@@ -170,8 +177,8 @@ void fake_run_all(void);
 /* The first stream being captured, NULL: none. */
 CUstream fake_capturing(void);
 
-/* Forget all that is queued and all streams. */
-void fake_streams_drop(void);
+/* Free all streams of <ctx>, and forget what is queued in them. */
+void fake_streams_drop(CUcontext ctx);
 
 /* Take <s> out of its recording, and all streams that joined it. */
 void fake_capture_leave(CUgraph g);

@@ -13,11 +13,13 @@ struct block {
     size_t bytes;
     bool host;
     bool given; /* the program's own, which was pinned */
+    CUcontext ctx;
     struct block *next;
 };
 
 struct CUctx_st {
-    unsigned refs;
+    CUresult broken;
+    int live; /* objects that are not given back */
 };
 
 const int fakecuda_mark = 1;
@@ -25,9 +27,9 @@ const int fakecuda_mark = 1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t current; /* the thread's context */
-static struct CUctx_st context[16];
+static CUcontext running;     /* whose work is being done; NULL: the thread's */
+static unsigned n_context;
 static bool is_init;
-static CUresult broken;
 static struct block *blocks;
 static size_t used_bytes;
 static int live;
@@ -85,16 +87,30 @@ bool fake_fails(enum fake_what what)
     return fail_in[what] != 0 && --fail_in[what] == 0;
 }
 
+CUcontext fake_context(void)
+{
+    return running ? running : pthread_getspecific(current);
+}
+
+void fake_run_as(CUcontext ctx)
+{
+    running = ctx;
+}
+
 void fake_break(CUresult r, const char *why)
 {
+    CUcontext ctx = fake_context();
+
     fprintf(stderr, "fakecuda: %s\n", why);
-    if (broken == CUDA_SUCCESS)
-        broken = r;
+    if (ctx && ctx->broken == CUDA_SUCCESS)
+        ctx->broken = r;
 }
 
 CUresult fake_broken(void)
 {
-    return broken;
+    const struct CUctx_st *ctx = fake_context();
+
+    return ctx ? ctx->broken : CUDA_SUCCESS;
 }
 
 /* --- every call ------------------------------------------------------------
@@ -113,9 +129,9 @@ CUresult fake_enter(void)
         return CUDA_ERROR_NOT_INITIALIZED;
     if (!pthread_getspecific(current))
         return CUDA_ERROR_INVALID_CONTEXT;
-    if (broken == CUDA_SUCCESS)
+    if (fake_broken() == CUDA_SUCCESS)
         fake_poke();
-    return broken;
+    return fake_broken();
 }
 
 CUresult fake_enter_unsafe(void)
@@ -154,7 +170,7 @@ CUresult fake_leave(CUresult r)
     if (shown)
         blocks_hide(true);
     if (r == CUDA_SUCCESS)
-        r = broken;
+        r = fake_broken();
     pthread_mutex_unlock(&lock);
     return r;
 }
@@ -166,9 +182,17 @@ uint64_t fake_number(const char *name, uint64_t otherwise)
     return s && *s != '\0' ? strtoull(s, NULL, 10) : otherwise;
 }
 
-void fake_count(int by)
+/* Count an object of <ctx>. */
+static void count(CUcontext ctx, int by)
 {
     live += by;
+    if (ctx)
+        ctx->live += by;
+}
+
+void fake_count(int by)
+{
+    count(fake_context(), by);
 }
 
 unsigned fakecuda_live(void)
@@ -325,57 +349,65 @@ CUresult cuDeviceGetPCIBusId(char *id, int len, CUdevice dev)
 /* --- the context -----------------------------------------------------------
  */
 
-/* Give back all memory. */
-static void blocks_drop(void)
+/* Give back all memory of <ctx>. */
+static void blocks_drop(CUcontext ctx)
 {
-    fake_show();
-    while (blocks) {
-        struct block *b = blocks;
+    struct block **at = &blocks;
 
-        blocks = b->next;
+    fake_show();
+    while (*at) {
+        struct block *b = *at;
+
+        if (b->ctx != ctx) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
         if (!b->given)
             (void)emu_free(b->p);
-        live--;
+        if (!b->host)
+            used_bytes -= b->bytes;
         free(b);
     }
-    used_bytes = 0;
 }
 
-CUresult cuDevicePrimaryCtxRetain(CUcontext *ctx, CUdevice dev)
+CUresult cuCtxCreate_v2(CUcontext *ctx, unsigned int flags, CUdevice dev)
 {
+    CUcontext c;
+
+    (void)pthread_once(&once, key_make);
     if (!device_is(dev))
         return CUDA_ERROR_INVALID_DEVICE;
+    c = flags <= 7 ? calloc(1, sizeof(*c)) : NULL;
+    if (!c)
+        return flags <= 7 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
     pthread_mutex_lock(&lock);
-    if (context[dev].refs++ == 0)
+    if (n_context++ == 0)
         fail_read();
-    pthread_mutex_unlock(&lock);
-    *ctx = &context[dev];
-    return CUDA_SUCCESS;
-}
-
-CUresult cuDevicePrimaryCtxRelease_v2(CUdevice dev)
-{
-    if (!device_is(dev))
-        return CUDA_ERROR_INVALID_DEVICE;
-    pthread_mutex_lock(&lock);
-    if (context[dev].refs > 0 && --context[dev].refs == 0) {
-        fake_run_all();
-        broken = CUDA_SUCCESS;
-    }
+    (void)pthread_setspecific(current, c);
+    *ctx = c;
     return fake_leave(CUDA_SUCCESS);
 }
 
-CUresult cuDevicePrimaryCtxReset_v2(CUdevice dev)
+/* A broken context takes with it all that was not given back; of another one it
+ * stays counted. */
+CUresult cuCtxDestroy_v2(CUcontext ctx)
 {
-    if (!device_is(dev))
-        return CUDA_ERROR_INVALID_DEVICE;
+    (void)pthread_once(&once, key_make);
+    if (!ctx)
+        return CUDA_ERROR_INVALID_CONTEXT;
     pthread_mutex_lock(&lock);
-    fake_streams_drop();
-    blocks_drop();
-    live = 0;
-    broken = CUDA_SUCCESS;
-    pthread_mutex_unlock(&lock);
-    return CUDA_SUCCESS;
+    n_context--;
+    if (ctx->broken == CUDA_SUCCESS)
+        fake_run_all();
+    else
+        live -= ctx->live;
+    fake_streams_drop(ctx);
+    blocks_drop(ctx);
+    if (pthread_getspecific(current) == ctx)
+        (void)pthread_setspecific(current, NULL);
+    free(ctx);
+    return fake_leave(CUDA_SUCCESS);
 }
 
 CUresult cuCtxSetCurrent(CUcontext ctx)
@@ -424,9 +456,10 @@ static char *block_new(size_t bytes, bool host)
     }
     b->bytes = bytes;
     b->host = host;
+    b->ctx = fake_context();
     b->next = blocks;
     blocks = b;
-    live++;
+    count(b->ctx, 1);
     if (!host)
         used_bytes += bytes;
     if (!host)
@@ -449,7 +482,7 @@ static CUresult block_free(const void *p, bool host, bool given)
     *at = b->next;
     if (!host)
         used_bytes -= b->bytes;
-    live--;
+    count(b->ctx, -1);
     if (!b->given && !emu_free(b->p)) {
         fake_break(CUDA_ERROR_ILLEGAL_ADDRESS,
                    "bytes beside a block of memory were written to");
@@ -534,9 +567,9 @@ CUresult cuMemHostRegister_v2(void *p, size_t bytes, unsigned int flags)
     b = fake_fails(FAKE_HOST) ? NULL : calloc(1, sizeof(*b));
     if (!b)
         return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
-    *b = (struct block){p, bytes, true, true, blocks};
+    *b = (struct block){p, bytes, true, true, fake_context(), blocks};
     blocks = b;
-    live++;
+    count(b->ctx, 1);
     return fake_leave(CUDA_SUCCESS);
 }
 

@@ -129,8 +129,10 @@ static void run_first(CUstream s)
 {
     struct fake_op *op = queue_pop(s);
     struct fake_op *next = s->first;
-    bool ok = fake_broken() == CUDA_SUCCESS;
+    bool ok;
 
+    fake_run_as(s->ctx);
+    ok = fake_broken() == CUDA_SUCCESS;
     if (ok && op->kind == FAKE_OP_LAUNCH && next &&
         next->kind == FAKE_OP_LAUNCH && next->early && emu_draw(2) == 0) {
         (void)queue_pop(s);
@@ -141,6 +143,7 @@ static void run_first(CUstream s)
         op_run(op);
     }
     fake_op_free(op);
+    fake_run_as(NULL);
 }
 
 /* Do one operation of a stream that chance chooses; false: there is none. */
@@ -254,10 +257,21 @@ static void queue_drop(CUstream s)
     s->capture = NULL;
 }
 
-void fake_streams_drop(void)
+void fake_streams_drop(CUcontext ctx)
 {
-    for (CUstream s = streams; s; s = s->next)
+    CUstream *at = &streams;
+
+    while (*at) {
+        CUstream s = *at;
+
+        if (s->ctx != ctx) {
+            at = &s->next;
+            continue;
+        }
         queue_drop(s);
+        *at = s->next;
+        free(s);
+    }
 }
 
 /* --- streams ---------------------------------------------------------------
@@ -276,6 +290,7 @@ CUresult cuStreamCreate(CUstream *s, unsigned int flags)
                               ? CUDA_ERROR_OUT_OF_MEMORY
                               : CUDA_ERROR_INVALID_VALUE);
     n->last = &n->first;
+    n->ctx = fake_context();
     n->next = streams;
     streams = n;
     fake_count(1);
