@@ -9,14 +9,14 @@
 #include "kernels/cuda/a_attend.h"
 #include "kernels/cuda/dev.cuh"
 
-/* The pool's types. */
+/* The pool's types, and what other halves activations may be. */
 struct KvBf16 : Bf16 {
-    enum { ATT = ATT_BF16 };
+    enum { ATT = ATT_BF16, OTHER = ATT_F16 };
 };
 
 /* Likewise. */
 struct KvF16 : F16 {
-    enum { ATT = ATT_F16 };
+    enum { ATT = ATT_F16, OTHER = ATT_BF16 };
 };
 
 /* The score of what is not seen. */
@@ -91,35 +91,35 @@ DEV void tile_values(uint32_t b[4], smem_t tile, int r0, int n, int lane)
 
 /* --- activations ---------------------------------------------------------- */
 
-/* Two halves of type <act> as two of T. */
-template <class T> DEV uint32_t act_half2(uint32_t v, int act)
+/* Two halves of type ACT as two of T. */
+template <class T, int ACT> DEV uint32_t act_half2(uint32_t v)
 {
     uint16_t lo = (uint16_t)v, hi = (uint16_t)(v >> 16);
 
-    if (act == T::ATT)
+    if (ACT == (int)T::ATT)
         return v;
-    return act == ATT_F16 ? T::pack(f32_of_f16(lo), f32_of_f16(hi))
+    return ACT == ATT_F16 ? T::pack(f32_of_f16(lo), f32_of_f16(hi))
                           : T::pack(f32_of_bf16(lo), f32_of_bf16(hi));
 }
 
-/* Elements at, at + 1 of <p>, of type <act>, rounded to T. */
-template <class T> DEV uint32_t act_pair(const void *p, int act, int64_t at)
+/* Elements at, at + 1 of <p>, of type ACT, rounded to T. */
+template <class T, int ACT> DEV uint32_t act_pair(const void *p, int64_t at)
 {
-    if (act != ATT_F32)
-        return act_half2<T>(*(const uint32_t *)((const uint16_t *)p + at), act);
+    if (ACT != ATT_F32)
+        return act_half2<T, ACT>(*(const uint32_t *)((const uint16_t *)p + at));
     float2 v = *(const float2 *)((const float *)p + at);
 
     return T::pack(v.x, v.y);
 }
 
 /* Eight elements from <at> on, a multiple of 8, likewise. */
-template <class T> DEV uint4 act_8(const void *p, int act, int64_t at)
+template <class T, int ACT> DEV uint4 act_8(const void *p, int64_t at)
 {
-    if (act != ATT_F32) {
+    if (ACT != ATT_F32) {
         uint4 v = *(const uint4 *)((const uint16_t *)p + at);
 
-        return make_uint4(act_half2<T>(v.x, act), act_half2<T>(v.y, act),
-                          act_half2<T>(v.z, act), act_half2<T>(v.w, act));
+        return make_uint4(act_half2<T, ACT>(v.x), act_half2<T, ACT>(v.y),
+                          act_half2<T, ACT>(v.z), act_half2<T, ACT>(v.w));
     }
     const float4 *f = (const float4 *)((const float *)p + at);
     float4 u = f[0], w = f[1];
@@ -128,17 +128,17 @@ template <class T> DEV uint4 act_8(const void *p, int act, int64_t at)
                       T::pack(w.z, w.w));
 }
 
-/* Write two numbers to elements at, at + 1 of <p>. */
-DEV void act_put2(void *p, int act, int64_t at, float x, float y)
+/* Write two numbers to elements at, at + 1 of <p>, of type ACT. */
+template <int ACT> DEV void act_put2(void *p, int64_t at, float x, float y)
 {
-    if (act == ATT_F32)
+    if (ACT == ATT_F32)
         *(float2 *)((float *)p + at) = make_float2(x, y);
     else
         *(uint32_t *)((uint16_t *)p + at) =
-            act == ATT_F16 ? pack_f16(x, y) : pack_bf16(x, y);
+            ACT == ATT_F16 ? pack_f16(x, y) : pack_bf16(x, y);
 }
 
-/* Likewise four, with one instruction. */
+/* Likewise four, with one instruction, of type <act>. */
 DEV void act_put4(void *p, int act, int64_t at, float4 v)
 {
     if (act == ATT_F32)
@@ -242,6 +242,12 @@ DEV float4 joint_result(const Joint *j)
     float by = 1.f / j->l;
 
     return make_float4(j->x * by, j->y * by, j->z * by, j->w * by);
+}
+
+/* Element of the output where row <row>, head <r> of kv head <h> begins. */
+DEV int64_t el_of(const struct att_args &a, int row, int h, int r)
+{
+    return row * a.ldo + (int64_t)(h * a.group + r) * a.d_head;
 }
 
 /* Where the partial result of head <r> of kv head <h> lies in part <part>. */

@@ -43,7 +43,7 @@ template <int DP, int STAGES> struct Ring {
 /* Queries: row g and g + 8 are heads of the group, those behind it zeros. For
  * heads of more than 128 registers are too few: q[j] of a warp's lanes, which
  * are those of any warp, lie at <sq> + 512 * j. */
-template <class T, int DP>
+template <class T, int DP, int ACT>
 DEV void decode_q(const struct att_args &a, const struct att_item &it, int h,
                   int lane, char *sq, uint32_t q[][4])
 {
@@ -60,7 +60,7 @@ DEV void decode_q(const struct att_args &a, const struct att_item &it, int h,
             int d = 16 * j + (e >> 1) * 8, r = (e & 1) * 8;
 
             v[e] = d < a.d_head && g + r < a.group
-                       ? act_pair<T>(a.q, a.act, at + r * a.d_head + d)
+                       ? act_pair<T, ACT>(a.q, at + r * a.d_head + d)
                        : 0;
             if (DP <= 128)
                 q[j][e] = v[e];
@@ -126,19 +126,19 @@ DEV void decode_page(const struct att_args &a, smem_t kt, int seen, int lane,
     }
 }
 
-/* One warp's pages first..end-1. */
+/* One warp's pages first..end-1; ring->ids are those of the first ones. */
 template <class T, int DP, int STAGES>
 DEV void decode_cut(const struct att_args &a, Ring<DP, STAGES> *ring, int first,
                     int end, const uint32_t q[][4], float o[DP / 8][4],
                     float m[2], float l[2])
 {
-    ring->ids = ring->table[min(first + ring->lane, end - 1)];
 #pragma unroll
     for (int i = 0; i < STAGES - 1; i++) {
         if (first + i < end)
             ring->load(a, first + i, first, end, i);
         cp_async_commit();
     }
+    pdl_go();
     for (int page = first, stage = 0; page < end; page++) {
         cp_async_wait<STAGES - 2>();
         __syncwarp(); /* the page's copies of all lanes are there, and the
@@ -258,7 +258,7 @@ DEV void decode_join(const struct att_args &a, const struct att_item &it, int h,
     }
 }
 
-/* Write the item's rows out. */
+/* Write the item's rows out: what <j> holds, or what the parts come to. */
 template <int DP, int STAGES, int JS>
 DEV void decode_out(const struct att_args &a, const struct att_item &it, int h,
                     const Joint *j)
@@ -267,20 +267,32 @@ DEV void decode_out(const struct att_args &a, const struct att_item &it, int h,
     for (int i = 0; i < Block<DP, STAGES>::PER; i++) {
         int r, d;
 
-        if (!Block<DP, STAGES>::place(a, i, &r, &d))
-            continue;
-        act_put4(a.out, a.act,
-                 it.row * a.ldo + (int64_t)(h * a.group + r) * a.d_head + d,
-                 it.n_split > 1 ? parts_join(a, it, h, 0, r, d)
-                                : joint_result(&j[i * JS]));
+        if (Block<DP, STAGES>::place(a, i, &r, &d))
+            act_put4(a.out, a.act, el_of(a, it.row, h, r) + d,
+                     joint_result(&j[i * JS]));
+    }
+}
+
+template <int DP, int STAGES>
+DEV void decode_out_parts(const struct att_args &a, const struct att_item &it,
+                          int h)
+{
+#pragma unroll 1
+    for (int i = 0; i < Block<DP, STAGES>::PER; i++) {
+        int r, d;
+
+        if (Block<DP, STAGES>::place(a, i, &r, &d))
+            act_put4(a.out, a.act, el_of(a, it.row, h, r) + d,
+                     parts_join(a, it, h, 0, r, d));
     }
 }
 
 /* The item's pages, cut by cut. In shared memory lie the warps' rings, then for
- * heads of more than 128 what is too much for registers: queries and <j>. */
+ * heads of more than 128 what is too much for registers: queries and <j>. Lanes
+ * bring the <ids> of the first pages. */
 template <class T, int DP, int STAGES>
 DEV void decode_item(const struct att_args &a, const struct att_item &it, int h,
-                     char *sm, float *ml)
+                     int32_t ids, char *sm, float *ml)
 {
     typedef Block<DP, STAGES> B;
     const int JS = DP > 128 ? 32 * WARPS : 1;
@@ -294,12 +306,17 @@ DEV void decode_item(const struct att_args &a, const struct att_item &it, int h,
     ring.at = smem_of(sm) + warp * B::STEP * 4;
     ring.k = a.k + h * a.head_stride + warp * KEYS * a.d_head;
     ring.table = a.table + (int64_t)it.seq * a.max_pages;
-    ring.ids = 0;
+    ring.ids = ids;
     ring.sq = smem_of(sq);
     ring.lane = lane;
     ring.n_keys = it.pos + 1;
     ring.key0 = warp * KEYS;
-    decode_q<T, DP>(a, it, h, lane, sq, q);
+    if (a.act == (int)T::ATT)
+        decode_q<T, DP, T::ATT>(a, it, h, lane, sq, q);
+    else if (a.act == ATT_F32)
+        decode_q<T, DP, ATT_F32>(a, it, h, lane, sq, q);
+    else
+        decode_q<T, DP, T::OTHER>(a, it, h, lane, sq, q);
     if (DP > 128)
         __syncthreads(); /* queries are there */
 #pragma unroll
@@ -315,11 +332,13 @@ DEV void decode_item(const struct att_args &a, const struct att_item &it, int h,
                       a.scale, o, m, l);
         __syncthreads(); /* all warps' sums are there */
         decode_join<DP, STAGES, JS>(a, it, h, sm, ml, j);
+        ring.ids = ring.table[min(first + a.cut + lane, it.page1 - 1)];
         __syncthreads(); /* they have been read */
     }
-    pdl_go();
-    if (it.n_split == 1 || parts_last(a, it.part, h, it.n_split))
+    if (it.n_split == 1)
         decode_out<DP, STAGES, JS>(a, it, h, j);
+    else if (parts_last(a, it.part, h, it.n_split))
+        decode_out_parts<DP, STAGES>(a, it, h);
 }
 
 /* Blocks: x = kv heads, y = items; those behind the last item do nothing. */
@@ -331,9 +350,15 @@ DEV void decode(const struct att_args &a, char *sm)
     const bool mine = blockIdx.y < a.plan->n_decode;
     __shared__ float ml[WARPS * 16 * 2];
 
+    const int32_t *table = a.table + (int64_t)it.seq * a.max_pages;
+    int32_t ids = 0;
+
+    /* Plan and table are older than the kernel before. */
+    if (mine)
+        ids = table[min(it.page0 + (int)(threadIdx.x & 31), it.page1 - 1)];
     pdl_wait();
     if (mine)
-        decode_item<T, DP, STAGES>(a, it, (int)blockIdx.x, sm, ml);
+        decode_item<T, DP, STAGES>(a, it, (int)blockIdx.x, ids, sm, ml);
 }
 
 #define DECODE(type, T, DP, STAGES, BLOCKS)                                    \

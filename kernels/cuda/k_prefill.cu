@@ -24,7 +24,7 @@ DEV int token_of(const struct att_args &a, int row)
 }
 
 /* Stage the block's queries, zeros behind the item's rows. */
-template <class T, int DP, int W>
+template <class T, int DP, int W, int ACT>
 DEV void chunk_q(const struct att_args &a, const Chunk &c, char *sq)
 {
     const int N = 32 * W, CH = DP / 8;
@@ -42,7 +42,7 @@ DEV void chunk_q(const struct att_args &a, const Chunk &c, char *sq)
                 (int64_t)(c.h * a.group + row - tok * a.group) * a.d_head +
                 ch * 8;
 
-            v = act_8<T>(a.q, a.act, at);
+            v = act_8<T, ACT>(a.q, at);
         }
         *(uint4 *)(sq + tile_at<DP>(r, ch)) = v;
     }
@@ -176,43 +176,47 @@ DEV void chunk_pages(const struct att_args &a, const Chunk &c,
     }
 }
 
-/* A lane's rows to the activations, or to the partial results. */
-template <int DP>
-DEV void chunk_out(const struct att_args &a, const Chunk &c, int row,
-                   float o[][4], const float m[2], const float l[2])
+/* A lane's columns of one row half, times <by>, to elements from <at> on. */
+template <int DP, int ACT, int H>
+DEV void chunk_put(const struct att_args &a, void *p, int64_t at,
+                   const float o[DP / 8][4], float by)
 {
     const int t = (int)threadIdx.x & 3;
 
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-        float all = quad_sum(l[e]);
-        float by = all > 0.f ? 1.f / all : 0.f;
-        int at = row + 8 * e, tok = token_of(a, at), r = at - tok * a.group;
+    for (int n = 0; n < DP / 8; n++)
+        if (n * 8 < a.d_head)
+            act_put2<ACT>(p, at + n * 8 + 2 * t, o[n][2 * H] * by,
+                          o[n][2 * H + 1] * by);
+}
 
-        if (at >= c.n_rows)
-            continue;
+/* A lane's row half to the activations, or to the partial results. */
+template <int DP, int H>
+DEV void chunk_out(const struct att_args &a, const Chunk &c, int row,
+                   const float o[DP / 8][4], const float m[2], const float l[2])
+{
+    const float all = quad_sum(l[H]), by = all > 0.f ? 1.f / all : 0.f;
+    const int at = row + 8 * H, tok = token_of(a, at), r = at - tok * a.group;
+
+    if (at >= c.n_rows)
+        return;
+    if (c.it.n_split > 1) {
         uint32_t part = c.it.part + (uint32_t)(c.it.split * c.it.n + tok);
-        bool whole = c.it.n_split == 1;
-        float *to = whole ? NULL : part_out(a, part, c.h, r);
-        int64_t el =
-            (c.it.row + tok) * a.ldo + (int64_t)(c.h * a.group + r) * a.d_head;
 
-        if (!whole && t == 0)
+        if ((threadIdx.x & 3) == 0)
             *part_lse(a, part, c.h, r) =
-                all > 0.f ? fmaf(m[e], a.scale, log2f(all)) : minus_inf();
-#pragma unroll
-        for (int n = 0; n < DP / 8; n++) {
-            int d = n * 8 + 2 * t;
-            float x = o[n][2 * e] * by, y = o[n][2 * e + 1] * by;
-
-            if (d >= a.d_head)
-                continue;
-            if (whole)
-                act_put2(a.out, a.act, el + d, x, y);
-            else
-                *(float2 *)(to + d) = make_float2(x, y);
-        }
+                all > 0.f ? fmaf(m[H], a.scale, log2f(all)) : minus_inf();
+        chunk_put<DP, ATT_F32, H>(a, part_out(a, part, c.h, r), 0, o, by);
+        return;
     }
+    const int64_t el = el_of(a, c.it.row + tok, c.h, r);
+
+    if (a.act == ATT_BF16)
+        chunk_put<DP, ATT_BF16, H>(a, a.out, el, o, by);
+    else if (a.act == ATT_F16)
+        chunk_put<DP, ATT_F16, H>(a, a.out, el, o, by);
+    else
+        chunk_put<DP, ATT_F32, H>(a, a.out, el, o, by);
 }
 
 /* The last of the items that share rows joins what they found. */
@@ -226,9 +230,7 @@ DEV void chunk_join(const struct att_args &a, const Chunk &c)
             continue;
         int tok = token_of(a, row), r = row - tok * a.group;
 
-        act_put4(a.out, a.act,
-                 (c.it.row + tok) * a.ldo +
-                     (int64_t)(c.h * a.group + r) * a.d_head + d,
+        act_put4(a.out, a.act, el_of(a, c.it.row + tok, c.h, r) + d,
                  parts_join(a, c.it, c.h, tok, r, d));
     }
 }
@@ -264,12 +266,18 @@ DEV void prefill(const struct att_args &a, char *sm)
     if (c.it.page0 < c.page1) {
         pages.id = pages.table[c.it.page0];
         pages.load(a, c, c.it.page0, 0);
-        chunk_q<T, DP, W>(a, c, sm);
+        if (a.act == (int)T::ATT)
+            chunk_q<T, DP, W, T::ATT>(a, c, sm);
+        else if (a.act == ATT_F32)
+            chunk_q<T, DP, W, ATT_F32>(a, c, sm);
+        else
+            chunk_q<T, DP, W, T::OTHER>(a, c, sm);
         chunk_pages<T, DP, W>(a, c, &pages, sq + warp * 16 * DP * 2, o, m, l);
     }
     cp_async_wait<0>();
     pdl_go();
-    chunk_out<DP>(a, c, row, o, m, l);
+    chunk_out<DP, 0>(a, c, row, o, m, l);
+    chunk_out<DP, 1>(a, c, row, o, m, l);
     if (c.it.n_split > 1 &&
         parts_last(a, c.it.part + (uint32_t)z, c.h, c.it.n_split))
         chunk_join<DP, W>(a, c);
