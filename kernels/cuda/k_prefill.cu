@@ -124,11 +124,13 @@ template <int DP, int W> struct Pages {
             cp_async_commit();
             return;
         }
-        const uint16_t *src = k + id * a.page_stride;
+        const uint16_t *src =
+            k + (DP > 128 ? table[page] : id) * a.page_stride;
         int valid = c.n_keys - page * ATT_PAGE;
         smem_t dst = at + stage * 2 * HALF;
 
-        id = table[min(page + 1, c.page1 - 1)];
+        if (DP <= 128) /* registers are too few beyond */
+            id = table[min(page + 1, c.page1 - 1)];
         tile_load<DP, ATT_PAGE, 32 * W>(dst, src, valid, a.d_head,
                                         (int)threadIdx.x);
         cp_async_commit();

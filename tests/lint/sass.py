@@ -48,8 +48,7 @@ RULES = [
     ("tg_decode_*_128", dict(mma=32, copies=32, matrix=16)),
     ("tg_prefill_*_64_*", dict(mma=64, copies=8, matrix=32)),
     ("tg_prefill_*_128_*", dict(mma=128, copies=16, matrix=64)),
-    # Heads of 256 are rare: they need only be right.
-    ("tg_prefill_*_256_*", dict(mma=128, local=True)),
+    ("tg_prefill_*_256_*", dict(mma=128)),
     ("tg_norm_*", dict(wide=4)),
     ("tg_silu_*", dict(wide=2)),
 ]
