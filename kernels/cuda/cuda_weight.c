@@ -7,12 +7,18 @@
 #include "kernels/cuda/a_linear.h"
 #include "kernels/cuda/cuda_linear.h"
 #include "kernels/cuda/pack.h"
+#include "kernels/pool.h"
 
 #define ALIGN_BYTES ((size_t)256)
 #define PIECE_MIN   ((size_t)32 << 20)
 #define PIECE_MAX   ((size_t)256 << 20)
 #define ALONE_BYTES ((size_t)64 << 20) /* from here on a piece of its own */
-#define PACK_BYTES  ((size_t)4 << 20)  /* packed at once */
+#define PACK_BYTES  ((size_t)16 << 20) /* packed at once */
+
+enum {
+    PACK_THREADS = 8,
+    PACK_SHARES = 64, /* of what is packed at once */
+};
 
 /* --- where they lie --------------------------------------------------------
  */
@@ -132,6 +138,40 @@ static enum krn_status weight_new(struct cuda *d, enum krn_dtype t,
 /* --- filling them -----------------------------------------------------------
  */
 
+/* Packing some units of a matrix, in shares. */
+struct packing {
+    enum krn_dtype t;
+    const struct krn_weight *w;
+    const void *rows;
+    size_t from, n; /* units */
+    size_t share;   /* of an item */
+    uint8_t *out;   /* (n units) */
+};
+
+static void pack_share(void *arg, unsigned item, unsigned worker)
+{
+    const struct packing *p = arg;
+    const struct krn_weight *w = p->w;
+    size_t at = item * p->share;
+    size_t n = p->n - at < p->share ? p->n - at : p->share;
+
+    (void)worker;
+    pack_units(p->t, w->dtype, w->n_out, w->n_in, p->rows, p->from + at, n,
+               p->out + at * w->unit_bytes);
+}
+
+/* Pack units p->from .. p->from + p->n - 1, by the threads of <pool>, which may
+ * be NULL. */
+static void pack_all(struct krn_pool *pool, struct packing *p)
+{
+    p->share = pool ? (p->n + PACK_SHARES - 1) / PACK_SHARES : p->n;
+    if (pool)
+        pool_run(pool, pack_share, p,
+                 (unsigned)((p->n + p->share - 1) / p->share));
+    else
+        pack_share(p, 0, 0);
+}
+
 /* Pack and upload <w> a buffer at a time. */
 static enum krn_status packed_put(struct cuda *d, enum krn_dtype t,
                                   const struct krn_weight *w, const void *rows)
@@ -140,19 +180,25 @@ static enum krn_status packed_put(struct cuda *d, enum krn_dtype t,
     size_t units = (w->n_out + unit_rows - 1) / unit_rows;
     size_t once = PACK_BYTES / w->unit_bytes;
     CUdeviceptr to = (CUdeviceptr)(uintptr_t)w->data;
+    struct packing p = {.t = t, .w = w, .rows = rows};
+    struct krn_pool *pool = NULL;
     enum krn_status st = KRN_OK;
-    void *buf;
 
     once = once > units ? units : once > 0 ? once : 1;
-    buf = malloc(once * w->unit_bytes);
-    if (!buf)
+    p.out = malloc(once * w->unit_bytes);
+    if (!p.out)
         return KRN_NOMEM;
-    for (size_t at = 0, n; st == KRN_OK && at < units; at += n) {
-        n = units - at < once ? units - at : once;
-        pack_units(t, w->dtype, w->n_out, w->n_in, rows, at, n, buf);
-        st = cuda_put(d, to + at * w->unit_bytes, buf, n * w->unit_bytes);
+    if (w->bytes >= PACK_BYTES / 4 &&
+        pool_open(PACK_THREADS, 0, false, &pool) != KRN_OK)
+        pool = NULL; /* slower, then */
+    for (; st == KRN_OK && p.from < units; p.from += p.n) {
+        p.n = units - p.from < once ? units - p.from : once;
+        pack_all(pool, &p);
+        st = cuda_put(d, to + p.from * w->unit_bytes, p.out,
+                      p.n * w->unit_bytes);
     }
-    free(buf);
+    pool_close(pool);
+    free(p.out);
     return st;
 }
 

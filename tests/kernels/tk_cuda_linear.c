@@ -16,7 +16,7 @@
 
 static void few_tokens_of_every_type(void **state)
 {
-    static const size_t ks[] = {64, 256, 576, 896, 1536};
+    static const size_t ks[] = {64, 256, 576, 896, 960, 1536, 2048};
     static const size_t ns[] = {1, 17, 40};
     static const enum krn_as as[] = {KRN_AS_ACT, KRN_AS_F32, KRN_AS_ADDED};
 
@@ -24,7 +24,7 @@ static void few_tokens_of_every_type(void **state)
     for (size_t i = 0; i < LFIX_KINDS; i++) {
         struct krn_ctx *c = lfix_opened(lfix_kinds[i].act, false);
 
-        for (size_t j = 0; j < 5; j++)
+        for (size_t j = 0; j < 7; j++)
             for (size_t m = 1; m <= 9; m += j == 1 ? 1 : 3) {
                 size_t n = ns[(j + m) % 3];
                 struct mat w = lfix_mat(c, lfix_kinds[i].t, RANDOM, n,

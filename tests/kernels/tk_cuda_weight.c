@@ -144,6 +144,23 @@ static void what_is_freed_is_free_again(void **state)
     krn_close(c);
 }
 
+/* Large enough to be packed in shares, by several threads. */
+static void a_large_matrix_is_packed_as_a_small_one(void **state)
+{
+    static const enum krn_dtype types[] = {KRN_Q4_0, KRN_Q6_K, KRN_F32};
+    static const enum krn_as as = KRN_AS_ACT;
+    struct krn_ctx *c = lfix_opened(KRN_F16, false);
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct mat w = lfix_mat(c, types[i], RANDOM, 9700, 1024);
+
+        lfix_product(c, 1, &w, &as, 1, false, 0);
+        lfix_mat_free(c, &w);
+    }
+    krn_close(c);
+}
+
 /* Half a tebibyte. */
 static void no_memory_leaves_nothing_behind(void **state)
 {
@@ -178,6 +195,7 @@ int main(void)
         cmocka_unit_test(every_code_of_a_byte_is_read_right),
         cmocka_unit_test(random_weights_are_those_of_the_host),
         cmocka_unit_test(what_is_freed_is_free_again),
+        cmocka_unit_test(a_large_matrix_is_packed_as_a_small_one),
         cmocka_unit_test(no_memory_leaves_nothing_behind),
     };
 
