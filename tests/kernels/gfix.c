@@ -78,3 +78,22 @@ unsigned gfix_live(void)
     memcpy(&f, &p, sizeof(f));
     return f();
 }
+
+void gfix_fill(void *p, size_t bytes, uint64_t *seed)
+{
+    uint8_t *b = p;
+
+    for (size_t i = 0; i < bytes; i++) {
+        *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+        b[i] = (uint8_t)(*seed >> 56);
+    }
+}
+
+void *gfix_noise(size_t bytes, uint64_t *seed)
+{
+    void *p = malloc(bytes);
+
+    assert_non_null(p);
+    gfix_fill(p, bytes, seed);
+    return p;
+}

@@ -5,6 +5,8 @@
 #define TG_TESTS_KERNELS_GFIX_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "kernels/krn.h"
 
@@ -24,5 +26,9 @@ void gfix_fail(const char *what, unsigned n);
 
 /* Objects of the driver that are not given back yet. */
 unsigned gfix_live(void);
+
+/* Random bytes, and <bytes> of them in memory that the caller frees. */
+void gfix_fill(void *p, size_t bytes, uint64_t *seed);
+void *gfix_noise(size_t bytes, uint64_t *seed);
 
 #endif

@@ -13,14 +13,28 @@ endif
 
 check_PROGRAMS += tests/kernels/tk_cuda_host
 tests_kernels_tk_cuda_host_SOURCES = tests/kernels/tk_cuda_host.c \
-    tests/kernels/kfix.c tests/kernels/kfix.h $(gfix_sources)
+    $(gfix_sources)
 tests_kernels_tk_cuda_host_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_host_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_host_LDADD = $(unit_libs)
 
+check_PROGRAMS += tests/kernels/tk_cuda_pages
+tests_kernels_tk_cuda_pages_SOURCES = tests/kernels/tk_cuda_pages.c \
+    tests/kernels/kfix.c tests/kernels/kfix.h $(gfix_sources)
+tests_kernels_tk_cuda_pages_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_pages_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_pages_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/kernels/tk_cuda_record
+tests_kernels_tk_cuda_record_SOURCES = tests/kernels/tk_cuda_record.c \
+    tests/kernels/dfix.c tests/kernels/dfix.h $(gfix_sources)
+tests_kernels_tk_cuda_record_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_record_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_record_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/kernels/tk_cuda_step
 tests_kernels_tk_cuda_step_SOURCES = tests/kernels/tk_cuda_step.c \
-    $(gfix_sources)
+    tests/kernels/dfix.c tests/kernels/dfix.h $(gfix_sources)
 tests_kernels_tk_cuda_step_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_step_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_step_LDADD = $(unit_libs)
