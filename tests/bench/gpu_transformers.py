@@ -150,6 +150,7 @@ class Bench:
     def prefill_row(self, n):
         def prepare():
             cache = self.cache(1, n + 16)
+            self.read(cache, 1, n)  # before that it may have no memory yet
 
             def sample():
                 cache.reset()
