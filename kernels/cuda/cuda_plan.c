@@ -183,33 +183,43 @@ static unsigned longest_of(const struct att_item *items, unsigned n)
     return most;
 }
 
-/* Pages of a split of what is decoded: those that take least time, if waves of
- * blocks follow each other and each takes as long as its longest. */
+/* How long a wave of blocks takes to go through <all> pages in <c.items> items
+ * of at most <pages> of them, at most: in waves as long as their longest, or,
+ * as blocks take what is next, evenly but for the last one. */
+static unsigned decode_time(struct cost c, unsigned wave, unsigned all,
+                            unsigned pages)
+{
+    unsigned longest = pages + SPLIT_COST;
+    unsigned waves = up(c.items, wave) * longest;
+    unsigned even = up(all + c.items * SPLIT_COST, wave) + longest;
+
+    return (waves < even ? waves : even) + (c.parts > 0 ? SPLIT_COST : 0);
+}
+
+/* Pages of a split of what is decoded: those that take least time. Tried are
+ * all numbers of splits of the longest up to 16, then some of them. */
 static unsigned decode_pages(const struct planner *p)
 {
     const unsigned n_kv = p->kv->n_kv_head;
     const unsigned most = cuda_plan_decode_most(p->d, n_kv, p->m);
     const unsigned longest = longest_of(p->items, p->n_decode);
-    struct cost all = cost_of(p->items, p->n_decode, 1);
+    const unsigned all = cost_of(p->items, p->n_decode, 1).items;
     unsigned best = longest, least = UINT32_MAX;
-    unsigned pages = up(all.items, most); /* or there are too many items */
 
-    pages = pages > ATT_SPLIT ? pages : ATT_SPLIT;
-    for (;; pages += pages < 8 ? 1 : pages / 8) {
-        pages = pages < longest ? pages : longest;
+    for (unsigned k = 1;; k += k < 16 ? 1 : k / 16) {
+        unsigned pages = up(longest, k);
         struct cost c = cost_of(p->items, p->n_decode, pages);
-        unsigned time =
-            up(c.items, wave_of(p->d, n_kv)) * (pages + SPLIT_COST) +
-            (c.parts > 0 ? SPLIT_COST : 0);
-        bool fine = c.items <= most && c.parts <= parts_most(p->kv) &&
-                    (pages >= 4 || c.items * n_kv <= p->d->n_sm);
+        unsigned time = decode_time(c, wave_of(p->d, n_kv), all, pages);
 
-        if ((fine || pages == longest) && time < least) {
+        /* More splits are more items yet. */
+        if (k > 1 && (pages < ATT_SPLIT || c.items > most ||
+                      c.parts > parts_most(p->kv) ||
+                      (pages < 4 && c.items * n_kv > p->d->n_sm)))
+            return best;
+        if (time < least) {
             best = pages;
             least = time;
         }
-        if (pages == longest)
-            return best;
     }
 }
 
