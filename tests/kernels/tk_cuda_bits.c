@@ -71,7 +71,7 @@ static uint16_t nearest(double v, double (*value)(uint16_t), uint16_t inf)
     return (uint16_t)(lo | (signbit(v) ? 0x8000 : 0));
 }
 
-/* --- what kernels compute of words ------------------------------------- */
+/* --- what kernels compute of words ---------------------------------------- */
 
 enum { N_BITS = 65536 };
 

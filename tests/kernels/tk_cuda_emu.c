@@ -44,8 +44,7 @@ static uint16_t half_of_int(int v, bool bf16)
     return (uint16_t)(mag | (v < 0 ? 0x8000 : 0));
 }
 
-/* --- products --------------------------------------------------------------
- */
+/* --- products ------------------------------------------------------------- */
 
 static void a_product_is_the_plain_one(void **state)
 {
@@ -173,8 +172,7 @@ static void copies_of_others_need_a_barrier(void **state)
     tile_bug_shows(TILE_NO_BARRIER);
 }
 
-/* --- threads ---------------------------------------------------------------
- */
+/* --- threads -------------------------------------------------------------- */
 
 static void lanes_answer_each_other(void **state)
 {
@@ -299,8 +297,7 @@ static void a_kernel_that_does_not_wait_for_the_one_before_shows(void **state)
     }
 }
 
-/* --- mistakes --------------------------------------------------------------
- */
+/* --- mistakes ------------------------------------------------------------- */
 
 struct sum {
     float *x, *y;

@@ -16,8 +16,7 @@ static struct emu_kernel *kernels;
 static pthread_mutex_t launch_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static uint64_t draw_state;
 
-/* --- kernels ---------------------------------------------------------------
- */
+/* --- kernels -------------------------------------------------------------- */
 
 void emu_register(struct emu_kernel *k)
 {
@@ -48,8 +47,7 @@ unsigned emu_kernel_threads(const struct emu_kernel *k)
     return k->threads;
 }
 
-/* --- chance ----------------------------------------------------------------
- */
+/* --- chance --------------------------------------------------------------- */
 
 /* splitmix64, so that near seeds begin differently. */
 static uint64_t mix(uint64_t v)
@@ -82,8 +80,7 @@ unsigned emu_draw(unsigned n)
     return (unsigned)((d >> 32) * n >> 32);
 }
 
-/* --- threads ---------------------------------------------------------------
- */
+/* --- threads -------------------------------------------------------------- */
 
 void emu_fail(const char *fmt, ...)
 {
@@ -169,8 +166,7 @@ void emu_thread_main(void)
     abort(); /* nothing switches back */
 }
 
-/* --- blocks ----------------------------------------------------------------
- */
+/* --- blocks --------------------------------------------------------------- */
 
 static void block_begin(void)
 {

@@ -65,8 +65,7 @@ extern EMU_HIDDEN char *emu_dyn;
 
 #define SHARED_DYN(name) char *const name = emu_dyn
 
-/* --- plain CUDA ------------------------------------------------------------
- */
+/* --- plain CUDA ----------------------------------------------------------- */
 
 struct emu_dim {
     unsigned x, y, z;

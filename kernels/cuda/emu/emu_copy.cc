@@ -69,8 +69,7 @@ void emu_cp_async_wait(unsigned n)
     t->n_copy = kept;
 }
 
-/* --- numbers of 16 bits ----------------------------------------------------
- */
+/* --- numbers of 16 bits --------------------------------------------------- */
 
 float emu_f32_of_f16(uint16_t v)
 {

@@ -35,8 +35,7 @@ static struct span *spans;
 static pthread_mutex_t spans_lock = PTHREAD_MUTEX_INITIALIZER;
 static int fill_fd = -1;
 
-/* --- device memory ---------------------------------------------------------
- */
+/* --- device memory -------------------------------------------------------- */
 
 static bool fill_open(void)
 {
@@ -190,8 +189,7 @@ void emu_where(const void *p, char *out, size_t n_out)
     pthread_mutex_unlock(&spans_lock);
 }
 
-/* --- shared memory ---------------------------------------------------------
- */
+/* --- shared memory -------------------------------------------------------- */
 
 /* Address space for dynamic shared memory, a page that nobody may touch behind
  * it; in front of what a launch uses, likewise. */

@@ -116,7 +116,7 @@ void *emu_stack(unsigned level, unsigned i)
 
 #endif
 
-/* --- faults ---------------------------------------------------------- */
+/* --- faults --------------------------------------------------------------- */
 
 static struct sigaction old_segv, old_bus, old_fpe;
 static stack_t old_stack;

@@ -19,8 +19,7 @@ static void make_ready(unsigned warp, uint32_t lanes)
     emu_b.ready |= 1u << warp;
 }
 
-/* --- the barrier of the block ----------------------------------------------
- */
+/* --- the barrier of the block --------------------------------------------- */
 
 static void barrier_open(void)
 {
@@ -58,8 +57,7 @@ void emu_syncthreads(int op, uint32_t *value)
     *value = t->out[0];
 }
 
-/* --- what all lanes get ----------------------------------------------------
- */
+/* --- what all lanes get --------------------------------------------------- */
 
 static void do_ballot(struct emu_thread *lane, uint32_t here)
 {
@@ -178,8 +176,7 @@ static void do_mma(struct emu_thread *lane, bool bf16)
     }
 }
 
-/* --- meeting ---------------------------------------------------------------
- */
+/* --- meeting -------------------------------------------------------------- */
 
 /* All who are waited for have come to <m> of warp <wi>. */
 static void meet_done(unsigned wi, struct emu_meet m)
@@ -292,8 +289,7 @@ void emu_say_waiting(char *out, size_t n_out)
     }
 }
 
-/* --- the kernel in front ---------------------------------------------------
- */
+/* --- the kernel in front -------------------------------------------------- */
 
 void pdl_wait(void)
 {
@@ -314,8 +310,7 @@ void emu_before_done(void)
     emu_b.n_wait = 0;
 }
 
-/* --- what kernels call -----------------------------------------------------
- */
+/* --- what kernels call ---------------------------------------------------- */
 
 void emu_syncwarp(uint32_t mask)
 {

@@ -174,8 +174,11 @@ CUstream fake_stream(CUstream s);
 void fake_poke(void);
 void fake_run_all(void);
 
-/* The first stream being captured, NULL: none. */
+/* A stream of this thread's context that is being captured, NULL: none. */
 CUstream fake_capturing(void);
+
+/* A stream whose capture forbids this thread what is not safe, NULL: none. */
+CUstream fake_forbidding(void);
 
 /* Free all streams of <ctx>, and forget what is queued in them. */
 void fake_streams_drop(CUcontext ctx);

@@ -47,8 +47,7 @@ struct product {
     float alpha, beta;
 };
 
-/* --- computing -------------------------------------------------------------
- */
+/* --- computing ------------------------------------------------------------ */
 
 static float get(const void *p, size_t i, cudaDataType t)
 {
@@ -128,8 +127,7 @@ static void product_run(const void *arg)
     free(b);
 }
 
-/* --- checking --------------------------------------------------------------
- */
+/* --- checking ------------------------------------------------------------- */
 
 static bool type_known(cudaDataType t)
 {
@@ -167,8 +165,7 @@ static cublasStatus_t shapes_check(const struct cublasLtMatmulDescOpaque *d,
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* --- what is exported ------------------------------------------------------
- */
+/* --- what is exported ----------------------------------------------------- */
 
 size_t cublasLtGetVersion(void)
 {

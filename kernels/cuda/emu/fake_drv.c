@@ -40,8 +40,7 @@ static const char *const what_names[FAKE_WHATS] = {
     "launch", "alloc", "host", "copy", "capture", "graph",
 };
 
-/* --- failing ---------------------------------------------------------------
- */
+/* --- failing -------------------------------------------------------------- */
 
 static bool fail_set(const char *what, size_t n_what, unsigned n)
 {
@@ -113,8 +112,7 @@ CUresult fake_broken(void)
     return ctx ? ctx->broken : CUDA_SUCCESS;
 }
 
-/* --- every call ------------------------------------------------------------
- */
+/* --- every call ----------------------------------------------------------- */
 
 static void key_make(void)
 {
@@ -137,11 +135,9 @@ CUresult fake_enter(void)
 CUresult fake_enter_unsafe(void)
 {
     CUresult r = fake_enter();
-    CUstream s = r == CUDA_SUCCESS ? fake_capturing() : NULL;
+    CUstream s = r == CUDA_SUCCESS ? fake_forbidding() : NULL;
 
-    if (!s || s->capture->mode == CU_STREAM_CAPTURE_MODE_RELAXED ||
-        (s->capture->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL &&
-         s->capture->thread != (unsigned long)pthread_self()))
+    if (!s)
         return r;
     s->capture->failed = true;
     return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
@@ -205,8 +201,7 @@ unsigned fakecuda_live(void)
     return (unsigned)n;
 }
 
-/* --- the device ------------------------------------------------------------
- */
+/* --- the device ----------------------------------------------------------- */
 
 static int device_number(void)
 {
@@ -346,8 +341,7 @@ CUresult cuDeviceGetPCIBusId(char *id, int len, CUdevice dev)
     return CUDA_SUCCESS;
 }
 
-/* --- the context -----------------------------------------------------------
- */
+/* --- the context ---------------------------------------------------------- */
 
 /* Give back all memory of <ctx>. */
 static void blocks_drop(CUcontext ctx)
@@ -431,8 +425,7 @@ CUresult cuCtxSynchronize(void)
     return fake_leave(CUDA_SUCCESS);
 }
 
-/* --- memory ----------------------------------------------------------------
- */
+/* --- memory --------------------------------------------------------------- */
 
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *all_bytes)
 {

@@ -28,8 +28,7 @@ struct CUgraphExec_st {
 
 static CUfunction functions;
 
-/* --- modules ---------------------------------------------------------------
- */
+/* --- modules -------------------------------------------------------------- */
 
 CUresult cuModuleLoadData(CUmodule *m, const void *image)
 {
@@ -82,8 +81,7 @@ CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name)
     return fake_leave(CUDA_SUCCESS);
 }
 
-/* --- kernels ---------------------------------------------------------------
- */
+/* --- kernels -------------------------------------------------------------- */
 
 /* Most dynamic shared memory of a block of the device. */
 static size_t smem_most(void)
@@ -207,8 +205,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f,
     return fake_leave(fake_queue(config->hStream, op));
 }
 
-/* --- copies ----------------------------------------------------------------
- */
+/* --- copies --------------------------------------------------------------- */
 
 /* Queue a copy between <device>, of which device memory must have <bytes>, and
  * <host>, which must be pinned, for a real driver would wait for others. */
@@ -287,8 +284,7 @@ CUresult cuMemsetD8Async(CUdeviceptr dst, unsigned char byte, size_t n,
     return fake_leave(fake_queue(s, op));
 }
 
-/* --- recorded graphs -------------------------------------------------------
- */
+/* --- recorded graphs ------------------------------------------------------ */
 
 CUresult cuStreamBeginCapture_v2(CUstream s, CUstreamCaptureMode mode)
 {

@@ -12,8 +12,7 @@
 static struct CUstream_st default_stream = {.last = &default_stream.first};
 static CUstream streams = &default_stream;
 
-/* --- operations ------------------------------------------------------------
- */
+/* --- operations ----------------------------------------------------------- */
 
 struct fake_op *fake_op_new(enum fake_op_kind kind, const void *arg,
                             size_t n_arg)
@@ -191,8 +190,7 @@ static void run_until(CUstream s, const struct fake_mark *m)
     }
 }
 
-/* --- queueing --------------------------------------------------------------
- */
+/* --- queueing ------------------------------------------------------------- */
 
 CUstream fake_stream(CUstream s)
 {
@@ -203,7 +201,24 @@ CUstream fake_capturing(void)
 {
     CUstream s = streams;
 
-    while (s && !s->capture)
+    while (s && (!s->capture || s->ctx != fake_context()))
+        s = s->next;
+    return s;
+}
+
+/* Whether <g> forbids this thread what is not safe. */
+static bool forbids(const struct CUgraph_st *g)
+{
+    return g->mode == CU_STREAM_CAPTURE_MODE_GLOBAL ||
+           (g->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL &&
+            g->thread == (unsigned long)pthread_self());
+}
+
+CUstream fake_forbidding(void)
+{
+    CUstream s = streams;
+
+    while (s && (!s->capture || !forbids(s->capture)))
         s = s->next;
     return s;
 }
@@ -274,8 +289,7 @@ void fake_streams_drop(CUcontext ctx)
     }
 }
 
-/* --- streams ---------------------------------------------------------------
- */
+/* --- streams -------------------------------------------------------------- */
 
 CUresult cuStreamCreate(CUstream *s, unsigned int flags)
 {
@@ -395,8 +409,7 @@ CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned int flags)
     return fake_leave(fake_queue(s, op));
 }
 
-/* --- events ----------------------------------------------------------------
- */
+/* --- events --------------------------------------------------------------- */
 
 CUresult cuEventCreate(CUevent *e, unsigned int flags)
 {
