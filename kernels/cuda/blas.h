@@ -210,8 +210,8 @@ enum krn_status blas_tune(struct blas *b,
 unsigned blas_plans_load(struct blas *b, const char *path);
 
 /* Write all measured plans to <path>, when there are any that did not come from
- * it: to a file beside it, that then takes its name. Whether <path> holds
- * them; errno tells why not. */
+ * it, and those that it holds for this GPU and version: to a file beside it,
+ * that then takes its name. Whether <path> holds them; errno tells why not. */
 bool blas_plans_save(struct blas *b, const char *path);
 
 #endif

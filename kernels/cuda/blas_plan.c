@@ -523,6 +523,8 @@ bool blas_plans_save(struct blas *b, const char *path)
         errno = ENAMETOOLONG;
         return false;
     }
+    /* What another context has put there since stays. */
+    (void)blas_plans_load(b, path);
     f = fopen(beside, "w");
     if (!f)
         return false;

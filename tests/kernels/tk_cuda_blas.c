@@ -473,6 +473,26 @@ static void what_was_measured_is_kept(void **state)
     unlink(path);
 }
 
+static void what_two_have_measured_is_kept_together(void **state)
+{
+    struct fix *f = *state;
+    struct blas *first = f->b;
+    char path[64];
+
+    name_make(path, sizeof(path));
+    tune(f);
+    assert_true(blas_plans_save(f->b, path));
+    blas_make(f);
+    f->g.m = 100;
+    make(f, false, 0);
+    assert_int_equal(blas_tune(f->b, &f->g), KRN_OK);
+    assert_true(blas_plans_save(f->b, path));
+    reopen(f);
+    assert_int_equal(blas_plans_load(f->b, path), 3);
+    blas_close(first);
+    unlink(path);
+}
+
 /* Write the first <n> bytes of <text> with byte <at> changed to <path>. */
 static void spoil(const char *path, const char *text, size_t n, size_t at)
 {
@@ -553,6 +573,7 @@ int main(void)
         TEST(rows_that_the_bucket_fails_are_asked_for_apart),
         TEST(recordings_never_ask),
         TEST(what_was_measured_is_kept),
+        TEST(what_two_have_measured_is_kept_together),
         TEST(a_spoilt_file_gives_nothing_and_is_rewritten),
         TEST(a_library_that_is_not_wanted_is_not_found),
     };
