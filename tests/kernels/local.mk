@@ -68,3 +68,11 @@ tests_kernels_tk_cuda_fake_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_fake_CXXFLAGS = $(emu_cxxflags) $(emu_warn)
 tests_kernels_tk_cuda_fake_LDADD = $(CMOCKA_LIBS) -lm
 endif
+
+# The whole pass over the layers: `make check-gpu` takes it from here, too.
+check_PROGRAMS += tests/kernels/tk_cuda_graph
+tests_kernels_tk_cuda_graph_SOURCES = tests/kernels/tk_cuda_graph.c \
+    tests/lib/graphrig.c tests/lib/graphrig.h $(gfix_sources) $(ggufm_sources)
+tests_kernels_tk_cuda_graph_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_graph_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_graph_LDADD = $(unit_libs)

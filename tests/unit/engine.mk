@@ -24,3 +24,10 @@ tests_unit_t_jtree_SOURCES = tests/unit/t_jtree.c
 tests_unit_t_jtree_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_jtree_CFLAGS = $(unit_cflags)
 tests_unit_t_jtree_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/t_engine_device
+tests_unit_t_engine_device_SOURCES = tests/unit/t_engine_device.c \
+    $(gfix_sources)
+tests_unit_t_engine_device_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_unit_t_engine_device_CFLAGS = $(unit_cflags)
+tests_unit_t_engine_device_LDADD = $(unit_libs)

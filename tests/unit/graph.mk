@@ -1,7 +1,6 @@
 # Unit tests of area 'graph': the graph.
 graph_unit_tests = \
     tests/unit/t_graph \
-    tests/unit/t_graph_cuda \
     tests/unit/t_graph_exact \
     tests/unit/t_graph_story
 check_PROGRAMS += $(graph_unit_tests)
@@ -22,9 +21,3 @@ tests_unit_t_graph_story_SOURCES = tests/unit/t_graph_story.c
 tests_unit_t_graph_story_CPPFLAGS = $(unit_cppflags)
 tests_unit_t_graph_story_CFLAGS = $(unit_cflags)
 tests_unit_t_graph_story_LDADD = $(unit_libs)
-
-tests_unit_t_graph_cuda_SOURCES = tests/unit/t_graph_cuda.c \
-    tests/lib/graphrig.c tests/lib/graphrig.h $(gfix_sources) $(ggufm_sources)
-tests_unit_t_graph_cuda_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
-tests_unit_t_graph_cuda_CFLAGS = $(unit_cflags)
-tests_unit_t_graph_cuda_LDADD = $(unit_libs)

@@ -1,6 +1,6 @@
-/* t_graph_cuda.c - The pass over the layers on a GPU, the emulated one or, with
- * TG_TEST_GPU in the environment, a real one: it says what the CPU says, within
- * rounding, however a prompt is cut and whoever runs beside it. */
+/* tk_cuda_graph.c - The pass over the layers on a GPU, the emulated one or,
+ * with TG_TEST_GPU in the environment, a real one: it says what the CPU says,
+ * within rounding, however a prompt is cut and whoever runs beside it. */
 #include "engine/graph.h"
 
 #include <limits.h>
