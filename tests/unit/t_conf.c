@@ -176,7 +176,8 @@ static const char full[] =
     "    models: []\n"
     "    http2: true\n"
     "    proxy: socks5h://u:p@proxy:1080\n"
-    "engine: {models: [{name: demo, path: /m.gguf}], threads: 2,\n"
+    "engine: {models: [{name: demo, path: /m.gguf},\n"
+    "  {name: bench, path: 'synthetic:tiny:q8_0'}], threads: 2,\n"
     "  prefix_store: {size: 1GiB, scope: team, admission: auto, dir: /p/q,\n"
     "    write_per_hour: 2GiB, epoch: 7},\n"
     "  cuda: {blas_dir: /c/lib, reserve: 3GiB}, deterministic: true}\n"
@@ -226,7 +227,8 @@ static void every_part_is_filled(void **state)
     assert_int_equal(c->metrics.family, AF_INET);
     is_str(c->otlp, "http://c:4318");
     is_str(secret_reveal(&c->redis), "redis://:pw@r:6379/2");
-    assert_int_equal(c->engine.n_models, 1);
+    assert_int_equal(c->engine.n_models, 2);
+    is_str(c->engine.models[1].path, "synthetic:tiny:q8_0");
     assert_int_equal(c->engine.threads, 2);
     is_str(c->engine.models[0].device, "auto");
     assert_true(c->engine.models[0].prefix_store);
