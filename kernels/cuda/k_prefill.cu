@@ -124,8 +124,7 @@ template <int DP, int W> struct Pages {
             cp_async_commit();
             return;
         }
-        const uint16_t *src =
-            k + (DP > 128 ? table[page] : id) * a.page_stride;
+        const uint16_t *src = k + (DP > 128 ? table[page] : id) * a.page_stride;
         int valid = c.n_keys - page * ATT_PAGE;
         smem_t dst = at + stage * 2 * HALF;
 
