@@ -240,6 +240,43 @@ static void steps_are_recorded_and_repeated(void **state)
     both_close(&b);
 }
 
+/* Where that is asked for, a row's numbers are the same bit by bit however the
+ * prompt is cut, and whoever runs beside it. */
+static void nothing_depends_on_company_when_that_is_asked_for(void **state)
+{
+    static const int32_t chunks[] = {64, 37, 7};
+    const struct krn_opts o = {.device = "cuda:0", .deterministic = true};
+
+    (void)state;
+    for (int i = 0; i < N_SHAPES; i++) {
+        struct graphrig_image image;
+        struct graphrig r;
+        float want[VOCAB], got[VOCAB], many[GRAPHRIG_SEQS * VOCAB];
+
+        graphrig_image(&image, &shapes[i]);
+        graphrig_open_as(&r, &image, &o, KRN_F16);
+        graphrig_prompt(&r, 0, LONG, LONG, want);
+        for (size_t k = 0; k < sizeof(chunks) / sizeof(chunks[0]); k++) {
+            graphrig_prompt(&r, 0, LONG, chunks[k], got);
+            assert_memory_equal(got, want, sizeof(got));
+        }
+        graphrig_add(&r, 0, 0, LONG - 1, GRAPH_NOTHING);
+        for (int32_t s = 1; s < GRAPHRIG_SEQS; s++)
+            graphrig_add(&r, s, 0, 5 * s, GRAPH_NOTHING);
+        graphrig_run(&r, NULL);
+        for (int32_t n = 1; n <= GRAPHRIG_SEQS; n += 1 + n / 2) {
+            graphrig_add(&r, 0, LONG - 1, LONG, GRAPH_LOGITS);
+            for (int32_t s = 1; s < n; s++)
+                graphrig_add(&r, s, 5 * s, 5 * s + 1, GRAPH_LOGITS);
+            graphrig_run(&r, many);
+            assert_memory_equal(many, want, sizeof(want));
+        }
+        graphrig_close(&r);
+        graphrig_image_free(&image);
+        assert_int_equal(gfix_live(), 0);
+    }
+}
+
 /* More logits than there is room for at once, and hidden rows. */
 static void many_rows_come_out(void **state)
 {
@@ -556,6 +593,7 @@ int main(void)
         cmocka_unit_test(a_prompt_says_what_it_says_on_the_cpu),
         cmocka_unit_test(decoding_together_says_the_same),
         cmocka_unit_test(steps_are_recorded_and_repeated),
+        cmocka_unit_test(nothing_depends_on_company_when_that_is_asked_for),
         cmocka_unit_test(many_rows_come_out),
         cmocka_unit_test(tokens_are_drawn_on_the_device),
         cmocka_unit_test(pages_travel_to_the_host_and_back),

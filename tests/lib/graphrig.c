@@ -19,8 +19,15 @@ void graphrig_open(struct graphrig *r, const struct graphrig_image *i,
                    const char *device, unsigned threads,
                    enum krn_dtype kv_dtype)
 {
+    const struct krn_opts o = {.device = device, .threads = threads};
+
+    graphrig_open_as(r, i, &o, kv_dtype);
+}
+
+void graphrig_open_as(struct graphrig *r, const struct graphrig_image *i,
+                      const struct krn_opts *o, enum krn_dtype kv_dtype)
+{
     const unsigned used = GRAPHRIG_SEQS * GRAPHRIG_PAGES;
-    struct krn_opts ko = {.device = device, .threads = threads};
     struct graph_opts go = {
         .kv_dtype = kv_dtype, .n_pages = 2 * used, .max_rows = GRAPHRIG_ROWS};
     struct model_fault why = {""};
@@ -28,7 +35,7 @@ void graphrig_open(struct graphrig *r, const struct graphrig_image *i,
 
     memset(r, 0, sizeof(*r));
     r->n_pages = go.n_pages;
-    assert_int_equal(krn_open(&ko, &r->c), KRN_OK);
+    assert_int_equal(krn_open(o, &r->c), KRN_OK);
     e = model_open_gguf(str_of(i->bytes, i->len), &why, &r->m);
     if (e == ERR_OK)
         e = graph_new(r->c, r->m, &go, &why, &r->g);

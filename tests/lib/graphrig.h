@@ -43,6 +43,9 @@ void graphrig_image_free(struct graphrig_image *i);
 void graphrig_open(struct graphrig *r, const struct graphrig_image *i,
                    const char *device, unsigned threads,
                    enum krn_dtype kv_dtype);
+/* The same on the device that <o> says. */
+void graphrig_open_as(struct graphrig *r, const struct graphrig_image *i,
+                      const struct krn_opts *o, enum krn_dtype kv_dtype);
 void graphrig_close(struct graphrig *r);
 
 /* Token <pos> of sequence <seq>: the same in every rig. */
