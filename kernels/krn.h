@@ -364,7 +364,9 @@ enum krn_status krn_step_begin(struct krn_ctx *c, const struct krn_step *s,
                                struct krn_pass *out) KRN_MUST_CHECK;
 
 /* Queue what was begun. After an error of an operation it forgets the step and
- * answers KRN_OK. Results are there after krn_get() or krn_sync(). */
+ * answers KRN_OK. Results are there after krn_get() or krn_sync().
+ * KRN_UNSUPPORTED, here or from an operation: the device could not record the
+ * step, and nothing of it was done; begun again it is queued as it comes. */
 enum krn_status krn_step_end(struct krn_ctx *c) KRN_MUST_CHECK;
 
 /* x (m, n_in) = the step's tokens' rows of <w>, widened to f32. */

@@ -88,6 +88,7 @@ struct seen {
     struct a_turns turns[2];
     struct a_take take[2];
     unsigned round;
+    unsigned attributes; /* of all launches together */
 };
 
 static struct seen seen;
@@ -104,6 +105,7 @@ static CUresult launch_seen(const CUlaunchConfig *config, CUfunction f,
         memcpy(&seen.turns[seen.round], params[0], sizeof(seen.turns[0]));
     else
         memcpy(&seen.take[seen.round], params[0], sizeof(seen.take[0]));
+    seen.attributes += config->numAttrs;
     seen.n++;
     return seen.launch(config, f, params, extra);
 }
@@ -128,6 +130,38 @@ static void two_batches_of_a_bucket_have_the_same_arguments(void **state)
     assert_memory_equal(&seen.take[0], &seen.take[1], sizeof(seen.take[0]));
     v->launch = seen.launch;
     dfix_close(f);
+}
+
+/* How many attributes the launches of a step have, while the variable <name> is
+ * 0; whether its third step of a shape is repeated goes to *again. */
+static unsigned attributes_with(const char *name, bool *again)
+{
+    struct dfix *f;
+
+    assert_int_equal(setenv(name, "0", 1), 0);
+    f = dfix_open();
+    assert_int_equal(unsetenv(name), 0);
+    memset(&seen, 0, sizeof(seen));
+    seen.launch = f->c->cuda->drv->launch;
+    f->c->cuda->drv->launch = launch_seen;
+    assert_false(dfix_decode(f, 2, 1));
+    f->c->cuda->drv->launch = seen.launch;
+    assert_false(dfix_decode(f, 2, 2));
+    *again = dfix_decode(f, 2, 3);
+    dfix_close(f);
+    return seen.attributes;
+}
+
+static void the_environment_turns_recording_and_early_begins_off(void **state)
+{
+    const unsigned early = gfix_is_fake() ? 2 : 0;
+    bool again = true;
+
+    (void)state;
+    assert_true(attributes_with("TOLLGATE_CUDA_RECORD", &again) >= early);
+    assert_false(again);
+    assert_int_equal(attributes_with("TOLLGATE_CUDA_PDL", &again), 0);
+    assert_true(again);
 }
 
 static void inputs_that_grow_are_recorded_anew(void **state)
@@ -344,6 +378,7 @@ int main(void)
         cmocka_unit_test(steps_in_between_do_not_disturb_what_is_recorded),
         cmocka_unit_test(steps_that_wait_in_line_have_inputs_of_their_own),
         cmocka_unit_test(two_batches_of_a_bucket_have_the_same_arguments),
+        cmocka_unit_test(the_environment_turns_recording_and_early_begins_off),
         cmocka_unit_test(inputs_that_grow_are_recorded_anew),
         cmocka_unit_test(freeing_memory_drops_what_is_recorded),
         cmocka_unit_test(old_recordings_make_room_for_new_ones),
