@@ -7,7 +7,8 @@
 
 char *emu_smem(smem_t s)
 {
-    char *p = emu_dyn + (int32_t)(s - (uint32_t)(uintptr_t)emu_dyn);
+    char *p = s < EMU_SMEM_STATIC ? emu_window + s
+                                  : emu_static + (s - EMU_SMEM_STATIC);
 
     if (!emu_is_shared(p))
         emu_fail("%p is not in shared memory", (void *)p);

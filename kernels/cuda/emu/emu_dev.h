@@ -3,12 +3,23 @@
 #ifndef TG_KERNELS_CUDA_EMU_EMU_DEV_H
 #define TG_KERNELS_CUDA_EMU_EMU_DEV_H
 
-/* The low half of an address: all shared memory lies within 2 GiB. */
+/* Where it lies in dynamic shared memory's window, or, from the middle on, in
+ * static shared memory. */
 typedef uint32_t smem_t;
+#define EMU_SMEM_STATIC 0x80000000u
+
+/* The window, and static memory of the running thread; multiples of 128. */
+extern EMU_HIDDEN char *emu_window, *emu_static;
+#define EMU_WINDOW_BYTES ((size_t)232 * 1024)
 
 static inline smem_t smem_of(const void *p)
 {
-    return (smem_t)(uintptr_t)p;
+    size_t at = (uintptr_t)p - (uintptr_t)emu_window;
+
+    return at < EMU_WINDOW_BYTES
+               ? (smem_t)at
+               : (smem_t)((uintptr_t)p - (uintptr_t)emu_static) +
+                     EMU_SMEM_STATIC;
 }
 
 /* Ends the launch: an address that is not a multiple of 16. */

@@ -21,7 +21,8 @@
 #endif
 
 #define PAGE       ((size_t)4096)
-#define FILL_BYTES ((size_t)16 << 20) /* of the file of 0xff */
+#define GUARD      ((size_t)256 << 10) /* around what may be touched */
+#define FILL_BYTES ((size_t)16 << 20)  /* of the file of 0xff */
 
 struct span {
     char *map, *base;
@@ -80,7 +81,7 @@ static struct span *span_new(size_t bytes)
         free(s);
         return NULL;
     }
-    s->map_bytes = inner + 2 * PAGE;
+    s->map_bytes = inner + 2 * GUARD;
     p = mmap(NULL, s->map_bytes, PROT_NONE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
@@ -88,9 +89,9 @@ static struct span *span_new(size_t bytes)
         return NULL;
     }
     s->map = (char *)p;
-    s->base = s->map + PAGE + inner - room;
+    s->base = s->map + GUARD + inner - room;
     s->bytes = bytes;
-    if (!fill_map(s->map + PAGE, inner)) {
+    if (!fill_map(s->map + GUARD, inner)) {
         (void)munmap(s->map, s->map_bytes);
         free(s);
         return NULL;
@@ -135,8 +136,8 @@ bool emu_free(void *p)
     pthread_mutex_unlock(&spans_lock);
     if (!s)
         return false;
-    ok = all_ones(s->map + PAGE, s->base) &&
-         all_ones(s->base + s->bytes, s->map + s->map_bytes - PAGE);
+    ok = all_ones(s->map + GUARD, s->base) &&
+         all_ones(s->base + s->bytes, s->map + s->map_bytes - GUARD);
     (void)munmap(s->map, s->map_bytes);
     free(s);
     return ok;
@@ -150,7 +151,7 @@ void emu_hide(void *p, bool on)
     for (s = spans; s && s->base != p; s = s->next)
         ;
     if (s)
-        (void)mprotect(s->map + PAGE, s->map_bytes - 2 * PAGE,
+        (void)mprotect(s->map + GUARD, s->map_bytes - 2 * GUARD,
                        on ? PROT_NONE : PROT_READ | PROT_WRITE);
     pthread_mutex_unlock(&spans_lock);
 }
@@ -191,11 +192,10 @@ void emu_where(const void *p, char *out, size_t n_out)
 
 /* --- shared memory -------------------------------------------------------- */
 
-/* Address space for dynamic shared memory, a page that nobody may touch behind
- * it; in front of what a launch uses, likewise. */
-#define WINDOW_BYTES ((EMU_SMEM_MAX + PAGE - 1) / PAGE * PAGE)
-
-static char *window;         /* WINDOW_BYTES */
+/* Address space for dynamic shared memory, and pages that nobody may touch
+ * behind it; in front of what a launch uses, likewise. */
+char *emu_window;
+char *emu_static;
 static size_t window_open;   /* of them, at the end, may be touched */
 static int static_fill = -1; /* emu_fill_static(), or -1 */
 static char *static_base;    /* the running thread's */
@@ -233,30 +233,18 @@ void emu_fill_static(bool on)
     static_fill = on;
 }
 
-/* Map the window where the low half of an address tells it from all that may
- * be static shared memory. */
 static bool window_map(void)
 {
-    char *near = (char *)((uintptr_t)&marker & ~(uintptr_t)0xffff);
+    void *p;
 
-    if (window && llabs(near - window) < 1 << 30)
+    if (emu_window)
         return true;
-    if (window)
-        (void)munmap(window, WINDOW_BYTES + PAGE);
-    window = NULL;
-    window_open = 0;
-    for (int i = 1; i < 64; i++) {
-        ptrdiff_t by = (ptrdiff_t)(i / 2 + 1) * (i % 2 != 0 ? -1 : 1) << 24;
-        void *p =
-            mmap(near + by, WINDOW_BYTES + PAGE, PROT_NONE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-
-        if (p == MAP_FAILED)
-            continue;
-        window = (char *)p;
-        return true;
-    }
-    return false;
+    p = mmap(NULL, EMU_WINDOW_BYTES + 2 * GUARD, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return false;
+    emu_window = (char *)p + GUARD;
+    return true;
 }
 
 static size_t dyn_room(void)
@@ -286,15 +274,16 @@ bool emu_shared_ready(void)
     if (!window_map())
         return false;
     if (pages != window_open) {
-        (void)mprotect(window, WINDOW_BYTES, PROT_NONE);
-        if (mprotect(window + WINDOW_BYTES - pages, pages,
+        (void)mprotect(emu_window, EMU_WINDOW_BYTES, PROT_NONE);
+        if (mprotect(emu_window + EMU_WINDOW_BYTES - pages, pages,
                      PROT_READ | PROT_WRITE) != 0)
             return false;
         window_open = pages;
     }
-    emu_dyn = window + WINDOW_BYTES - room;
-    memset(window + WINDOW_BYTES - pages, 0xff, pages);
+    emu_dyn = emu_window + EMU_WINDOW_BYTES - room;
+    memset(emu_window + EMU_WINDOW_BYTES - pages, 0xff, pages);
     static_base = (char *)&marker - marker_offset;
+    emu_static = (char *)((uintptr_t)static_base & ~(uintptr_t)127);
     if (static_fills())
         memset(static_base, 0xff, static_bytes);
     return true;
@@ -308,7 +297,7 @@ void *emu_shared_save(void)
     if (!to)
         return NULL;
     memcpy(to, static_base, n);
-    memcpy(to + n, window + WINDOW_BYTES - window_open, window_open);
+    memcpy(to + n, emu_window + EMU_WINDOW_BYTES - window_open, window_open);
     return to;
 }
 
@@ -319,7 +308,7 @@ bool emu_shared_restore(const void *saved)
     if (!emu_shared_ready())
         return false;
     memcpy(static_base, saved, n);
-    memcpy(window + WINDOW_BYTES - window_open, (const char *)saved + n,
+    memcpy(emu_window + EMU_WINDOW_BYTES - window_open, (const char *)saved + n,
            window_open);
     return true;
 }
@@ -328,12 +317,12 @@ bool emu_is_shared(const void *p)
 {
     const char *c = (const char *)p;
 
-    return (c >= window && c < window + WINDOW_BYTES + PAGE) ||
+    return (c >= emu_window && c < emu_window + EMU_WINDOW_BYTES + GUARD) ||
            (c >= static_base && c + 16 <= static_base + static_bytes);
 }
 
 bool emu_shared_whole(void)
 {
-    return all_ones(emu_dyn + emu_b.smem, window + WINDOW_BYTES) &&
-           all_ones(window + WINDOW_BYTES - window_open, emu_dyn);
+    return all_ones(emu_dyn + emu_b.smem, emu_window + EMU_WINDOW_BYTES) &&
+           all_ones(emu_window + EMU_WINDOW_BYTES - window_open, emu_dyn);
 }
