@@ -432,7 +432,8 @@ static void bits_do_not_depend_on_others(void **state)
 }
 
 /* Steps of one kind: the first is queued, one is recorded, and the record
- * serves other lengths and fewer rows than its own. */
+ * serves other lengths, also after another step has needed more room for
+ * partial results. */
 static void recorded_steps_serve_any_length(void **state)
 {
     static const struct shape p = {KRN_F16, KRN_F16, 4, 2, 64};
@@ -447,7 +448,7 @@ static void recorded_steps_serve_any_length(void **state)
         struct scene s;
 
         c = opened(p.act, det != 0);
-        scene_open(&s, c, &p, 3, 640, 8);
+        scene_open(&s, c, &p, 3, 640, 48);
         for (unsigned i = 0; i < 2 * COUNT(lens); i++) {
             const unsigned *len = lens[i % COUNT(lens)];
             struct piece pieces[3];
@@ -455,6 +456,10 @@ static void recorded_steps_serve_any_length(void **state)
             bool again;
             void *got;
 
+            if (i == COUNT(lens)) {
+                pieces_check(&s, "growing", (struct piece[]){{0, 600, 640}}, 1);
+                s.kind--;
+            }
             for (unsigned k = 0; k < 3; k++)
                 pieces[k] = (struct piece){k, len[k] - 1, len[k]};
             m = rows_of(&s, pieces, 3);
