@@ -20,6 +20,7 @@
  *   cuda_rows.c    what deals with rows         (k_rows.cu)
  *   cuda_linear.c  products                     (k_gem*.cu, blas.c)
  *   cuda_attend.c  attention                    (k_decode.cu, k_prefill.cu)
+ *   cuda_plan.c    attention: cutting rows into items of work
  *   cuda_sample.c  from logits to tokens        (k_sample.cu) */
 #ifndef TG_KERNELS_CUDA_CUDA_H
 #define TG_KERNELS_CUDA_CUDA_H
