@@ -76,3 +76,10 @@ tests_kernels_tk_cuda_graph_SOURCES = tests/kernels/tk_cuda_graph.c \
 tests_kernels_tk_cuda_graph_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_graph_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_graph_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/kernels/tk_cuda_story
+tests_kernels_tk_cuda_story_SOURCES = tests/kernels/tk_cuda_story.c \
+    $(gfix_sources)
+tests_kernels_tk_cuda_story_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_story_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_story_LDADD = $(unit_libs)
