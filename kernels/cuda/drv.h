@@ -1,7 +1,7 @@
 /* drv.h - The NVIDIA driver's functions, found at run time. The types and
  * values here are those of the driver's ABI and are named as NVIDIA's cuda.h
  * names them, which is not needed to build; where a toolkit is installed a test
- * holds each against it (tests/kernels/abi_list.h). Only a part of them is
+ * holds each against it (tests/kernels/abi_drv.h). Only a part of them is
  * here.
  *
  * A source that has included <cuda.h> defines DRV_TYPES_GIVEN before it
