@@ -32,6 +32,7 @@ EXTRA_DIST += \
     tests/e2e/ctl.test.mjs \
     tests/e2e/dialects.test.mjs \
     tests/e2e/engine-chat.test.mjs \
+    tests/e2e/engine-cuda.test.mjs \
     tests/e2e/engine-hf.test.mjs \
     tests/e2e/engine-life.test.mjs \
     tests/e2e/engine-states.test.mjs \
@@ -120,7 +121,12 @@ EXTRA_DIST += \
     tests/e2e/tls.test.mjs \
     tests/e2e/valgrind.supp
 
-check-e2e: $(bin_PROGRAMS)
+# The driver of an emulated GPU, where it can be built.
+if HAVE_EMU
+e2e_gpu = tests/fakecuda.so
+endif
+
+check-e2e: $(bin_PROGRAMS) $(e2e_gpu)
 	TOLLGATE_BUILD="$(abs_top_builddir)" \
 	    $(SHELL) $(top_srcdir)/tests/e2e/run.sh $(E2E)
 
