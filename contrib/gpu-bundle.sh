@@ -3,7 +3,8 @@
 # Makes the folder OUT for a machine with a GPU that lacks this tree: the
 # PROGRAMs of the folder BUILD, the libraries that they need, models and
 # scripts, and run.sh, which tests and measures. Needs binutils; the folder is
-# at most 60 MiB, or this fails.
+# at most 60 MiB, or this fails. OUT.tar.xz is the same in a quarter of that,
+# where there is xz: "tar -xJf" or "python3 -m tarfile -e" unpacks it.
 #
 # The C library is not in it, nor the compiler's: the driver's library and
 # cuBLASLt come from the machine, were linked with its C library, and a process
@@ -111,4 +112,8 @@ echo "gpu-bundle: $out: $((kib / 1024)) MiB, for glibc $(cat "$out/glibc") or la
 if [ "$kib" -gt "$most_kib" ]; then
     echo "gpu-bundle: more than $((most_kib / 1024)) MiB" >&2
     exit 1
+fi
+if command -v xz >/dev/null; then
+    tar -C "$(dirname "$out")" -cf - "$(basename "$out")" | xz -4 >"$out.tar.xz"
+    echo "gpu-bundle: $out.tar.xz: $(($(du -sk "$out.tar.xz" | cut -f1) / 1024)) MiB"
 fi
