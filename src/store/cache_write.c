@@ -449,15 +449,16 @@ enum err cache_db_write(struct cache_db *d, struct cache_put *const *puts,
     struct env *env = atomic_load(&d->env);
     enum err err = write_once(d, puts, n);
 
-    for (unsigned i = 0; err == ERR_FULL && i < HELD_TRIES; i++) {
+    /* Either may come behind the other: a full disk makes the bound smaller. */
+    for (unsigned i = 0; i < HELD_TRIES; i++) {
         const uint64_t used = atomic_load(&d->used_pages);
 
-        if (!env_wait_held(env))
+        if (err == ERR_IO && env_is_disk_full(env))
+            note_disk_full(d);
+        else if (err != ERR_FULL)
+            break;
+        else if (!env_wait_held(env))
             give_up(d, used - used / FULL_SHARE);
-        err = write_once(d, puts, n);
-    }
-    if (err == ERR_IO && env_is_disk_full(env)) {
-        note_disk_full(d);
         err = write_once(d, puts, n);
     }
     if (cache_db_mend(d, err))

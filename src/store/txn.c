@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -199,14 +200,26 @@ enum err txn_begin_child(struct txn *parent, struct txn *txn_out)
     return ERR_OK;
 }
 
+/* Whether the file is about as large as the process may make one. */
+static bool is_file_full(const struct env *env)
+{
+    struct rlimit most;
+    struct stat st;
+
+    return getrlimit(RLIMIT_FSIZE, &most) == 0 &&
+           most.rlim_cur != RLIM_INFINITY && stat(env->path, &st) == 0 &&
+           (uint64_t)st.st_size + LEAST_FREE_BYTES > most.rlim_cur;
+}
+
 /* LMDB calls a write that was cut short, as the last one on a full disk is, an
  * I/O error. */
 static bool is_disk_full(const struct env *env)
 {
     struct statvfs fs;
 
-    return statvfs(env->path, &fs) == 0 &&
-           (uint64_t)fs.f_bavail * fs.f_frsize < LEAST_FREE_BYTES;
+    return (statvfs(env->path, &fs) == 0 &&
+            (uint64_t)fs.f_bavail * fs.f_frsize < LEAST_FREE_BYTES) ||
+           is_file_full(env);
 }
 
 enum err txn_commit(struct txn *t)
