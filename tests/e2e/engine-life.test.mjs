@@ -358,7 +358,8 @@ describe('engine models that cannot be served', () => {
       [{ path: '/nowhere/x.gguf' }, /nowhere/],
       [{ path: torn }, /torn\.gguf/],
       [{ path: odd }, /template.*line 1/],
-      [{ path: tinyModel(), device: 'cuda:99' }, /(CUDA|NVIDIA|GPU).*write/],
+      [{ path: tinyModel(), device: 'cuda:63' }, /(CUDA|NVIDIA|GPU).*write/],
+      [{ path: tinyModel(), device: 'cuda:64' }, /cuda:64.*write auto, cpu/],
       [{ path: tinyModel(), kv_dtype: 'q8' }, /q8.*write f16/],
       [{ path: tinyModel(), context: 100000 }, /context: 100000 is more/]]) {
       const r = await check(models(m));

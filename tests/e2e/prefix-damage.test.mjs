@@ -32,6 +32,7 @@ describe('prefix store: damage', () => {
         const what = `byte ${at} of page ${v.index}`;
         assert.equal(await right(s), v.index * PAGE, what);
         assert.equal(await s.metric('prefix_failed_pages_total'), 1, what);
+        await until('the log tells', () => s.warnings().length > 0);
         assert.equal(s.warnings().length, 1, `${what}: ${s.warnings()}`);
         assert.match(s.warnings()[0], /damaged/);
         await s.settled(FULL / PAGE);
@@ -46,6 +47,7 @@ describe('prefix store: damage', () => {
     const v = values(s.dataFile()).find((x) => x.index === 7);
     flip(s.dataFile(), v.at + 5000);
     assert.equal(await right(s), 7 * PAGE);
+    await until('the log tells', () => s.warnings().length > 0);
     assert.equal(s.warnings().length, 1);
   }));
 
