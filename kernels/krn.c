@@ -18,11 +18,12 @@ struct dtype_row {
     size_t bytes; /* of a block */
 };
 
-static const struct dtype_row dtypes[KRN_DTYPE_COUNT] = {
+static const struct dtype_row dtypes[KRN_KEPT_COUNT] = {
     [KRN_F32] = {"F32", 1, 4},       [KRN_F16] = {"F16", 1, 2},
     [KRN_BF16] = {"BF16", 1, 2},     [KRN_Q8_0] = {"Q8_0", 32, 34},
     [KRN_Q4_0] = {"Q4_0", 32, 18},   [KRN_Q4_K] = {"Q4_K", 256, 144},
     [KRN_Q5_K] = {"Q5_K", 256, 176}, [KRN_Q6_K] = {"Q6_K", 256, 210},
+    [KRN_DTYPE_COUNT] = {"", 0, 0},  [KRN_FP8] = {"FP8", 1, 1},
 };
 
 static const char *const isa_names[] = {
@@ -34,17 +35,17 @@ enum { ISA_COUNT = sizeof(isa_names) / sizeof(isa_names[0]) };
 
 const char *krn_dtype_name(enum krn_dtype t)
 {
-    return (unsigned)t < KRN_DTYPE_COUNT ? dtypes[t].name : "";
+    return (unsigned)t < KRN_KEPT_COUNT ? dtypes[t].name : "";
 }
 
 size_t krn_dtype_block(enum krn_dtype t)
 {
-    return (unsigned)t < KRN_DTYPE_COUNT ? dtypes[t].block : 0;
+    return (unsigned)t < KRN_KEPT_COUNT ? dtypes[t].block : 0;
 }
 
 size_t krn_dtype_bytes(enum krn_dtype t)
 {
-    return (unsigned)t < KRN_DTYPE_COUNT ? dtypes[t].bytes : 0;
+    return (unsigned)t < KRN_KEPT_COUNT ? dtypes[t].bytes : 0;
 }
 
 /* --- contexts ------------------------------------------------------------ */
@@ -172,6 +173,13 @@ enum krn_status krn_act_use(struct krn_ctx *c, enum krn_dtype t)
     if ((unsigned)t >= KRN_DTYPE_COUNT)
         return KRN_UNSUPPORTED;
     return c->dev->act_use(c, t);
+}
+
+enum krn_status krn_weights_fp8(struct krn_ctx *c, bool on)
+{
+    if (c->cuda)
+        return cuda_weights_fp8(c->cuda, on);
+    return on ? KRN_UNSUPPORTED : KRN_OK;
 }
 
 enum krn_dtype krn_act(const struct krn_ctx *c)

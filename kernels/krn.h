@@ -33,7 +33,11 @@ enum krn_dtype {
     KRN_Q4_K,
     KRN_Q5_K,
     KRN_Q6_K,
-    KRN_DTYPE_COUNT
+    KRN_DTYPE_COUNT,
+
+    /* Not a file's: what krn_weights_fp8() makes of floats. */
+    KRN_FP8 = KRN_DTYPE_COUNT + 1,
+    KRN_KEPT_COUNT
 };
 
 /* What an operation answers; KRN_OK is 0. */
@@ -131,6 +135,15 @@ void krn_memory(const struct krn_ctx *c, uint64_t *free_out, uint64_t *all_out);
  * F32 for F32, BF16 for BF16, F16 for all others; always F32 on "cpu" and
  * "ref". Before any operation. KRN_UNSUPPORTED: there are no such weights. */
 enum krn_status krn_act_use(struct krn_ctx *c, enum krn_dtype t) KRN_MUST_CHECK;
+
+/* Whether matrices of floats that are loaded from here on are kept in 8 bits:
+ * e4m3, rounded to nearest, with an F32 scale a row, its largest element / 448.
+ * What a product gives is exact for the elements as kept. Others stay as they
+ * are: quantised ones, and those whose rows are no multiple of 8. A matrix that
+ * is kept so is none for krn_step_embed(). Off at first, and after
+ * krn_act_use(). KRN_UNSUPPORTED: to turn on where activations are not F16, as
+ * on "cpu" and "ref". */
+enum krn_status krn_weights_fp8(struct krn_ctx *c, bool on) KRN_MUST_CHECK;
 
 /* The type of activations, and bytes of one. */
 enum krn_dtype krn_act(const struct krn_ctx *c);

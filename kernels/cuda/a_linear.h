@@ -23,6 +23,7 @@
 #define TG_W_Q4_K 5
 #define TG_W_Q5_K 6
 #define TG_W_Q6_K 7
+#define TG_W_FP8  9
 
 /* One matrix (n_out, k) and what becomes of x times it. */
 struct tg_mat {

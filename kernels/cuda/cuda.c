@@ -109,6 +109,8 @@ enum krn_status cuda_launch(struct cuda *d, CUfunction f, struct cuda_grid grid,
 
 const char *cuda_numerics(const struct cuda *d)
 {
+    if (d->has_fp8)
+        return d->deterministic ? "cuda-f16-fp8-v1-det" : "cuda-f16-fp8-v1";
     switch (d->act) {
     case KRN_BF16:
         return d->deterministic ? "cuda-bf16-v1-det" : "cuda-bf16-v1";
@@ -125,6 +127,16 @@ static enum krn_status act_use(struct krn_ctx *c, enum krn_dtype t)
         return KRN_UNSUPPORTED;
     c->cuda->act = t == KRN_F32 || t == KRN_BF16 ? t : KRN_F16;
     c->act = c->cuda->act;
+    c->cuda->fp8 = false;
+    c->cuda->has_fp8 = false;
+    return KRN_OK;
+}
+
+enum krn_status cuda_weights_fp8(struct cuda *d, bool on)
+{
+    if (on && d->act != KRN_F16)
+        return KRN_UNSUPPORTED;
+    d->fp8 = on;
     return KRN_OK;
 }
 

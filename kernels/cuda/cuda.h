@@ -97,6 +97,8 @@ struct cuda {
     char died_of[128];  /* what it failed of, for the log */
     char blas_why[192]; /* why there is no blas; "" when there is */
     enum krn_dtype act; /* KRN_F32, KRN_F16, KRN_BF16 */
+    bool fp8;           /* floats that are loaded become KRN_FP8 */
+    bool has_fp8;       /* some did */
     struct cuda_stage stage;
     struct cuda_inputs in;
     uint64_t
@@ -141,6 +143,9 @@ enum krn_status cuda_reset(struct krn_ctx *c);
 
 /* A name of the numbers that <d> computes, as krn_numerics(). Static. */
 const char *cuda_numerics(const struct cuda *d);
+
+/* As krn_weights_fp8(). */
+enum krn_status cuda_weights_fp8(struct cuda *d, bool on) KRN_MUST_CHECK;
 
 /* For the log: what the device died of, or why steps are not recorded, or why
  * cuBLASLt is not used; "" when nothing is wrong. Owned by <d>. */

@@ -33,15 +33,15 @@ enum path {
 
 static enum krn_status find_gemv(struct cuda *d, struct cuda_linear *l)
 {
-    static const char *const names[KRN_DTYPE_COUNT] = {
+    static const char *const names[KRN_KEPT_COUNT] = {
         [KRN_F16] = "tg_gemv_f16",   [KRN_BF16] = "tg_gemv_bf16",
         [KRN_Q8_0] = "tg_gemv_q8_0", [KRN_Q4_0] = "tg_gemv_q4_0",
         [KRN_Q4_K] = "tg_gemv_q4_k", [KRN_Q5_K] = "tg_gemv_q5_k",
-        [KRN_Q6_K] = "tg_gemv_q6_k",
+        [KRN_Q6_K] = "tg_gemv_q6_k", [KRN_FP8] = "tg_gemv_fp8",
     };
     enum krn_status st = KRN_OK;
 
-    for (unsigned t = 0; st == KRN_OK && t < KRN_DTYPE_COUNT; t++)
+    for (unsigned t = 0; st == KRN_OK && t < KRN_KEPT_COUNT; t++)
         if (names[t])
             st = cuda_kernel(d, names[t], GEMV_SMEM, &l->gemv[t]);
     return st;
@@ -49,16 +49,17 @@ static enum krn_status find_gemv(struct cuda *d, struct cuda_linear *l)
 
 static enum krn_status find_quant(struct cuda *d, struct cuda_linear *l)
 {
-    static const char *const names[KRN_DTYPE_COUNT][3] = {
+    static const char *const names[KRN_KEPT_COUNT][3] = {
         [KRN_Q8_0] = {"tg_gemm_q8_0_16", "tg_gemm_q8_0_32", "tg_gemm_q8_0_64"},
         [KRN_Q4_0] = {"tg_gemm_q4_0_16", "tg_gemm_q4_0_32", "tg_gemm_q4_0_64"},
         [KRN_Q4_K] = {"tg_gemm_q4_k_16", "tg_gemm_q4_k_32", "tg_gemm_q4_k_64"},
         [KRN_Q5_K] = {"tg_gemm_q5_k_16", "tg_gemm_q5_k_32", "tg_gemm_q5_k_64"},
         [KRN_Q6_K] = {"tg_gemm_q6_k_16", "tg_gemm_q6_k_32", "tg_gemm_q6_k_64"},
+        [KRN_FP8] = {"tg_gemm_fp8_16", "tg_gemm_fp8_32", "tg_gemm_fp8_64"},
     };
     enum krn_status st = KRN_OK;
 
-    for (unsigned t = 0; t < KRN_DTYPE_COUNT; t++)
+    for (unsigned t = 0; t < KRN_KEPT_COUNT; t++)
         for (unsigned i = 0; st == KRN_OK && names[t][0] && i < 3; i++) {
             size_t tokens = (size_t)16 << i;
 
@@ -85,6 +86,8 @@ static enum krn_status find_others(struct cuda *d, struct cuda_linear *l)
         st = cuda_kernel(d, "tg_random_rows", 0, &l->random_rows);
     if (st == KRN_OK)
         st = cuda_kernel(d, "tg_random_tiles", 0, &l->random_tiles);
+    if (st == KRN_OK)
+        st = cuda_kernel(d, "tg_random_fp8", 0, &l->random_fp8);
     return st;
 }
 

@@ -26,12 +26,12 @@ struct cuda_piece {
 
 /* Kernels by enum krn_dtype; those that are not there are NULL. */
 struct cuda_linear {
-    CUfunction gemv[KRN_DTYPE_COUNT];          /* by type of weights */
-    CUfunction gemm_quant[KRN_DTYPE_COUNT][3]; /* 16, 32, 64 tokens */
-    CUfunction gemm[3];                        /* by type of activations */
-    CUfunction any[3];                         /* likewise */
+    CUfunction gemv[KRN_KEPT_COUNT];          /* by type of weights */
+    CUfunction gemm_quant[KRN_KEPT_COUNT][3]; /* 16, 32, 64 tokens */
+    CUfunction gemm[3];                       /* by type of activations */
+    CUfunction any[3];                        /* likewise */
     CUfunction widen;
-    CUfunction random_rows, random_tiles;
+    CUfunction random_rows, random_tiles, random_fp8;
     CUdeviceptr part; /* LINEAR_PART_BYTES, owned */
     CUdeviceptr
         count;        /* uint32 (LINEAR_COUNTS), zeros between kernels, owned */

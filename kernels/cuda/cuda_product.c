@@ -78,6 +78,7 @@ static size_t unit_k(enum krn_dtype t)
     case KRN_Q8_0:
     case KRN_Q5_K:
     case KRN_Q6_K:
+    case KRN_FP8:
         return 64;
     default:
         return 32;

@@ -122,6 +122,8 @@ enum krn_status cuda_embed(struct krn_ctx *c, float *x,
     struct cuda *d = c->cuda;
     struct a_embed a = {.x = x, .w = w->data};
 
+    if (w->dtype >= KRN_DTYPE_COUNT)
+        return KRN_UNSUPPORTED;
     a.ids = (const int32_t *)(uintptr_t)d->in.ids;
     a.n_in = (int32_t)w->n_in;
     a.n_k = (int32_t)((w->n_in + 255) / 256);

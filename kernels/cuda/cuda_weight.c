@@ -101,7 +101,8 @@ static enum krn_status weight_new(struct cuda *d, enum krn_dtype t,
                                   size_t n_out, size_t n_in,
                                   struct krn_weight **out)
 {
-    enum krn_dtype kept = pack_kept(t, d->act);
+    enum krn_dtype kept =
+        d->fp8 && pack_fits_fp8(t, n_in) ? KRN_FP8 : pack_kept(t, d->act);
     unsigned unit_rows = pack_unit_rows(kept);
     size_t unit_bytes = pack_unit_bytes(kept, n_in);
     size_t units = (n_out + unit_rows - 1) / unit_rows;
@@ -131,6 +132,7 @@ static enum krn_status weight_new(struct cuda *d, enum krn_dtype t,
     w->piece->used += room;
     w->piece->live++;
     d->linear->loaded += room;
+    d->has_fp8 = d->has_fp8 || kept == KRN_FP8;
     *out = w;
     return KRN_OK;
 }
@@ -250,7 +252,10 @@ enum krn_status cuda_weight_random(struct krn_ctx *c, enum krn_dtype t,
         struct cuda_grid grid = {(unsigned)((n_out + 7) / 8),
                                  (unsigned)((n_in + 255) / 256), 1};
 
-        st = cuda_launch(d, d->linear->random_tiles, grid, 256, 0, &a);
+        st = cuda_launch(d,
+                         w->dtype == KRN_FP8 ? d->linear->random_fp8
+                                             : d->linear->random_tiles,
+                         grid, 256, 0, &a);
     } else {
         struct cuda_grid grid = {
             (unsigned)((n_out * ((n_in + 7) / 8) + 255) / 256), 1, 1};

@@ -294,20 +294,6 @@ DEV float f32_of_f16(uint16_t v)
     return r;
 }
 
-/* Two e4m3 of 8 bits as two halves, exact; 0 where the GPU cannot (sm_80). */
-DEV uint32_t f16x2_of_e4m3x2(uint16_t v)
-{
-#if __CUDA_ARCH__ >= 890
-    uint32_t r;
-
-    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(v));
-    return r;
-#else
-    (void)v;
-    return 0;
-#endif
-}
-
 /* 2^x, off by two units of the last place at most; denormals become 0. */
 DEV float ex2(float x)
 {
@@ -337,6 +323,31 @@ DEV void pdl_go(void)
 }
 
 #endif /* TG_EMU */
+
+/* Two e4m3, in the bits 8-15 and 24-31 of <v>, as two halves: the exponent of a
+ * half has a bit more and is 8 greater. Exact but for NaN, which becomes 480.
+ */
+DEV uint32_t f16x2_of_e4m3_bits(uint32_t v)
+{
+    return fma_f16x2((v & 0x80008000u) | (v >> 1 & 0x3f803f80u), 0x5c005c00u,
+                     0x80008000u);
+}
+
+#ifndef TG_EMU
+/* Two e4m3 of 8 bits as two halves, exact; by an instruction where there is
+ * one, from 8.9 on. */
+DEV uint32_t f16x2_of_e4m3x2(uint16_t v)
+{
+#if __CUDA_ARCH__ >= 890
+    uint32_t r;
+
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(v));
+    return r;
+#else
+    return f16x2_of_e4m3_bits(prmt(v, 0, 0x1404));
+#endif
+}
+#endif
 
 /* a * b, rounded: never fused with what comes behind. */
 DEV float mul_rn(float a, float b)

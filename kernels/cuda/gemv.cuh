@@ -13,6 +13,9 @@
  *   begin(a, tile)  turn to a tile
  *   load(s, u, ok)  fill s with unit u, zeros for !ok
  *   use(s, c, x, u) add unit u of the slice to c
+ *   SUMS            whether use() wants the sums of x over each step
+ *   SCALED          whether a row has a scale that its sum is multiplied with,
+ *   scale(a, i, r)  which is that of row r of tile i
  * x in shared memory: rows of the slice's k, 64 mod 128 bytes apart, so that
  * the eight rows g of a 16-byte read hit all banks once. */
 #ifndef TG_KERNELS_CUDA_GEMV_CUH
@@ -98,22 +101,44 @@ DEV void gemv_leave(float *red, const float c[4], int g, int t)
 
 /* Write what became of rows <r> of tile <tile>; v: its value, up: that of row
  * r + 8, of a gated unit. */
-template <class T>
+template <class W>
 DEV void gemv_put(const struct tg_gemv &a, uint32_t tile, uint32_t token, int r,
-                  float v, float up)
+                  float v, float up, float2 scales)
 {
     const struct tg_mat &m = a.mat[gemv_mat(a, tile)];
     uint32_t row = (tile - m.tile0) * (a.glu ? 8 : 16) + (uint32_t)r;
 
     if (token >= a.m || row >= m.n_out || (a.glu && r >= 8))
         return;
-    linear_put<T>(m, token, row, a.glu ? silu(v) * up : v);
+    if constexpr (W::SCALED) {
+        v *= scales.x;
+        up *= scales.y;
+    }
+    linear_put<typename W::T>(m, token, row, a.glu ? silu(v) * up : v);
+}
+
+/* The scales of what this thread writes of <tile>: of its row, and of row + 8;
+ * loaded early, looked at late. */
+template <class W>
+DEV float2 gemv_scales(const struct tg_gemv &a, const W &w, uint32_t tile)
+{
+    float2 s = make_float2(1.f, 1.f);
+
+    if constexpr (W::SCALED) {
+        int r = (int)threadIdx.x & 15;
+
+        if (threadIdx.x >= GEMV_TOKENS * GEMV_ROWS)
+            return s;
+        s.x = w.scale(a, tile, r);
+        s.y = w.scale(a, tile, r | 8);
+    }
+    return s;
 }
 
 /* Add up the warps, and the slices where there are any; threads 0 .. 127. */
-template <class T, int NW>
+template <class W, int NW>
 DEV void gemv_end(const struct tg_gemv &a, const float (*red)[8 * GEMV_RED],
-                  uint32_t tile, unsigned *last)
+                  uint32_t tile, float2 scales, unsigned *last)
 {
     int i = (int)threadIdx.x;
     int r = i & 15, token = i >> 4;
@@ -135,8 +160,8 @@ DEV void gemv_end(const struct tg_gemv &a, const float (*red)[8 * GEMV_RED],
                 up += red[w][token * GEMV_RED + r + 8];
         }
         if (mine)
-            gemv_put<T>(a, tile, blockIdx.z * GEMV_TOKENS + (uint32_t)token, r,
-                        v, up);
+            gemv_put<W>(a, tile, blockIdx.z * GEMV_TOKENS + (uint32_t)token, r,
+                        v, up, scales);
         return;
     }
     if (mine)
@@ -159,7 +184,8 @@ DEV void gemv_end(const struct tg_gemv &a, const float (*red)[8 * GEMV_RED],
         if (pair)
             up += *(volatile float *)(part + s * 128 + i + 8);
     }
-    gemv_put<T>(a, tile, blockIdx.z * GEMV_TOKENS + (uint32_t)token, r, v, up);
+    gemv_put<W>(a, tile, blockIdx.z * GEMV_TOKENS + (uint32_t)token, r, v, up,
+                scales);
 }
 
 /* Add the DEPTH units from <u> on, <step> apart, of <n> to c, and load those
@@ -213,6 +239,7 @@ template <class W, int NW, int DEPTH> DEV void gemv(const struct tg_gemv &a)
     __syncthreads();
     for (; tile < a.n_tile; tile += gridDim.x) {
         float c[4] = {0.f, 0.f, 0.f, 0.f};
+        const float2 scales = gemv_scales<W>(a, w, tile);
 
         if (tile + gridDim.x >= a.n_tile)
             pdl_go();
@@ -227,7 +254,7 @@ template <class W, int NW, int DEPTH> DEV void gemv(const struct tg_gemv &a)
         }
         gemv_leave(red[buf][warp], c, g, t);
         __syncthreads();
-        gemv_end<typename W::T, NW>(a, red[buf], tile, &last);
+        gemv_end<W, NW>(a, red[buf], tile, scales, &last);
         buf ^= 1;
     }
 }

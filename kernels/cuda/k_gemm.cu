@@ -231,6 +231,8 @@ DEV void any_row8(const struct tg_any &a, size_t row, uint32_t k, float v[8])
         tile_row8<TileQ4K>(w, row, n_k, (int)k, v);
     else if (a.w_type == TG_W_Q5_K)
         tile_row8<TileQ5K>(w, row, n_k, (int)k, v);
+    else if (a.w_type == TG_W_FP8)
+        tile_row8<TileFp8>(w, row, n_k, (int)k, v);
     else
         tile_row8<TileQ6K>(w, row, n_k, (int)k, v);
 }

@@ -20,6 +20,7 @@ struct GemmAt {
     int lane, g, t;
     uint32_t tile;
     const char *base[2];
+    float scale[2]; /* of rows g and g + 8, of rows that have one */
 };
 
 DEV int gemm_mat(const struct tg_gemm_quant &a, uint32_t tile)
@@ -126,7 +127,7 @@ DEV void gemm_pair(const struct tg_gemm_quant &a, const struct tg_mat &m,
         linear_put<F16>(m, token, row + 8, v8);
 }
 
-template <int NB>
+template <class Q, int NB>
 DEV void gemm_put(const struct tg_gemm_quant &a, const struct GemmAt &at,
                   const float c[NB][4])
 {
@@ -136,9 +137,16 @@ DEV void gemm_put(const struct tg_gemm_quant &a, const struct GemmAt &at,
 #pragma unroll
     for (int nb = 0; nb < NB; nb++) {
         uint32_t token = (uint32_t)(nb * 8 + 2 * at.t);
+        float v[4] = {c[nb][0], c[nb][1], c[nb][2], c[nb][3]};
 
-        gemm_pair(a, m, token, row, c[nb][0], c[nb][2]);
-        gemm_pair(a, m, token + 1, row, c[nb][1], c[nb][3]);
+        if constexpr (Q::KIND == QUANT_ROW) {
+            v[0] *= at.scale[0];
+            v[1] *= at.scale[0];
+            v[2] *= at.scale[1];
+            v[3] *= at.scale[1];
+        }
+        gemm_pair(a, m, token, row, v[0], v[2]);
+        gemm_pair(a, m, token + 1, row, v[1], v[3]);
     }
 }
 
@@ -197,6 +205,10 @@ template <class Q, int NB> DEV void gemm_quant(const struct tg_gemm_quant &a)
     at.t = at.lane & 3;
     at.tile = min(tile, a.n_tile - 1);
     quant_blocks<Q>(a.mat[gemm_mat(a, at.tile)], a.glu, at.tile, n_k, at.base);
+    if constexpr (Q::KIND == QUANT_ROW) {
+        at.scale[0] = quant_row_scale<Q>(at.base[0], n_k, at.g);
+        at.scale[1] = quant_row_scale<Q>(at.base[1], n_k, at.g);
+    }
     at.base[0] += (size_t)k0 * Q::BYTES;
     at.base[1] += (size_t)k0 * Q::BYTES;
 #pragma unroll
@@ -234,7 +246,7 @@ template <class Q, int NB> DEV void gemm_quant(const struct tg_gemm_quant &a)
     if (gridDim.y > 1 && !gemm_join<NB>(a, c))
         return;
     if (tile < a.n_tile)
-        gemm_put<NB>(a, at, c);
+        gemm_put<Q, NB>(a, at, c);
 }
 
 /* Kernels for 16, 32 and 64 tokens. */
@@ -257,3 +269,4 @@ GEMM_QUANT(tg_gemm_q4_0, FormQ4_0)
 GEMM_QUANT(tg_gemm_q4_k, FormQ4_K)
 GEMM_QUANT(tg_gemm_q5_k, FormQ5_K)
 GEMM_QUANT(tg_gemm_q6_k, FormQ6_K)
+GEMM_QUANT(tg_gemm_fp8, FormFp8)

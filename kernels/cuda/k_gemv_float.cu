@@ -8,6 +8,7 @@ template <class ACT> struct RowWeights {
     typedef ACT T;
     static constexpr int K = 32;
     static constexpr bool SUMS = false;
+    static constexpr bool SCALED = false;
     struct slot {
         uint4 r0, r1;
     };

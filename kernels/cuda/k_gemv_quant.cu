@@ -8,6 +8,7 @@ template <class Q> struct TileWeights {
     typedef QuantSlot<Q> slot;
     static constexpr int K = Q::K;
     static constexpr bool SUMS = Q::KIND == QUANT_MIN;
+    static constexpr bool SCALED = Q::KIND == QUANT_ROW;
     const char *base[2];
     int lane;
     uint32_t n_k;
@@ -20,6 +21,14 @@ template <class Q> struct TileWeights {
     DEV void begin(const struct tg_gemv &a, uint32_t tile)
     {
         quant_blocks<Q>(a.mat[gemv_mat(a, tile)], a.glu, tile, n_k, base);
+    }
+
+    DEV float scale(const struct tg_gemv &a, uint32_t tile, int r) const
+    {
+        const char *at[2];
+
+        quant_blocks<Q>(a.mat[gemv_mat(a, tile)], a.glu, tile, n_k, at);
+        return quant_row_scale<Q>(r < 8 ? at[0] : at[1], n_k, r & 7);
     }
 
     DEV void load(slot &s, int u, bool ok) const
@@ -69,4 +78,9 @@ KERNEL(tg_gemv_q5_k, struct tg_gemv, 256, 2)
 KERNEL(tg_gemv_q6_k, struct tg_gemv, 256, 2)
 {
     gemv<TileWeights<FormQ6_K>, 8, 4>(a);
+}
+
+KERNEL(tg_gemv_fp8, struct tg_gemv, 256, 2)
+{
+    gemv<TileWeights<FormFp8>, 8, 4>(a);
 }

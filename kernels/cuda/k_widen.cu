@@ -2,6 +2,7 @@
  * that take those, and random weights. */
 #include "kernels/cuda/a_linear.h"
 #include "kernels/cuda/dev.cuh"
+#include "kernels/cuda/e4m3.h"
 #include "kernels/cuda/random.h"
 #include "kernels/cuda/tile.cuh"
 
@@ -15,16 +16,14 @@ template <class T> DEV uint4 pack8(const float v[8])
 template <class T> DEV void widen(const struct tg_widen &a)
 {
     uint32_t g = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    uint32_t n_k = gridDim.y, k = blockIdx.y * TILE_K + lane * 8;
-    const uint8_t *tile = (const uint8_t *)a.w +
-                          ((size_t)blockIdx.x * n_k + blockIdx.y) * T::bytes;
+    uint32_t k = blockIdx.y * TILE_K + lane * 8;
     uint32_t row = blockIdx.x * TILE_ROWS + g;
     uint4 *y = (uint4 *)((char *)a.y + ((size_t)row * a.ldy + k) * 2);
     float v[8];
 
     if (row >= a.n_out || k >= a.k)
         return;
-    T::get(tile, (int)g, (int)lane >> 2, (int)lane & 3, v);
+    tile_row8<T>((const uint8_t *)a.w, row, (int)gridDim.y, (int)k, v);
     *y = a.y_type == TG_W_F16 ? pack8<F16>(v) : pack8<Bf16>(v);
 }
 
@@ -39,6 +38,8 @@ KERNEL(tg_widen, struct tg_widen, 256, 4)
         widen<TileQ4K>(a);
     else if (a.w_type == TG_W_Q5_K)
         widen<TileQ5K>(a);
+    else if (a.w_type == TG_W_FP8)
+        widen<TileFp8>(a);
     else
         widen<TileQ6K>(a);
 }
@@ -155,4 +156,37 @@ KERNEL(tg_random_tiles, struct tg_random, 256, 4)
         *(uint16_t *)(tile + scales + s * 2) = (uint16_t)beside;
     else
         *(uint32_t *)(tile + scales + s * 4) = beside;
+}
+
+/* Eight bytes of random_eight() as e4m3, the greatest of them 448. */
+DEV uint64_t random_e4m3(uint64_t h)
+{
+    uint64_t q = 0;
+
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        float v = random_float((uint32_t)(h >> 8 * j) & 0xff);
+
+        q |= (uint64_t)e4m3_of_f32(v * (1.F / RANDOM_FP8)) << 8 * j;
+    }
+    return q;
+}
+
+/* The same of FP8, whose scales are behind the tiles. */
+KERNEL(tg_random_fp8, struct tg_random, 256, 4)
+{
+    uint32_t g = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    uint64_t row = (uint64_t)blockIdx.x * TILE_ROWS + g;
+    uint64_t k = (uint64_t)blockIdx.y * TILE_K + lane * 8;
+    size_t tiles = (size_t)gridDim.y * TILE_FP8_BYTES;
+    uint8_t *block = (uint8_t *)a.w + blockIdx.x * (tiles + TILE_FP8_TAIL);
+    uint8_t *at = block + (size_t)blockIdx.y * TILE_FP8_BYTES +
+                  (lane >> 3) * 512 + (4 * g + (lane & 3)) * 16 +
+                  (lane >> 2 & 1) * 8;
+    bool in = row < a.n_out && k < a.k;
+
+    pdl_wait();
+    *(uint64_t *)at = in ? random_e4m3(random_eight(a.seed, row, k / 8)) : 0;
+    if (blockIdx.y == 0 && lane == 0)
+        *(float *)(block + tiles + g * 4) = a.scale * RANDOM_FP8;
 }

@@ -18,7 +18,7 @@ cuda_sources += kernels/cuda/a_rows.h kernels/cuda/a_sample.h \
 cuda_sources += kernels/cuda/a_linear.h kernels/cuda/cuda_linear.c \
     kernels/cuda/cuda_linear.h kernels/cuda/cuda_product.c \
     kernels/cuda/cuda_weight.c kernels/cuda/pack.c kernels/cuda/pack.h \
-    kernels/cuda/random.h
+    kernels/cuda/random.h kernels/cuda/e4m3.h
 
 cuda_sources += kernels/cuda/blas.c kernels/cuda/blas.h \
     kernels/cuda/blas_load.c kernels/cuda/blas_plan.c kernels/cuda/blas_priv.h

@@ -1,8 +1,11 @@
 /* pack.c - From the blocks of a file to rows and tiles of the device. */
 #include "kernels/cuda/pack.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
+#include "kernels/cuda/e4m3.h"
 #include "kernels/cuda/tile.cuh"
 #include "kernels/half.h"
 #include "kernels/ref/ref.h"
@@ -16,6 +19,11 @@ enum krn_dtype pack_kept(enum krn_dtype t, enum krn_dtype act)
     if (pack_is_tiles(t) || (t == KRN_F16 && act == KRN_BF16))
         return t;
     return act;
+}
+
+bool pack_fits_fp8(enum krn_dtype t, size_t n_in)
+{
+    return !pack_is_tiles(t) && n_in % 8 == 0;
 }
 
 bool pack_is_tiles(enum krn_dtype kept)
@@ -39,6 +47,8 @@ static size_t tile_bytes(enum krn_dtype kept)
         return TILE_Q4_K_BYTES;
     case KRN_Q5_K:
         return TILE_Q5_K_BYTES;
+    case KRN_FP8:
+        return TILE_FP8_BYTES;
     default:
         return TILE_Q6_K_BYTES;
     }
@@ -48,7 +58,8 @@ size_t pack_unit_bytes(enum krn_dtype kept, size_t n_in)
 {
     if (!pack_is_tiles(kept))
         return n_in * krn_dtype_bytes(kept);
-    return (n_in + TILE_K - 1) / TILE_K * tile_bytes(kept);
+    return (n_in + TILE_K - 1) / TILE_K * tile_bytes(kept) +
+           (kept == KRN_FP8 ? TILE_FP8_TAIL : 0);
 }
 
 /* --- rows of numbers ------------------------------------------------------ */
@@ -179,6 +190,57 @@ static void block_put(enum krn_dtype t, size_t n_in, const uint8_t *rows,
         }
 }
 
+/* --- e4m3 ------------------------------------------------------------------
+ */
+
+/* The scale of a row; 0 for one of zeros. */
+static float fp8_scale(enum krn_dtype t, size_t n_in, const void *row)
+{
+    float most = 0;
+    struct ref_piece p;
+
+    for (size_t at = 0; at < n_in; at += p.n) {
+        ref_piece_read(t, row, n_in, at, &p);
+        for (unsigned i = 0; i < p.n; i++) {
+            float v = fabsf(p.f[i]);
+
+            most = v > most ? v : most; /* never NaN */
+        }
+    }
+    most = most > FLT_MAX ? FLT_MAX : most;
+    return most < 0x1p-100F ? 0 : most / E4M3_MAX;
+}
+
+/* Row <g> of a row block that has been cleared, with its scale. */
+static void fp8_row_put(enum krn_dtype t, size_t n_in, const void *row,
+                        unsigned g, uint8_t *out)
+{
+    float scale = fp8_scale(t, n_in, row), by = scale > 0 ? 1 / scale : 0;
+    size_t tiles = (n_in + TILE_K - 1) / TILE_K * TILE_FP8_BYTES;
+    struct ref_piece p;
+
+    memcpy(out + tiles + g * sizeof(scale), &scale, sizeof(scale));
+    for (size_t at = 0; scale > 0 && at < n_in; at += p.n) {
+        ref_piece_read(t, row, n_in, at, &p);
+        for (unsigned i = 0; i < p.n; i++) {
+            size_t k = at + i, step = k % TILE_K / TILE_STEP;
+
+            out[k / TILE_K * TILE_FP8_BYTES + step / 2 * LOAD_BYTES +
+                64 * (size_t)g + k % TILE_STEP / 8 * 16 + step % 2 * 8 +
+                k % 8] = e4m3_of_f32(p.f[i] * by);
+        }
+    }
+}
+
+/* The tiles of one row block, as block_put(). */
+static void fp8_block_put(enum krn_dtype t, size_t n_in, const uint8_t *rows,
+                          size_t row_bytes, size_t n, uint8_t *out)
+{
+    memset(out, 0, pack_unit_bytes(KRN_FP8, n_in));
+    for (unsigned g = 0; g < n; g++)
+        fp8_row_put(t, n_in, rows + g * row_bytes, g, out);
+}
+
 void pack_units(enum krn_dtype t, enum krn_dtype kept, size_t n_out,
                 size_t n_in, const void *rows, size_t from, size_t n, void *out)
 {
@@ -193,11 +255,13 @@ void pack_units(enum krn_dtype t, enum krn_dtype kept, size_t n_out,
     }
     for (size_t i = from; i < from + n; i++, to += unit_bytes) {
         size_t row = i * pack_unit_rows(kept);
+        size_t have = n_out - row < TILE_ROWS ? n_out - row : TILE_ROWS;
 
         if (!pack_is_tiles(kept))
             row_convert(t, kept, n_in, at + row * row_bytes, to);
+        else if (kept == KRN_FP8)
+            fp8_block_put(t, n_in, at + row * row_bytes, row_bytes, have, to);
         else
-            block_put(t, n_in, at + row * row_bytes, row_bytes,
-                      n_out - row < TILE_ROWS ? n_out - row : TILE_ROWS, to);
+            block_put(t, n_in, at + row * row_bytes, row_bytes, have, to);
     }
 }

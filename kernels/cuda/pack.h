@@ -16,6 +16,10 @@
  * for F16; F32, rounded, for BF16. F16 stays F16 beside BF16. */
 enum krn_dtype pack_kept(enum krn_dtype t, enum krn_dtype act);
 
+/* Whether a matrix of type <t> with rows of <n_in> can be kept as KRN_FP8: all
+ * floats, where products read whole eights. */
+bool pack_fits_fp8(enum krn_dtype t, size_t n_in);
+
 /* Whether <kept> is kept as tiles, and not as rows of numbers. */
 bool pack_is_tiles(enum krn_dtype kept);
 
@@ -26,7 +30,8 @@ size_t pack_unit_bytes(enum krn_dtype kept, size_t n_in);
 
 /* Pack units <from> .. <from> + <n> - 1 of the (n_out, n_in) matrix <rows>, of
  * type <t> as a file has it, to <out> (n units). What is beyond the matrix
- * becomes 0. */
+ * becomes 0. KRN_FP8: a row's scale is its largest element / 448; a row whose
+ * elements are all below 2^-100 becomes zeros of scale 0, as does NaN. */
 void pack_units(enum krn_dtype t, enum krn_dtype kept, size_t n_out,
                 size_t n_in, const void *rows, size_t from, size_t n,
                 void *out);

@@ -13,6 +13,7 @@ enum quant_scale {
     QUANT_ONE,  /* a scale a step */
     QUANT_MIN,  /* scale and offset a step: an element is s * q - m */
     QUANT_HALF, /* a scale for each 16 k of a step */
+    QUANT_ROW,  /* none: quants are e4m3, a row has a scale behind its tiles */
 };
 
 /* A form of tiles: bits of a quant, and the halves beside. */
@@ -23,9 +24,11 @@ struct QuantForm {
     static constexpr int STEPS = BITS == 8 ? 2 : 4; /* of a unit */
     static constexpr int K = STEPS * 32;
     static constexpr int UNITS = 256 / K; /* of a tile */
-    static constexpr int WORDS = STEPS / (KIND == QUANT_ONE ? 2 : 1);
+    static constexpr int WORDS =
+        KIND == QUANT_ROW ? 0 : STEPS / (KIND == QUANT_ONE ? 2 : 1);
     static constexpr int SCALES = UNITS * 512; /* where they begin */
     static constexpr int BYTES = SCALES + UNITS * WORDS * 4 * 8;
+    static constexpr int TAIL = KIND == QUANT_ROW ? TILE_FP8_TAIL : 0;
 };
 
 /* The types, as tile.cuh has them. */
@@ -34,19 +37,21 @@ typedef QuantForm<4, QUANT_ONE> FormQ4_0;
 typedef QuantForm<4, QUANT_MIN> FormQ4_K;
 typedef QuantForm<8, QUANT_MIN> FormQ5_K;
 typedef QuantForm<8, QUANT_HALF> FormQ6_K;
+typedef QuantForm<8, QUANT_ROW> FormFp8;
 
 /* Both say the same. */
 static_assert(FormQ8_0::BYTES == TILE_Q8_0_BYTES &&
                   FormQ4_0::BYTES == TILE_Q4_0_BYTES &&
                   FormQ4_K::BYTES == TILE_Q4_K_BYTES &&
                   FormQ5_K::BYTES == TILE_Q5_K_BYTES &&
-                  FormQ6_K::BYTES == TILE_Q6_K_BYTES,
+                  FormQ6_K::BYTES == TILE_Q6_K_BYTES &&
+                  FormFp8::BYTES == TILE_FP8_BYTES,
               "the tiles of tile.cuh");
 
 /* A unit as a lane has it: two row blocks. */
 template <class Q> struct QuantSlot {
     uint4 r[2];
-    uint32_t sc[2][Q::WORDS];
+    uint32_t sc[2][Q::WORDS > 0 ? Q::WORDS : 1];
 };
 
 /* Load unit <u> of the row block at <base> (its first tile) into half <h>. */
@@ -60,7 +65,9 @@ DEV void quant_load(QuantSlot<Q> &s, int h, const char *base, int u, int lane,
 
     tile += u % Q::UNITS * 512 + lane * 16;
     s.r[h] = ldg_stream_if(tile, ok);
-    if constexpr (Q::WORDS == 1) {
+    if constexpr (Q::WORDS == 0) {
+        (void)sc;
+    } else if constexpr (Q::WORDS == 1) {
         s.sc[h][0] = ldg_stream4_if(sc, ok);
     } else if constexpr (Q::WORDS == 2) {
         uint2 v = ldg_stream8_if(sc, ok);
@@ -96,7 +103,15 @@ DEV void quant_rows(const QuantSlot<Q> &s, int h, uint32_t a[2][4])
 {
 #pragma unroll
     for (int b = 0; b < 2; b++) {
-        if constexpr (Q::BITS == 8) {
+        if constexpr (Q::KIND == QUANT_ROW) {
+            uint32_t lo = quant_word(s.r[b], 2 * h);
+            uint32_t hi = quant_word(s.r[b], 2 * h + 1);
+
+            a[0][b] = f16x2_of_e4m3x2((uint16_t)lo);
+            a[0][b + 2] = f16x2_of_e4m3x2((uint16_t)(lo >> 16));
+            a[1][b] = f16x2_of_e4m3x2((uint16_t)hi);
+            a[1][b + 2] = f16x2_of_e4m3x2((uint16_t)(hi >> 16));
+        } else if constexpr (Q::BITS == 8) {
             uint32_t lo = quant_word(s.r[b], 2 * h);
             uint32_t hi = quant_word(s.r[b], 2 * h + 1);
 
@@ -150,11 +165,10 @@ template <class Q> DEV uint4 quant_x(const char *row, int t)
     }
 }
 
-/* Add a step to c, of rows g and g + 8 and tokens 2t and 2t + 1, whose sums of
- * x over the step are <sums>. */
+/* Add a step whose scales, and offsets, are in <s>; see quant_step(). */
 template <class Q>
-DEV void quant_step(const QuantSlot<Q> &s, int h, const uint32_t a[2][4],
-                    float c[4], const uint4 &b, float2 sums)
+DEV void quant_scaled(const QuantSlot<Q> &s, int h, const uint32_t a[2][4],
+                      float c[4], const uint4 &b, float2 sums)
 {
     float s0 = quant_scale<Q>(s, 0, h, 0), s1 = quant_scale<Q>(s, 1, h, 0);
     float d[4] = {0.f, 0.f, 0.f, 0.f};
@@ -186,13 +200,27 @@ DEV void quant_step(const QuantSlot<Q> &s, int h, const uint32_t a[2][4],
     }
 }
 
+/* Add a step to c, of rows g and g + 8 and tokens 2t and 2t + 1, whose sums of
+ * x over the step are <sums>. */
+template <class Q>
+DEV void quant_step(const QuantSlot<Q> &s, int h, const uint32_t a[2][4],
+                    float c[4], const uint4 &b, float2 sums)
+{
+    if constexpr (Q::KIND == QUANT_ROW) {
+        mma_f16(c, a[0], b.x, b.y);
+        mma_f16(c, a[1], b.z, b.w);
+    } else {
+        quant_scaled<Q>(s, h, a, c, b, sums);
+    }
+}
+
 /* The row blocks that are rows g and g + 8 of <tile>: two of one matrix, or one
  * of gate and the same of up. <mat> has w, up, n_out and tile0. */
 template <class Q, class M>
 DEV void quant_blocks(const M &mat, bool glu, uint32_t tile, uint32_t n_k,
                       const char *base[2])
 {
-    size_t bytes = (size_t)n_k * Q::BYTES;
+    size_t bytes = (size_t)n_k * Q::BYTES + Q::TAIL;
     uint32_t blocks = (mat.n_out + 7) / 8;
     uint32_t b = tile - mat.tile0;
 
@@ -203,6 +231,15 @@ DEV void quant_blocks(const M &mat, bool glu, uint32_t tile, uint32_t n_k,
         base[0] = (const char *)mat.w + 2 * b * bytes;
         base[1] = (const char *)mat.w + min(2 * b + 1, blocks - 1) * bytes;
     }
+}
+
+/* The scale of row <g> of the row block at <base>, of <n_k> tiles. */
+template <class Q>
+DEV float quant_row_scale(const char *base, uint32_t n_k, int g)
+{
+    static_assert(Q::KIND == QUANT_ROW, "others have none");
+
+    return *(const float *)(base + (size_t)n_k * Q::BYTES + g * 4);
 }
 
 #endif

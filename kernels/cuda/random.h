@@ -40,6 +40,7 @@ RANDOM_FN float random_float(uint32_t byte)
 #define RANDOM_Q4_K       (1.F / 4.61F / 32)
 #define RANDOM_Q5_K       (1.F / 9.23F / 32)
 #define RANDOM_Q6_K       (1.F / 18.5F / 64)
+#define RANDOM_FP8        (127.5F / 73.9F / 448)
 #define RANDOM_K_SCALE    32 /* times d */
 #define RANDOM_Q4_K_MIN   60 /* 60 * 4 d = 7.5 * 32 d */
 #define RANDOM_Q4_K_D     4

@@ -18,6 +18,10 @@
  *         k from 4t on, then four from 16 + 4t on, each q + 128. Two halves a
  *         step: the scales of its first and its last 16 k.
  *
+ *   FP8   loads as those of Q8_0, each byte an e4m3 as it is. No scales in the
+ *         tiles; behind the tiles of a row block are 128 bytes, of which the
+ *         first 32 are an f32 for each row: an element is s * q.
+ *
  * Float matrices are row-major, rows n_in elements apart. The first part is
  * plain C. */
 #ifndef TG_KERNELS_CUDA_TILE_CUH
@@ -48,6 +52,8 @@
 #define TILE_Q5_K_BYTES  2304
 #define TILE_Q6_K_SCALES 2048
 #define TILE_Q6_K_BYTES  2304
+#define TILE_FP8_BYTES   2048
+#define TILE_FP8_TAIL    128 /* behind the tiles of a row block */
 
 #ifdef __cplusplus
 #include "kernels/cuda/dev.cuh"
@@ -162,6 +168,24 @@ struct TileQ6K {
     }
 };
 
+/* q alone, without the scale of the row. */
+struct TileFp8 {
+    static constexpr int bytes = TILE_FP8_BYTES;
+    static DEV void get(const uint8_t *tile, int g, int s, int t, float v[8])
+    {
+        uint2 q = *(const uint2 *)(tile + (s >> 1) * 512 + (4 * g + t) * 16 +
+                                   (s & 1) * 8);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            uint32_t w = j < 2 ? q.x : q.y;
+            uint32_t h = f16x2_of_e4m3x2((uint16_t)(w >> 16 * (j & 1)));
+
+            v[2 * j] = f32_of_f16((uint16_t)h);
+            v[2 * j + 1] = f32_of_f16((uint16_t)(h >> 16));
+        }
+    }
+};
+
 /* The eight values from <k> on (a multiple of 8) of row <row> of a matrix of
  * tiles with <n_k> tiles a row block. */
 template <class T>
@@ -170,6 +194,23 @@ DEV void tile_row8(const uint8_t *w, size_t row, int n_k, int k, float v[8])
     const uint8_t *tile = w + ((row >> 3) * n_k + (k >> 8)) * T::bytes;
 
     T::get(tile, (int)(row & 7), k >> 5 & 7, k >> 3 & 3, v);
+}
+
+/* The same of FP8. */
+template <>
+DEV void tile_row8<TileFp8>(const uint8_t *w, size_t row, int n_k, int k,
+                            float v[8])
+{
+    const uint8_t *block =
+        w + (row >> 3) * ((size_t)n_k * TILE_FP8_BYTES + TILE_FP8_TAIL);
+    float scale =
+        *(const float *)(block + (size_t)n_k * TILE_FP8_BYTES + (row & 7) * 4);
+
+    TileFp8::get(block + (size_t)(k >> 8) * TILE_FP8_BYTES, (int)(row & 7),
+                 k >> 5 & 7, k >> 3 & 3, v);
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+        v[j] *= scale;
 }
 #endif
 

@@ -129,6 +129,8 @@ DEV uint32_t bits(int op, uint32_t x, uint32_t y, uint32_t z)
         return __float_as_uint(f32_of_bf16((uint16_t)x));
     case BITS_E4M3:
         return f16x2_of_e4m3x2((uint16_t)x);
+    case BITS_E4M3_BITS:
+        return f16x2_of_e4m3_bits(prmt(x & 0xffff, 0, 0x1404));
     case BITS_EX2:
         return __float_as_uint(ex2(fx));
     default:

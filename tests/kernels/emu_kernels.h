@@ -37,6 +37,7 @@ enum emu_bits_op {
     BITS_OF_F16,
     BITS_OF_BF16,
     BITS_E4M3,
+    BITS_E4M3_BITS, /* without the instruction */
     BITS_EX2,
 };
 

@@ -40,12 +40,17 @@ struct mat lfix_mat(struct krn_ctx *c, enum krn_dtype t, enum what what,
                     size_t n_out, size_t n_in)
 {
     struct mat m = {.t = t, .n_out = n_out, .n_in = n_in};
-    void *rows = what == RANDOM ? kfix_rows(t, n_out, n_in, &seed)
-                                : special_rows(t, what, n_out, n_in);
+    enum krn_dtype from = t == KRN_FP8 ? KRN_BF16 : t;
+    void *rows = what == RANDOM ? kfix_rows(from, n_out, n_in, &seed)
+                                : special_rows(from, what, n_out, n_in);
 
     assert_non_null(rows);
-    m.w = tfix_kept(t, krn_act(c), n_out, n_in, rows);
-    assert_int_equal(krn_weight_load(c, t, n_out, n_in, rows, &m.dev), KRN_OK);
+    m.w = t == KRN_FP8 ? tfix_kept_as(from, t, n_out, n_in, rows)
+                       : tfix_kept(t, krn_act(c), n_out, n_in, rows);
+    assert_int_equal(krn_weights_fp8(c, t == KRN_FP8), KRN_OK);
+    assert_int_equal(krn_weight_load(c, from, n_out, n_in, rows, &m.dev),
+                     KRN_OK);
+    assert_int_equal(m.dev->dtype == KRN_FP8, t == KRN_FP8);
     free(rows);
     return m;
 }
@@ -317,7 +322,7 @@ struct krn_ctx *lfix_opened(enum krn_dtype act, bool deterministic)
 const struct lfix_kind lfix_kinds[LFIX_KINDS] = {
     {KRN_BF16, KRN_BF16}, {KRN_F16, KRN_F16},  {KRN_F32, KRN_F32},
     {KRN_Q8_0, KRN_F16},  {KRN_Q4_0, KRN_F16}, {KRN_Q4_K, KRN_F16},
-    {KRN_Q5_K, KRN_F16},  {KRN_Q6_K, KRN_F16},
+    {KRN_Q5_K, KRN_F16},  {KRN_Q6_K, KRN_F16}, {KRN_FP8, KRN_F16},
 };
 /* <k> up to what the type has whole blocks for. */
 size_t lfix_whole(enum krn_dtype t, size_t k)

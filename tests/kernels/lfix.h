@@ -91,7 +91,7 @@ void lfix_gated(struct krn_ctx *c, struct mat *gate, struct mat *up, size_t m);
 struct lfix_kind {
     enum krn_dtype t, act;
 };
-#define LFIX_KINDS 8
+#define LFIX_KINDS 9
 extern const struct lfix_kind lfix_kinds[LFIX_KINDS];
 
 /* <k> up to what the type has whole blocks for. */

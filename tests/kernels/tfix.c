@@ -1,6 +1,7 @@
 /* tfix.c - Reads packed matrices one element at a time. */
 #include "kernels/tfix.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,28 @@ static int nibble_at(const uint8_t *tile, size_t g, size_t k)
     return word[nibble / 2] >> (nibble % 2 * 4) & 15;
 }
 
+double tfix_e4m3(unsigned code)
+{
+    int e = (int)(code >> 3 & 15);
+    double v = e > 0 ? ldexp(8 + (code & 7), e - 10) : ldexp(code & 7, -9);
+
+    return code & 0x80 ? -v : v;
+}
+
+/* Scales of 8 rows lie behind the tiles of a row block. */
+static double fp8_worth(const uint8_t *packed, size_t n_in, size_t row,
+                        size_t k)
+{
+    size_t tiles = (n_in + 255) / 256 * 2048;
+    const uint8_t *block = packed + row / 8 * (tiles + 128);
+    float scale;
+
+    memcpy(&scale, block + tiles + row % 8 * 4, 4);
+    return (double)scale * tfix_e4m3((unsigned)(byte_at(block + k / 256 * 2048,
+                                                        row % 8, k % 256, 0) +
+                                                128));
+}
+
 double tfix_worth(enum krn_dtype kept, const uint8_t *packed, size_t n_in,
                   size_t row, size_t k)
 {
@@ -74,6 +97,8 @@ double tfix_worth(enum krn_dtype kept, const uint8_t *packed, size_t n_in,
     size_t steps = kept == KRN_Q4_0 || kept == KRN_Q4_K ? 4 : 2; /* a load */
     size_t place = step / steps * 8 * steps + g * steps + step % steps;
 
+    if (kept == KRN_FP8)
+        return fp8_worth(packed, n_in, row, k);
     if (!pack_is_tiles(kept))
         return float_worth(kept, packed, row * n_in + k);
     tile += row / 8 * pack_unit_bytes(kept, n_in);
@@ -95,10 +120,9 @@ double tfix_worth(enum krn_dtype kept, const uint8_t *packed, size_t n_in,
     }
 }
 
-double *tfix_kept(enum krn_dtype t, enum krn_dtype act, size_t n_out,
-                  size_t n_in, const void *rows)
+double *tfix_kept_as(enum krn_dtype t, enum krn_dtype kept, size_t n_out,
+                     size_t n_in, const void *rows)
 {
-    enum krn_dtype kept = pack_kept(t, act);
     size_t bytes;
     uint8_t *p = tfix_packed(t, kept, n_out, n_in, rows, 0, &bytes);
     double *w = malloc(n_out * n_in * sizeof(*w));
@@ -109,4 +133,10 @@ double *tfix_kept(enum krn_dtype t, enum krn_dtype act, size_t n_out,
         w[i] = tfix_worth(kept, p, n_in, i / n_in, i % n_in);
     free(p);
     return w;
+}
+
+double *tfix_kept(enum krn_dtype t, enum krn_dtype act, size_t n_out,
+                  size_t n_in, const void *rows)
+{
+    return tfix_kept_as(t, pack_kept(t, act), n_out, n_in, rows);
 }

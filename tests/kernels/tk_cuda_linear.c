@@ -182,6 +182,7 @@ static void shapes_and_types_of_no_kernel_in_particular(void **state)
         {KRN_Q6_K, KRN_F32, 256}, {KRN_BF16, KRN_F16, 100},
         {KRN_F32, KRN_F16, 72},   {KRN_F16, KRN_F32, 33},
         {KRN_Q4_0, KRN_F32, 32},  {KRN_Q5_K, KRN_F32, 512},
+        {KRN_FP8, KRN_F16, 72},   {KRN_FP8, KRN_F16, 264},
     };
 
     (void)state;
@@ -206,9 +207,12 @@ static void a_permuted_operand_would_show(void **state)
     static const enum krn_as as = KRN_AS_F32;
 
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        struct krn_ctx *c = lfix_opened(lfix_kinds[i].act, false);
+    for (size_t i = 0; i < LFIX_KINDS; i++) {
+        struct krn_ctx *c;
 
+        if (i >= 3 && lfix_kinds[i].t != KRN_FP8)
+            continue;
+        c = lfix_opened(lfix_kinds[i].act, false);
         for (size_t m = 2; m < 80; m += 35) {
             struct mat hot = lfix_mat(c, lfix_kinds[i].t, ONE_HOT, 70, 256);
             struct mat ramp = lfix_mat(c, lfix_kinds[i].t, RAMP, 70, 256);

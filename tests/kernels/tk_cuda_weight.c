@@ -64,7 +64,7 @@ static void random_weights_are_those_of_the_host(void **state)
 
     (void)state;
     assert_int_equal(krn_open(&o, &ref), KRN_OK);
-    for (size_t i = 0; i < LFIX_KINDS; i++) {
+    for (size_t i = 0; i < LFIX_KINDS && lfix_kinds[i].t != KRN_FP8; i++) {
         struct krn_ctx *c = lfix_opened(lfix_kinds[i].act, false);
         size_t n_in = 512, n_out = 20;
         struct krn_weight *a, *b;
