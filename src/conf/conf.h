@@ -184,6 +184,12 @@ enum conf_kv_dtype {
     CONF_KV_Q8,
 };
 
+/* How an engine model's matrices of floats are kept. */
+enum conf_weights {
+    CONF_WEIGHTS_AUTO = 0, /* as the file has them */
+    CONF_WEIGHTS_FP8,
+};
+
 /* How the daemon's own lines are written; access lines are always JSON. */
 enum conf_log_format {
     CONF_LOG_JSON = 0,
@@ -288,6 +294,7 @@ struct conf_engine_model {
     uint64_t context;            /* tokens, 0 = what the model says */
     uint64_t slots;              /* sequences at once, 0 = what is usual */
     enum conf_kv_dtype kv_dtype; /* auto */
+    enum conf_weights weights;   /* auto */
     bool prefix_store;           /* keep its prefixes on disk, true */
 };
 

@@ -30,6 +30,7 @@ static const char *const pace_names[] = {"instant", "recorded", NULL};
 static const char *const admission_names[] = {"first", "second", "auto", NULL};
 static const char *const kv_names[] = {"auto", "f32", "f16",
                                        "bf16", "q8",  NULL};
+static const char *const weights_names[] = {"auto", "fp8", NULL};
 static const char *const level_names[] = {"err",  "warn",  "note",
                                           "info", "debug", NULL};
 static const char *const format_names[] = {"json", "text", NULL};
@@ -268,6 +269,8 @@ const struct opt conf_opts[] = {
  .help = "sequences at once; 0 = 16, on a GPU 64; memory may bound them"},
 {"engine.models[].kv_dtype", OPT_ENUM, OPT_RESTART, E(kv_dtype), .names = kv_names,
  .def = "auto", .help = "element type of keys and values; auto = f16; f32 only on cpu"},
+{"engine.models[].weights", OPT_ENUM, OPT_RESTART, E(weights), .names = weights_names,
+ .def = "auto", .help = "auto = as the file has them; fp8: floats in 8 bits, on a GPU"},
 {"engine.models[].prefix_store", OPT_BOOL, OPT_RESTART, E(prefix_store), .def = "true",
  .help = "keep prefixes of this model on disk"},
 {"engine.prefix_store", OPT_MAP, .help = "prefixes of prompts kept for reuse"},

@@ -9,6 +9,7 @@
 
 #include "conf/conf.h"
 #include "engine/engine_model.h"
+#include "engine/graph.h"
 #include "engine/herd.h"
 #include "engine/model.h"
 
@@ -111,6 +112,18 @@ bool engine_device_shares(const struct conf_engine_model *a,
     return false;
 }
 
+/* Refuse what the CPU does not do. */
+static enum err cpu_judge(const struct conf_engine_model *conf,
+                          struct engine_fault *why)
+{
+    if (conf->weights != CONF_WEIGHTS_FP8)
+        return ERR_OK;
+    snprintf(why->text, sizeof(why->text),
+             "weights: fp8 is not supported on the cpu; write weights: auto, "
+             "or a device cuda:N");
+    return ERR_REFUSED;
+}
+
 enum err engine_device_judge(const struct conf_engine_model *conf,
                              struct engine_fault *why)
 {
@@ -119,7 +132,9 @@ enum err engine_device_judge(const struct conf_engine_model *conf,
     char name[NAME_BYTES];
     struct krn_opts o;
 
-    if (gpus[0] == ENGINE_NO_GPU || engine_device_is_auto(conf))
+    if (gpus[0] == ENGINE_NO_GPU)
+        return cpu_judge(conf, why);
+    if (engine_device_is_auto(conf))
         return ERR_OK;
     if (conf->kv_dtype == CONF_KV_F32) {
         snprintf(why->text, sizeof(why->text),
@@ -220,8 +235,10 @@ static uint64_t gpu_room(const struct krn_ctx *c,
 
 enum err engine_device_fits(const struct krn_ctx *c,
                             const struct engine_load *load,
-                            const struct model *m, struct engine_fault *why)
+                            const struct model *m, bool fp8,
+                            struct engine_fault *why)
 {
+    const uint64_t need = m->file_bytes - (fp8 ? graph_fp8_saves(m) : 0);
     uint64_t all = 0;
     uint64_t have, room;
 
@@ -229,7 +246,7 @@ enum err engine_device_fits(const struct krn_ctx *c,
         return ERR_OK;
     room = gpu_room(c, load, &have);
     krn_memory(c, &have, &all);
-    if (room >= m->file_bytes / 10 * 9)
+    if (room >= need / 10 * 9)
         return ERR_OK;
     snprintf(why->text, sizeof(why->text),
              "device: the GPU has %llu MiB free of %llu, of which %llu are "
@@ -237,7 +254,7 @@ enum err engine_device_fits(const struct krn_ctx *c,
              "GPU, or a file of a smaller type of weights",
              (unsigned long long)(have / MIB), (unsigned long long)(all / MIB),
              (unsigned long long)((have - room) / MIB),
-             (unsigned long long)(m->file_bytes / MIB));
+             (unsigned long long)(need / MIB));
     return ERR_NOMEM;
 }
 

@@ -51,11 +51,11 @@ enum err engine_device_open(int gpu, const struct engine_load *load,
                             struct engine_fault *why,
                             struct krn_ctx **out) MUST_CHECK;
 
-/* Whether the weights of <m> have a chance on <c>, which nothing was loaded
- * onto. ERR_NOMEM with <why>. */
+/* Whether the weights of <m>, floats in 8 bits for <fp8>, have a chance on <c>,
+ * which nothing was loaded onto. ERR_NOMEM with <why>. */
 enum err engine_device_fits(const struct krn_ctx *c,
                             const struct engine_load *load,
-                            const struct model *m,
+                            const struct model *m, bool fp8,
                             struct engine_fault *why) MUST_CHECK;
 
 /* Bytes that there are for keys and values: on the CPU before the weights of

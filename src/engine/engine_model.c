@@ -189,6 +189,17 @@ static enum err load_on(struct engine_model *m, const struct engine_load *load,
     return e == ERR_OK ? join(m) : e;
 }
 
+/* What only a GPU does was asked for, and none can be used: say both. */
+static void no_gpu(struct engine_fault *why)
+{
+    struct engine_fault of = *why;
+
+    snprintf(why->text, sizeof(why->text),
+             "weights: fp8 needs a GPU; write weights: auto, or see to the "
+             "GPU: %.400s",
+             of.text);
+}
+
 enum err engine_model_load(struct engine_model *m,
                            const struct engine_load *load,
                            struct engine_fault *why)
@@ -202,8 +213,12 @@ enum err engine_model_load(struct engine_model *m,
     if (!m->index)
         return ERR_NOMEM;
     e = load_on(m, load, gpus, n, why);
-    if (e != ERR_OK && gpus[0] != ENGINE_NO_GPU &&
-        engine_device_is_auto(m->conf)) {
+    if (e == ERR_OK || gpus[0] == ENGINE_NO_GPU ||
+        !engine_device_is_auto(m->conf))
+        return e;
+    if (m->conf->weights == CONF_WEIGHTS_FP8) {
+        no_gpu(why);
+    } else {
         log_note(LOG_ENGINE, "the cpu computes: name=%.*s why=\"%s\"",
                  STR_ARG(m->name),
                  why->text[0] != '\0' ? why->text : err_row(e)->message);

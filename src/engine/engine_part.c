@@ -145,7 +145,7 @@ static enum err graph_make(struct engine_part *p,
                            struct graph_opts *go, struct engine_fault *why)
 {
     struct model_fault fault = {.text = ""};
-    enum err e = engine_device_fits(p->krn, load, p->m->model, why);
+    enum err e = engine_device_fits(p->krn, load, p->m->model, go->fp8, why);
 
     if (e == ERR_OK && krn_is_host(p->krn))
         e = size_pool(p, load, why, &go->n_pages);
@@ -222,6 +222,7 @@ enum err engine_part_load(struct engine_part *p, const struct engine_load *load,
                                 .part = (unsigned)(p - p->m->parts),
                                 .n_parts = p->m->n_parts};
     struct graph_opts go = {.kv_dtype = engine_part_kv_dtype(p->m->conf),
+                            .fp8 = p->m->conf->weights == CONF_WEIGHTS_FP8,
                             .max_rows = rows,
                             .progress = on_progress,
                             .progress_arg = &progress};

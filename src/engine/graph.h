@@ -18,6 +18,9 @@ struct model_fault;
 /* How to build a graph. */
 struct graph_opts {
     enum krn_dtype kv_dtype; /* KRN_F16 unless asked otherwise */
+    bool fp8; /* keep the layers' and the head's matrices of floats in 8 bits:
+               * krn_weights_fp8(); not on the host. What is an embedding, too,
+               * stays as it is */
     unsigned n_pages;  /* pages of the pool, of krn_page_tokens() each; 0 =
                         * graph_pool_new() makes it */
     unsigned max_rows; /* most rows of one step, >= 1 */
@@ -50,6 +53,9 @@ struct graph_step {
 enum err graph_new(struct krn_ctx *c, const struct model *m,
                    const struct graph_opts *o, struct model_fault *why,
                    struct graph **out) MUST_CHECK;
+
+/* Bytes that the weights of <m> take less with graph_opts.fp8, about. */
+uint64_t graph_fp8_saves(const struct model *m);
 
 /* Make the pool of a graph that has none, of <n_pages> > 0 pages: when what the
  * weights took of the device is known. ERR_NOMEM. */

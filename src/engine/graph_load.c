@@ -16,6 +16,7 @@ struct loading {
     struct graph *g;
     const struct graph_opts *o;
     struct model_fault *why;
+    bool fp8;           /* how floats are kept */
     uint64_t done, all; /* bytes of the file */
 };
 
@@ -49,10 +50,13 @@ static enum err matrix_take(struct loading *l, const char *name,
                             struct krn_weight **out)
 {
     struct krn_ctx *c = l->g->c;
-    enum krn_status st =
-        t->seed != 0
-            ? krn_weight_random(c, t->dtype, t->n_out, t->n_in, t->seed, out)
-            : krn_weight_load(c, t->dtype, t->n_out, t->n_in, t->data, out);
+    enum krn_status st = krn_weights_fp8(c, l->fp8);
+
+    if (st == KRN_OK)
+        st = t->seed != 0 ? krn_weight_random(c, t->dtype, t->n_out, t->n_in,
+                                              t->seed, out)
+                          : krn_weight_load(c, t->dtype, t->n_out, t->n_in,
+                                            t->data, out);
 
     if (st != KRN_OK)
         return refuse(l, st, name, t);
@@ -183,21 +187,55 @@ static void count_types(const struct model *m, uint64_t bytes[KRN_DTYPE_COUNT])
     }
 }
 
+/* Let the device compute with what suits weights of <t>. */
+static enum err act_use(struct graph *g, enum krn_dtype t,
+                        struct model_fault *why)
+{
+    enum krn_status st = krn_act_use(g->c, t == KRN_FP8 ? KRN_F16 : t);
+
+    if (st == KRN_OK && t == KRN_FP8) /* whether it can at all */
+        st = krn_weights_fp8(g->c, true);
+    if (st == KRN_OK)
+        return ERR_OK;
+    snprintf(why->text, sizeof(why->text),
+             "the device cannot compute with weights of type %s; write %s",
+             krn_dtype_name(t), t == KRN_FP8 ? "weights: auto" : "cpu");
+    return ERR_REFUSED;
+}
+
+/* What <t> takes less in 8 bits. */
+static uint64_t saves(const struct model_tensor *t)
+{
+    const uint64_t n = (uint64_t)t->n_out * t->n_in;
+
+    return krn_dtype_block(t->dtype) == 1 && t->bytes > n ? t->bytes - n : 0;
+}
+
+uint64_t graph_fp8_saves(const struct model *m)
+{
+    uint64_t n = m->p.tied ? 0 : saves(&m->output);
+
+    for (unsigned i = 0; i < m->p.n_layer; i++) {
+        const struct model_layer *l = &m->layers[i];
+
+        n += saves(&l->q) + saves(&l->k) + saves(&l->v) + saves(&l->o) +
+             saves(&l->gate) + saves(&l->up) + saves(&l->down);
+    }
+    return n;
+}
+
 enum err graph_act_choose(struct graph *g, struct model_fault *why)
 {
     uint64_t bytes[KRN_DTYPE_COUNT] = {0};
     enum krn_dtype most = KRN_F32;
 
+    if (g->fp8)
+        return act_use(g, KRN_FP8, why);
     count_types(g->m, bytes);
     for (int t = 0; t < KRN_DTYPE_COUNT; t++)
         if (bytes[t] > bytes[most])
             most = (enum krn_dtype)t;
-    if (krn_act_use(g->c, most) == KRN_OK)
-        return ERR_OK;
-    snprintf(why->text, sizeof(why->text),
-             "the device cannot compute with weights of type %s; write cpu",
-             krn_dtype_name(most));
-    return ERR_REFUSED;
+    return act_use(g, most, why);
 }
 
 enum err graph_load(struct graph *g, const struct graph_opts *o,
@@ -215,6 +253,7 @@ enum err graph_load(struct graph *g, const struct graph_opts *o,
     if (!g->layers)
         return refuse(&l, KRN_NOMEM, "the layers", &m->out_norm);
     e = matrix_take(&l, "the embedding", &m->embed, &g->embed);
+    l.fp8 = o->fp8;
     for (unsigned i = 0; e == ERR_OK && i < g->p.n_layer; i++) {
         e = layer_vectors(&l, &m->layers[i], &g->layers[i]);
         if (e == ERR_OK)

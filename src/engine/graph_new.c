@@ -205,6 +205,7 @@ enum err graph_new(struct krn_ctx *c, const struct model *m,
     g->m = m;
     g->p = m->p;
     g->max_rows = o->max_rows;
+    g->fp8 = o->fp8;
     g->kv = kv_shape(&m->p, o->kv_dtype, krn_page_tokens(c));
     e = device_fill(g, o, why);
     if (e != ERR_OK) {
@@ -218,6 +219,7 @@ enum err graph_new(struct krn_ctx *c, const struct model *m,
 enum err graph_revive(struct graph *g, struct model_fault *why)
 {
     const struct graph_opts o = {.kv_dtype = g->kv.dtype,
+                                 .fp8 = g->fp8,
                                  .n_pages = g->kv.n_pages,
                                  .max_rows = g->max_rows};
 

@@ -21,6 +21,7 @@ struct graph {
     struct model_params p;
     struct krn_kv kv; /* pages owned */
     unsigned max_rows;
+    bool fp8;                   /* as in graph_opts */
     unsigned rows;              /* of buffers: max_rows and what is added */
     unsigned mlp_rows;          /* rows of one pass of the feed-forward part */
     unsigned head_rows;         /* rows of one pass of the output head */

@@ -121,7 +121,8 @@ static enum err put_engine(struct buf *b, const struct conf_engine_model *m)
     ERR_TRY(put_field(b, TAG_ENGINE, m->name));
     ERR_TRY(put_field(b, TAG_ENGINE, m->path));
     ERR_TRY(put_number(b, TAG_ENGINE, m->context));
-    return put_number(b, TAG_ENGINE, (uint64_t)m->kv_dtype);
+    ERR_TRY(put_number(b, TAG_ENGINE, (uint64_t)m->kv_dtype));
+    return put_number(b, TAG_ENGINE, (uint64_t)m->weights);
 }
 
 static enum err put_target(struct buf *b, const struct conf *c,

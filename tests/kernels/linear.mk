@@ -29,3 +29,11 @@ tests_kernels_tk_cuda_weight_SOURCES = tests/kernels/tk_cuda_weight.c \
 tests_kernels_tk_cuda_weight_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_weight_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_weight_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/kernels/tk_cuda_fp8
+tests_kernels_tk_cuda_fp8_SOURCES = tests/kernels/tk_cuda_fp8.c \
+    tests/kernels/gfix.c tests/kernels/gfix.h tests/lib/graphrig.c \
+    tests/lib/graphrig.h $(lfix_sources) $(ggufm_sources)
+tests_kernels_tk_cuda_fp8_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
+tests_kernels_tk_cuda_fp8_CFLAGS = $(unit_cflags)
+tests_kernels_tk_cuda_fp8_LDADD = $(unit_libs)

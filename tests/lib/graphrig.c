@@ -24,12 +24,15 @@ void graphrig_open(struct graphrig *r, const struct graphrig_image *i,
     graphrig_open_as(r, i, &o, kv_dtype);
 }
 
-void graphrig_open_as(struct graphrig *r, const struct graphrig_image *i,
-                      const struct krn_opts *o, enum krn_dtype kv_dtype)
+static void open_with(struct graphrig *r, const struct graphrig_image *i,
+                      const struct krn_opts *o, enum krn_dtype kv_dtype,
+                      bool fp8)
 {
     const unsigned used = GRAPHRIG_SEQS * GRAPHRIG_PAGES;
-    struct graph_opts go = {
-        .kv_dtype = kv_dtype, .n_pages = 2 * used, .max_rows = GRAPHRIG_ROWS};
+    struct graph_opts go = {.kv_dtype = kv_dtype,
+                            .fp8 = fp8,
+                            .n_pages = 2 * used,
+                            .max_rows = GRAPHRIG_ROWS};
     struct model_fault why = {""};
     enum err e;
 
@@ -44,6 +47,20 @@ void graphrig_open_as(struct graphrig *r, const struct graphrig_image *i,
     assert_int_equal(e, ERR_OK);
     for (unsigned k = 0; k < used; k++)
         r->table[k] = (int32_t)(k * 101 % used);
+}
+
+void graphrig_open_as(struct graphrig *r, const struct graphrig_image *i,
+                      const struct krn_opts *o, enum krn_dtype kv_dtype)
+{
+    open_with(r, i, o, kv_dtype, false);
+}
+
+void graphrig_open_fp8(struct graphrig *r, const struct graphrig_image *i,
+                       const char *device, enum krn_dtype kv_dtype)
+{
+    const struct krn_opts o = {.device = device, .threads = 1};
+
+    open_with(r, i, &o, kv_dtype, true);
 }
 
 void graphrig_close(struct graphrig *r)

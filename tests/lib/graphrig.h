@@ -46,6 +46,9 @@ void graphrig_open(struct graphrig *r, const struct graphrig_image *i,
 /* The same on the device that <o> says. */
 void graphrig_open_as(struct graphrig *r, const struct graphrig_image *i,
                       const struct krn_opts *o, enum krn_dtype kv_dtype);
+/* The same with weights in 8 bits: graph_opts.fp8. */
+void graphrig_open_fp8(struct graphrig *r, const struct graphrig_image *i,
+                       const char *device, enum krn_dtype kv_dtype);
 void graphrig_close(struct graphrig *r);
 
 /* Token <pos> of sequence <seq>: the same in every rig. */

@@ -176,7 +176,7 @@ static const char full[] =
     "    models: []\n"
     "    http2: true\n"
     "    proxy: socks5h://u:p@proxy:1080\n"
-    "engine: {models: [{name: demo, path: /m.gguf},\n"
+    "engine: {models: [{name: demo, path: /m.gguf, weights: fp8},\n"
     "  {name: bench, path: 'synthetic:tiny:q8_0'}], threads: 2,\n"
     "  prefix_store: {size: 1GiB, scope: team, admission: auto, dir: /p/q,\n"
     "    write_per_hour: 2GiB, epoch: 7},\n"
@@ -232,6 +232,8 @@ static void every_part_is_filled(void **state)
     assert_int_equal(c->engine.threads, 2);
     is_str(c->engine.models[0].device, "auto");
     assert_true(c->engine.models[0].prefix_store);
+    assert_int_equal(c->engine.models[0].weights, CONF_WEIGHTS_FP8);
+    assert_int_equal(c->engine.models[1].weights, CONF_WEIGHTS_AUTO);
     assert_int_equal(c->engine.prefix_size_bytes, 1073741824);
     assert_int_equal(c->engine.prefix_scope, CONF_SCOPE_TEAM);
     assert_int_equal(c->engine.prefix_admission, CONF_ADMISSION_AUTO);

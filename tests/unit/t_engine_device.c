@@ -107,6 +107,45 @@ static void what_cannot_be_is_told(void **state)
     refused("cuda:0", CONF_KV_AUTO, 513, 0, ERR_NOMEM, "write cpu");
 }
 
+/* In 8 bits: on a GPU or not at all. */
+static void weights_of_8_bits_need_a_gpu(void **state)
+{
+    static const struct {
+        const char *device;
+        enum conf_kv_dtype kv;
+        unsigned mib;
+        enum err e;
+        const char *why;
+    } no[] = {
+        {"cpu", CONF_KV_AUTO, 4096, ERR_REFUSED, "write weights: auto, or a"},
+        {"auto", CONF_KV_F32, 4096, ERR_REFUSED, "write weights: auto, or a"},
+        {"auto", CONF_KV_AUTO, 513, ERR_NOMEM, "fp8 needs a GPU; write"},
+        {"cuda:7", CONF_KV_AUTO, 4096, ERR_REFUSED, "there is no GPU cuda:7"},
+    };
+    static const char *const yes[] = {"cuda:0", "auto"};
+    struct scene s;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        scene_init(&s, yes[i], 4096);
+        s.m.path = STR("synthetic:tiny:bf16");
+        s.m.weights = CONF_WEIGHTS_FP8;
+        assert_int_equal(load(&s), ERR_OK);
+        assert_string_equal(krn_numerics(s.got->parts[0].krn),
+                            "cuda-f16-fp8-v1");
+        scene_fini(&s);
+    }
+    for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
+        scene_init(&s, no[i].device, no[i].mib);
+        s.m.kv_dtype = no[i].kv;
+        s.m.weights = CONF_WEIGHTS_FP8;
+        assert_int_equal(load(&s), no[i].e);
+        if (!strstr(s.why.text, no[i].why))
+            fail_msg("%s", s.why.text);
+        scene_fini(&s);
+    }
+}
+
 /* A pool of what the weights left, in whole pages; a context that does not fit
  * is lowered when nobody asked for it, else refused with what would fit. */
 static void memory_bounds_the_context(void **state)
@@ -179,6 +218,7 @@ int main(void)
         cmocka_unit_test(a_device_is_chosen),
         cmocka_unit_test(auto_falls_back_to_the_cpu),
         cmocka_unit_test(what_cannot_be_is_told),
+        cmocka_unit_test(weights_of_8_bits_need_a_gpu),
         cmocka_unit_test(memory_bounds_the_context),
         cmocka_unit_test(room_is_left_for_those_behind),
     };
