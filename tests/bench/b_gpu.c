@@ -3,15 +3,17 @@
  * from the host's memory beside computing it again. Rows of CSV: gpu_row.h.
  *
  *   b_gpu [-d DEVICE] [-b BATCHES] [-c CONTEXTS] [-p PROMPTS] [-k CHUNKS]
- *         [-r PREFIX] [-e TEMPERATURE] [-l] [-n SAMPLES] [-t SECONDS] MODEL...
+ *         [-r PREFIX] [-e TEMPERATURE] [-8] [-l] [-n SAMPLES] [-t SECONDS]
+ *         MODEL...
  *
  * MODEL is SHAPE[:TYPE] of model_synthetic.c, or the path of a model. Lists are
  * numbers with commas; "0" leaves that part out. The device draws each token,
  * with TEMPERATURE (0: the likeliest); with -l its logits go to the host in
- * place of that. After SECONDS nothing more is
- * begun. TOLLGATE_CUDA_RECORD=0 and TOLLGATE_CUDA_PDL=0 turn recorded graphs
- * and overlapping launches off. Keys and values before a context are those of
- * one prompt, copied for each sequence into pages of its own. */
+ * place of that. With -8 weights of floats are kept in 8 bits. After SECONDS
+ * nothing more is begun. TOLLGATE_CUDA_RECORD=0 and TOLLGATE_CUDA_PDL=0 turn
+ * recorded graphs and overlapping launches off. Keys and values before a
+ * context are those of one prompt, copied for each sequence into pages of its
+ * own. */
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -297,7 +299,7 @@ static bool read_args(int argc, char **argv, struct plan *p)
     bool ok = true;
     int o;
 
-    while (ok && (o = getopt(argc, argv, "d:b:c:p:k:r:e:ln:t:")) != -1) {
+    while (ok && (o = getopt(argc, argv, "d:b:c:p:k:r:e:8ln:t:")) != -1) {
         if (o == 'd')
             p->device = optarg;
         else if (o == 'b')
@@ -312,6 +314,8 @@ static bool read_args(int argc, char **argv, struct plan *p)
             p->prefix = (unsigned)strtoul(optarg, NULL, 10);
         else if (o == 'e')
             p->temperature = strtof(optarg, NULL);
+        else if (o == '8')
+            p->fp8 = true;
         else if (o == 'l')
             p->logits = true;
         else if (o == 'n')
@@ -341,8 +345,8 @@ int main(int argc, char **argv)
 
     if (!read_args(argc, argv, &p)) {
         fputs("usage: b_gpu [-d DEVICE] [-b BATCHES] [-c CONTEXTS] "
-              "[-p PROMPTS] [-k CHUNKS] [-r PREFIX] [-e TEMPERATURE] [-l] "
-              "[-n SAMPLES] [-t SECONDS] MODEL...\n",
+              "[-p PROMPTS] [-k CHUNKS] [-r PREFIX] [-e TEMPERATURE] "
+              "[-8] [-l] [-n SAMPLES] [-t SECONDS] MODEL...\n",
               stderr);
         return 2;
     }

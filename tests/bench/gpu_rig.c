@@ -47,6 +47,8 @@ static void sizes_read(struct rig *r)
                 2.0 * (double)all[k]->n_out * (double)all[k]->n_in;
         }
     }
+    if (r->p->fp8)
+        r->weight_bytes -= (double)graph_fp8_saves(m);
 }
 
 static void name_read(struct rig *r, const char *name)
@@ -60,7 +62,7 @@ static void name_read(struct rig *r, const char *name)
     snprintf(r->shape, sizeof(r->shape), "%.*s",
              (int)(colon ? (size_t)(colon - base) : strlen(base)), base);
     snprintf(r->type, sizeof(r->type), "%s",
-             krn_dtype_name(r->m->layers[0].down.dtype));
+             krn_dtype_name(r->p->fp8 ? KRN_FP8 : r->m->layers[0].down.dtype));
     r->draws = graph_draws(r->g) && !r->p->logits;
     snprintf(r->how, sizeof(r->how), "%s%s",
              record && !strcmp(record, "0") ? "plain" : "recorded",
@@ -94,7 +96,8 @@ static void device_get(struct rig *r)
 
     if (krn_open(&o, &r->krn) != KRN_OK)
         rig_die(r->p->device, why[0] ? why : "cannot be opened");
-    if (krn_act_use(r->krn, r->m->layers[0].down.dtype) != KRN_OK)
+    if (krn_act_use(r->krn, r->p->fp8 ? KRN_F16 : r->m->layers[0].down.dtype) !=
+        KRN_OK)
         rig_die(r->name, "no such weights on this device");
 }
 
@@ -123,7 +126,7 @@ static void pool_get(struct rig *r, const struct graph_opts *o)
 
 void rig_open(struct rig *r, const char *name, const struct plan *p)
 {
-    struct graph_opts o = {.kv_dtype = KRN_F16};
+    struct graph_opts o = {.kv_dtype = KRN_F16, .fp8 = p->fp8};
     struct model_fault why = {{0}};
 
     r->p = p;

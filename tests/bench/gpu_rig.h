@@ -23,6 +23,7 @@ struct plan {
     unsigned prefix;
     unsigned samples;
     float temperature; /* of draws */
+    bool fp8;          /* weights of floats are kept in 8 bits */
     bool logits;       /* they go to the host, nothing is drawn */
     double end_s;      /* nothing begins later */
 };
