@@ -118,6 +118,33 @@ describe('engine on a GPU', CAN, () => {
       assert.equal(cached, memory);
     });
 
+  test('weights in 8 bits serve, and keep their prefixes apart', async () => {
+    const rig = await on('cuda:0');
+    const prompt = 'the cat ran and '.repeat(100);
+    const go = async () => (await openaiFor(rig).completions.create({
+      model: 'demo', prompt, max_tokens: 4, temperature: 0 }))
+      .usage.prompt_tokens_details.cached_tokens;
+    const again = async (weights) => {
+      const { config } = rig.gate;
+      const [model] = config.engine.models;
+      await rig.gate.stop();
+      rig.gate.writeConfig({ ...config, engine: { ...config.engine,
+        models: [{ ...model, weights }] } });
+      await rig.gate.start();
+      await until('the model is loaded', async () =>
+        (await fetch(`${rig.origin}/readyz`)).status === 200);
+      return go();
+    };
+    assert.equal(await go(), 0);
+    const memory = await go();
+    assert.ok(memory >= 256, `${memory}`);
+    await until('it is stored', async () =>
+      (await rig.metric('prefix_store_pages', 'model="demo"')) >= memory / 64);
+    assert.equal(await again('fp8'), 0);
+    assert.equal(await go(), memory);
+    assert.equal(await again('auto'), memory);
+  });
+
   test('two GPUs serve one model', async () => {
     const rig = await on('cuda:*', { env: { TG_FAKE_DEVICES: '2' } });
     const client = openaiFor(rig);
@@ -156,6 +183,12 @@ describe('GPUs that are not there or fail', CAN, () => {
     const info = await rig.gate.ctl(['status']);
     assert.match(JSON.stringify(info), /cpu /);
   });
+
+  test('weights in 8 bits are refused where auto finds no driver',
+    async () => {
+      await assert.rejects(on('auto', { model: { weights: 'fp8' },
+        env: { TOLLGATE_CUDA_DRIVER: '/nonexistent.so' } }));
+    });
 
   test('a GPU that fails ends what had begun with 503, and serves again',
     async () => {

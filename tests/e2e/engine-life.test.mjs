@@ -361,6 +361,9 @@ describe('engine models that cannot be served', () => {
       [{ path: tinyModel(), device: 'cuda:63' }, /(CUDA|NVIDIA|GPU).*write/],
       [{ path: tinyModel(), device: 'cuda:64' }, /cuda:64.*write auto, cpu/],
       [{ path: tinyModel(), kv_dtype: 'q8' }, /q8.*write f16/],
+      [{ path: tinyModel(), device: 'cpu', weights: 'fp8' },
+        /fp8 is not supported on the cpu.*write weights: auto/],
+      [{ path: tinyModel(), weights: 'q4' }, /weights.*fp8/],
       [{ path: tinyModel(), context: 100000 }, /context: 100000 is more/]]) {
       const r = await check(models(m));
       assert.equal(r.code, 78, r.stderr);
