@@ -21,8 +21,9 @@
 #include "serve/target.h"
 #include "serve/turn.h"
 
-/* When to come again where nobody can say. */
-#define AGAIN_MS 1000
+/* When to come again where nobody can say; most that a pause is drawn out. */
+#define AGAIN_MS     1000
+#define DRAWN_OUT_MS 500
 
 /* Where the attempts of a request stand. */
 enum loop_state {
@@ -46,6 +47,7 @@ struct loop {
     struct fail clean;            /* what x->fail is without a failure */
     struct fail fail;             /* of <last>, where it has told itself */
     uint64_t said_ms;             /* longest wait that an upstream asked for */
+    uint64_t pause_end_ms;        /* monotonic: no pause is drawn out past it */
     int64_t deadline_us;          /* monotonic, of all attempts; 0: none */
     struct event timer;           /* ends LOOP_PAUSE */
     bool timer_on;                /* it was set up */
@@ -360,6 +362,16 @@ static enum verdict pause_for(struct loop *l, uint64_t ms)
     return VERDICT_WAIT;
 }
 
+/* The pause is over, unless others were told of a later time meanwhile, or the
+ * timer was early. */
+static enum verdict unpause(struct loop *l)
+{
+    const uint64_t ms = seek_limit_ms(&l->seek);
+    const bool fits = clock_mono_ms() + ms <= l->pause_end_ms;
+
+    return ms > 0 && fits ? pause_for(l, ms) : go(l);
+}
+
 /* The last attempt is over, and another is to follow: what it may have cost is
  * charged by itself. A whole reply that refuses it says that it was nothing. */
 static bool part(struct loop *l)
@@ -395,6 +407,7 @@ static enum verdict step(struct loop *l, const struct retry_plan *plan,
              l->x->name, retry_kind_name(v->kind), retry_step_name(plan->step),
              STR_ARG(seek_name(&l->seek)), l->retry.attempts,
              (unsigned long long)plan->wait_ms);
+    l->pause_end_ms = clock_mono_ms() + plan->wait_ms + DRAWN_OUT_MS;
     return plan->wait_ms > 0 ? pause_for(l, plan->wait_ms) : go(l);
 }
 
@@ -435,12 +448,6 @@ static enum verdict judge(struct loop *l)
     return step(l, &plan, &next);
 }
 
-/* When the reply of <a> began: a stream does with its first event. */
-static uint64_t begun_us(const struct attempt *a)
-{
-    return a->mode == REPLY_PEEK ? clock_mono_us() : a->head_us;
-}
-
 /* The last attempt has a reply. */
 static enum verdict commit(struct loop *l)
 {
@@ -448,9 +455,11 @@ static enum verdict commit(struct loop *l)
     const struct retry_end good = {.status = a->head->status};
     const struct retry_verdict v = retry_judge(&good);
     const uint64_t now_ms = clock_mono_ms();
+    /* A stream begins with its first event. */
+    const uint64_t us = a->mode == REPLY_PEEK ? clock_mono_us() : a->head_us;
 
     target_tell(&a->pass, a->choice.up, &v, now_ms);
-    target_pace_note(&a->pass, begun_us(a) - a->start_us, now_ms);
+    target_pace_note(&a->pass, us - a->start_us, now_ms);
     attempt_commit(a);
     attempt_drop_request(a);
     l->state = LOOP_OVER;
@@ -579,7 +588,7 @@ enum verdict loop_resume(struct exchange *x, enum wake why)
     case WAKE_RETRY:
         if (l->state == LOOP_TRY)
             return hasten(l);
-        return l->state == LOOP_PAUSE ? go(l) : VERDICT_WAIT;
+        return l->state == LOOP_PAUSE ? unpause(l) : VERDICT_WAIT;
     case WAKE_TURN:
         return turn_resume(l);
     case WAKE_DRAIN:

@@ -178,6 +178,17 @@ static bool is_shut(const struct seek *s)
     }
 }
 
+uint64_t seek_limit_ms(const struct seek *s)
+{
+    const struct choice *c = &s->choice;
+    uint64_t wait_ms;
+
+    return target_why(c->target, c->up, 0, clock_mono_ms(), &wait_ms) ==
+                   TARGET_LIMITED
+               ? wait_ms
+               : 0;
+}
+
 void seek_look(struct seek *s, const struct retry_verdict *v, unsigned key,
                struct seek_next *out)
 {

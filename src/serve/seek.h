@@ -49,6 +49,10 @@ bool seek_beside(struct seek *s, struct choice *out);
  * counts as tried. */
 void seek_swap(struct seek *s, struct choice *other);
 
+/* How much longer the present target is left alone for a limit, in ms; 0: it is
+ * not. */
+uint64_t seek_limit_ms(const struct seek *s);
+
 /* Look for what the moves of <v> allow, after an attempt with key number <key>
  * of the present target. */
 void seek_look(struct seek *s, const struct retry_verdict *v, unsigned key,

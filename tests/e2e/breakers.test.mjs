@@ -100,6 +100,23 @@ describe('breakers', GATE_ONLY, () => {
     assert.equal((await listed(rig)).window_failures, 0);
   });
 
+  test('who was told when to come again comes again then', async () => {
+    await start({}, { retries: { attempts: 2, backoff: '1ms' } });
+    const soon = (more) => rig.up.script({ fault: 'rate_limit',
+      after_ms: '7', ...more });
+    for (let i = 0; i < 40; i++) {
+      soon();
+      assert.equal((await chat(rig)).status, 200, `request ${i}`);
+    }
+    /* Each of these is told a moment after the other. */
+    const script = soon({ times: 20, gateAfter: 'head' });
+    const crowd = Array.from({ length: 20 }, () => chat(rig));
+    await until('all are there', () => rig.up.hits === 100);
+    script.open();
+    for (const r of await Promise.all(crowd)) assert.equal(r.status, 200);
+    assert.equal(rig.up.hits, 120);
+  });
+
   test('half open, one request goes there, however many come', async () => {
     await start({ open: '6s' });
     fail(3, 500);
