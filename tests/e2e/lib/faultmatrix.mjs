@@ -182,12 +182,23 @@ class Case {
     return null;
   }
 
+  /** The samples of a metric: lines, each with its labels and value. */
+  async samples(name) {
+    const text = await (await fetch(`${this.gate.origin}/metrics`)).text();
+    return text.split('\n').filter((l) => l.startsWith(`tollgate_${name}{`));
+  }
+
   /** A metric of this case's first target. */
   async metric(name) {
-    const text = await (await fetch(`${this.gate.origin}/metrics`)).text();
-    const line = text.split('\n').find((l) =>
-      l.startsWith(`tollgate_${name}{`) && l.includes(`"${this.name}"`));
+    const line = (await this.samples(name)).find((l) =>
+      l.includes(`"${this.name}"`));
     return line && Number(line.split(' ').at(-1));
+  }
+
+  /** A counter of the process, whatever its labels. */
+  async total(name) {
+    return (await this.samples(name)).reduce((sum, l) =>
+      sum + Number(l.split(' ').at(-1)), 0);
   }
 
   /** The ledger's row of a reply, and those of its legs. */

@@ -187,8 +187,9 @@ export class Tollgate {
   /** Access log so far, parsed. */
   accessRows() {
     if (!fs.existsSync(this.accessFile)) return [];
-    return fs.readFileSync(this.accessFile, 'utf8').split('\n')
-      .filter((l) => l !== '').map((l) => JSON.parse(l));
+    /* What follows the last end of a line is still being written. */
+    return fs.readFileSync(this.accessFile, 'utf8').split('\n').slice(0, -1)
+      .map((l) => JSON.parse(l));
   }
 
   /** The first access row, present or to come, that the predicate accepts. */

@@ -1,7 +1,7 @@
 // Rows of the table of faults: upstreams whose first byte is late, where the
 // route asks another target beside the first (hedge_after).
 
-import { within } from '../until.mjs';
+import { until, within } from '../until.mjs';
 
 const SERVED = { ok: true, status: 200, billed: 'E', attempts: 2,
   hits: [1, 1] };
@@ -28,10 +28,11 @@ export const HEDGES = [
     shape: 'hedge', b: { fault: 'status', code: 500 },
     want: { ...SERVED, from: 'a', legs: '' },
     act: async (c) => {
+      const over = await c.total('hedges_total');
       const first = c.a.script({ gateAfter: 'head' });
       const reply = c.ask();
-      const rec = await c.b.waitFor(() => true);
-      await rec.whenOver();
+      await until('its failure is seen', async () =>
+        await c.total('hedges_total') > over);
       first.open();
       return reply;
     } },
