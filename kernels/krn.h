@@ -272,7 +272,9 @@ enum krn_status krn_take_rows(struct krn_ctx *c, float *y, size_t ldy,
  * whole page is one run of page_bytes. */
 struct krn_kv {
     void *pages;          /* (n_pages, page_bytes), krn_alloc() */
-    enum krn_dtype dtype; /* KRN_F32 (not on "cuda"), KRN_F16, KRN_BF16 */
+    enum krn_dtype dtype; /* KRN_F32 (not on "cuda"), KRN_F16, KRN_BF16, KRN_FP8
+                           * ("cuda" alone: e4m3, times a power of two for each
+                           * token, head and of keys and values each) */
     unsigned page_tokens; /* krn_page_tokens(); 0 = KRN_PAGE_TOKENS */
     unsigned n_pages;
     unsigned n_layer;

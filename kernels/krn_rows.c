@@ -80,7 +80,8 @@ size_t krn_kv_page_bytes(const struct krn_kv *kv)
 bool krn_kv_is_sound(const struct krn_ctx *c, const struct krn_kv *kv)
 {
     return (kv->dtype == KRN_F32 || kv->dtype == KRN_F16 ||
-            kv->dtype == KRN_BF16) &&
+            kv->dtype == KRN_BF16 ||
+            (kv->dtype == KRN_FP8 && c->cuda != NULL)) &&
            kv->n_layer > 0 && kv->n_kv_head > 0 && kv->d_head > 0 &&
            kv_tokens(kv) == c->page_tokens;
 }

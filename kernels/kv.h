@@ -26,10 +26,16 @@ struct kv_head {
     void *v; /* (KRN_PAGE_TOKENS, d_head) */
 };
 
+/* Bytes of the scale of a token's keys, or values, of one head: of KRN_FP8,
+ * which only GPUs have. */
+#define KV_SCALE_BYTES 4
+
 /* Bytes of the keys, or of the values, of one head in one page. */
 static inline size_t kv_half_bytes(const struct krn_kv *kv)
 {
-    return (size_t)kv_tokens(kv) * kv->d_head * krn_dtype_bytes(kv->dtype);
+    size_t one = kv->d_head * krn_dtype_bytes(kv->dtype);
+
+    return kv_tokens(kv) * (one + (kv->dtype == KRN_FP8 ? KV_SCALE_BYTES : 0));
 }
 
 /* The page of position <pos> of sequence <seq>, on the CPU; the table has

@@ -54,13 +54,17 @@ struct att_plan {
     uint64_t unused2[3];
 };
 
-/* Arguments of tg_decode_* and tg_prefill_*. Strides are in elements. */
+/* Arguments of tg_decode_* and tg_prefill_*. Strides are in elements. Keys, or
+ * values, of a kv head in a page are (ATT_PAGE, d_head) of the pool's type; of
+ * FP8, an element is a byte of e4m3, and behind them are (ATT_PAGE) scales of 4
+ * bytes: what the token's numbers are multiples of, a power of two, twice as
+ * F16. */
 struct att_args {
     const struct att_plan *plan;
     const int32_t *table; /* (n_seq, max_pages) */
     const void *q;        /* (rows, n_kv_head, group, d_head) of type act */
     void *out;            /* likewise */
-    const uint16_t *k;    /* page 0, the layer's keys of kv head 0 */
+    const void *k;        /* page 0, the layer's keys of kv head 0 */
     int64_t page_stride;  /* from page to page */
     int64_t head_stride;  /* from kv head to kv head in a page */
     int64_t v_off;        /* from keys to values */

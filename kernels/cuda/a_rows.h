@@ -1,7 +1,8 @@
-/* a_rows.h - What the kernels of k_rows.cu are told: one struct each, shared by
- * the host and the device. Pointers are device addresses. Work is cut in units
- * of eight elements of a row; <vec> says that rows begin at multiples of 16
- * bytes and are whole units, so that units are read and written as vectors. */
+/* a_rows.h - What the kernels of k_rows.cu and k_heads.cu are told: one struct
+ * each, shared by the host and the device. Pointers are device addresses. Work
+ * is cut in units of eight elements of a row; <vec> says that rows begin at
+ * multiples of 16 bytes and are whole units, so that units are read and written
+ * as vectors. */
 #ifndef TG_KERNELS_CUDA_A_ROWS_H
 #define TG_KERNELS_CUDA_A_ROWS_H
 
@@ -53,6 +54,11 @@ struct a_take {
     int32_t vec;
 };
 
+/* The pool's types. */
+#define ROWS_KV_F16  0
+#define ROWS_KV_BF16 1
+#define ROWS_KV_FP8  2
+
 /* tg_heads_*: <lanes> (a power of two, >= d_head / 8) threads a head; heads of
  * a row are those of q, then of k, then of v. */
 struct a_heads {
@@ -62,15 +68,17 @@ struct a_heads {
     const float *cs;              /* (m, n_rot / 2, 2) */
     const int32_t *seq, *pos;     /* (m) */
     const int32_t *table;         /* (n_seq, max_pages) */
-    uint16_t *pages;     /* of this layer: (n_pages, K|V, n_kv, 64, d_head) */
-    int64_t page_stride; /* halves from page to page */
+    uint8_t *pages;      /* of this layer: (n_pages, K|V, n_kv) halves of a
+                          * head, see a_attend.h */
+    int64_t page_stride; /* bytes from page to page */
+    int32_t half_bytes;  /* of a head's keys, or values, in a page */
     int32_t max_pages, n_pages;
     int32_t m;
     int32_t n_head, n_kv; /* 0 where there are none */
     int32_t d_head, n_rot;
     int32_t lanes;
     int32_t halves;
-    int32_t bf16; /* the pool's type; else F16 */
+    int32_t kv; /* ROWS_KV_*: the pool's type */
     int32_t vec;
     float eps;
 };

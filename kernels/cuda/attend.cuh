@@ -9,14 +9,23 @@
 #include "kernels/cuda/a_attend.h"
 #include "kernels/cuda/dev.cuh"
 
-/* The pool's types, and what other halves activations may be. */
+/* The pool's types, as what they are multiplied, and what other halves
+ * activations may be. */
 struct KvBf16 : Bf16 {
-    enum { ATT = ATT_BF16, OTHER = ATT_F16 };
+    typedef uint16_t kv;
+    enum { ATT = ATT_BF16, OTHER = ATT_F16, NARROW = 0 };
 };
 
 /* Likewise. */
 struct KvF16 : F16 {
-    enum { ATT = ATT_F16, OTHER = ATT_BF16 };
+    typedef uint16_t kv;
+    enum { ATT = ATT_F16, OTHER = ATT_BF16, NARROW = 0 };
+};
+
+/* Bytes of e4m3 with a scale a token, made F16 in shared memory. */
+struct KvF8 : F16 {
+    typedef uint8_t kv;
+    enum { ATT = ATT_F16, OTHER = ATT_BF16, NARROW = 1 };
 };
 
 /* The score of what is not seen. */
@@ -52,6 +61,58 @@ DEV void tile_load(smem_t dst, const uint16_t *src, int valid, int d_head,
 
         cp_async16(dst + tile_at<DP>(r, c), src + (ok ? r * d_head + c * 8 : 0),
                    ok);
+    }
+}
+
+/* Bytes of ROWS rows in shared memory as they come from a page of FP8: elements
+ * row by row, then scales. */
+template <int DP, int ROWS> struct Raw {
+    static const int BYTES = ROWS * (DP + 4);
+};
+
+/* The same as tile_load() of rows of FP8, to a Raw<DP, ROWS> at <dst>; <scales>
+ * are those of the rows. */
+template <int DP, int ROWS, int N>
+DEV void raw_load(smem_t dst, const uint8_t *src, const void *scales, int valid,
+                  int d_head, int id)
+{
+    const int c = id % (DP / 8), r0 = id / (DP / 8);
+    const bool inside = c * 8 < d_head;
+
+#pragma unroll(DP > 128 ? 2 : ROWS * (DP / 8) / N)
+    for (int i = 0; i < ROWS * (DP / 8) / N; i++) {
+        int r = r0 + i * (N / (DP / 8));
+        bool ok = inside && r < valid;
+
+        cp_async8(dst + r * DP + c * 8, src + (ok ? r * d_head + c * 8 : 0),
+                  ok);
+        if (c == 0)
+            cp_async4(dst + ROWS * DP + r * 4,
+                      (const uint32_t *)scales + (ok ? r : 0), ok);
+    }
+}
+
+/* Make them a tile at <dst>. What a lane reads was copied by its warp, all of
+ * whose lanes have waited for it and met. */
+template <int DP, int ROWS, int N>
+DEV void raw_widen(smem_t dst, smem_t raw, int id)
+{
+    const int c = id % (DP / 8), r0 = id / (DP / 8);
+
+#pragma unroll(DP > 128 ? 2 : 4)
+    for (int i = 0; i < ROWS * (DP / 8) / N; i++) {
+        int r = r0 + i * (N / (DP / 8));
+        uint2 v = lds64(raw + r * DP + c * 8);
+        uint32_t by = lds32(raw + ROWS * DP + r * 4);
+
+        sts128(dst + tile_at<DP>(r, c),
+               make_uint4(
+                   fma_f16x2(f16x2_of_e4m3x2((uint16_t)v.x), by, 0x80008000u),
+                   fma_f16x2(f16x2_of_e4m3x2((uint16_t)(v.x >> 16)), by,
+                             0x80008000u),
+                   fma_f16x2(f16x2_of_e4m3x2((uint16_t)v.y), by, 0x80008000u),
+                   fma_f16x2(f16x2_of_e4m3x2((uint16_t)(v.y >> 16)), by,
+                             0x80008000u)));
     }
 }
 

@@ -17,7 +17,7 @@
  *   cuda_inputs.c  a step's inputs
  *   cuda_copy.c    pages between device and host
  *   cuda_host.c    memory of the host
- *   cuda_rows.c    what deals with rows         (k_rows.cu)
+ *   cuda_rows.c    what deals with rows         (k_rows.cu, k_heads.cu)
  *   cuda_linear.c  products                     (k_gem*.cu, blas.c)
  *   cuda_attend.c  attention                    (k_decode.cu, k_prefill.cu)
  *   cuda_plan.c    attention: cutting rows into items of work

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "kernels/cuda/cuda_attend.h"
+#include "kernels/kv.h"
 
 _Static_assert((int)KRN_F32 == ATT_F32 && (int)KRN_F16 == ATT_F16 &&
                    (int)KRN_BF16 == ATT_BF16,
@@ -32,6 +33,17 @@ void cuda_attend_close(struct cuda *d)
 
 /* --- kernels -------------------------------------------------------------- */
 
+/* As kernels are called. */
+static const char *const pool_names[ATT_POOL_COUNT] = {
+    [ATT_POOL_F16] = "f16", [ATT_POOL_BF16] = "bf16", [ATT_POOL_FP8] = "f8"};
+
+static enum att_pool pool_of(const struct krn_kv *kv)
+{
+    if (kv->dtype == KRN_FP8)
+        return ATT_POOL_FP8;
+    return kv->dtype == KRN_BF16 ? ATT_POOL_BF16 : ATT_POOL_F16;
+}
+
 /* Widths that kernels are made for; heads are filled up with zeros. */
 static const unsigned widths[] = {32, 64, 128, 256};
 
@@ -44,41 +56,45 @@ static unsigned width_of(unsigned d_head)
     return w;
 }
 
+/* Shared memory of so many stages of a page of width <n>; those of FP8 are made
+ * a page of F16 of their own, which lies before them. */
+static size_t staged(enum att_pool t, size_t stages, size_t n)
+{
+    const size_t wide = (size_t)4 * ATT_PAGE * n;
+
+    return t == ATT_POOL_FP8 ? wide + stages * 2 * ATT_PAGE * (n + 4)
+                             : stages * wide;
+}
+
 /* Shared memory of a block: rings of the four warps, and for the widest heads
  * queries and what was joined so far (24 bytes for 4 columns of a row). */
-static size_t decode_smem(unsigned w)
+static size_t decode_smem(enum att_pool t, unsigned w)
 {
-    size_t n = widths[w];
+    size_t n = widths[w], stages = n <= 128 ? ATT_STAGES : ATT_STAGES_256;
 
-    if (n <= 128)
-        return ATT_STAGES * 4 * ATT_PAGE * n;
-    return ATT_STAGES_256 * 4 * ATT_PAGE * n + 32 * n + 16 * n / 4 * 24;
+    return staged(t, stages, n) + (n <= 128 ? 0 : 32 * n + 16 * n / 4 * 24);
 }
 
 /* Queries, and two stages of keys and values. */
-static size_t prefill_smem(unsigned w, unsigned warps)
+static size_t prefill_smem(enum att_pool t, unsigned w, unsigned warps)
 {
-    return (size_t)widths[w] * 2 * (16 * warps + 2 * 2 * ATT_PAGE);
-}
-
-static const char *type_name(const struct krn_kv *kv)
-{
-    return kv->dtype == KRN_F16 ? "f16" : "bf16";
+    return (size_t)widths[w] * 2 * 16 * warps + staged(t, 2, widths[w]);
 }
 
 /* The kernel of <kv>'s shape, found at its first use. */
 static enum krn_status decode_kernel(struct cuda *d, const struct krn_kv *kv,
                                      CUfunction *out)
 {
+    const enum att_pool t = pool_of(kv);
     unsigned w = width_of(kv->d_head);
-    CUfunction *f = &d->attend->decode[kv->dtype == KRN_BF16][w];
+    CUfunction *f = &d->attend->decode[t][w];
     enum krn_status st = KRN_OK;
     char name[40];
 
     if (*f == NULL) {
-        snprintf(name, sizeof(name), "tg_decode_%s_%u", type_name(kv),
+        snprintf(name, sizeof(name), "tg_decode_%s_%u", pool_names[t],
                  widths[w]);
-        st = cuda_kernel(d, name, decode_smem(w), f);
+        st = cuda_kernel(d, name, decode_smem(t, w), f);
     }
     *out = *f;
     return st;
@@ -87,15 +103,16 @@ static enum krn_status decode_kernel(struct cuda *d, const struct krn_kv *kv,
 static enum krn_status prefill_kernel(struct cuda *d, const struct krn_kv *kv,
                                       unsigned warps, CUfunction *out)
 {
+    const enum att_pool t = pool_of(kv);
     unsigned w = width_of(kv->d_head);
-    CUfunction *f = &d->attend->prefill[kv->dtype == KRN_BF16][w][warps == 8];
+    CUfunction *f = &d->attend->prefill[t][w][warps == 8];
     enum krn_status st = KRN_OK;
     char name[40];
 
     if (*f == NULL) {
-        snprintf(name, sizeof(name), "tg_prefill_%s_%u_%u", type_name(kv),
+        snprintf(name, sizeof(name), "tg_prefill_%s_%u_%u", pool_names[t],
                  widths[w], warps);
-        st = cuda_kernel(d, name, prefill_smem(w, warps), f);
+        st = cuda_kernel(d, name, prefill_smem(t, w, warps), f);
     }
     *out = *f;
     return st;
@@ -118,14 +135,15 @@ static struct att_args args_of(const struct krn_ctx *c, enum krn_set set,
 {
     const struct cuda *d = c->cuda;
     const struct krn_kv *kv = c->step.kv;
-    int64_t half = (int64_t)ATT_PAGE * kv->d_head;
+    const size_t el = krn_dtype_bytes(kv->dtype);
+    int64_t half = (int64_t)(kv_half_bytes(kv) / el);
     int64_t layer_els = 2 * half * kv->n_kv_head;
     int32_t group = (int32_t)(n_head / kv->n_kv_head);
 
     return (struct att_args){
         .plan = (const void *)(uintptr_t)d->in.set[set].plan,
         .table = (const void *)(uintptr_t)d->in.table,
-        .k = (const uint16_t *)kv->pages + layer * layer_els,
+        .k = (const uint8_t *)kv->pages + layer * layer_els * el,
         .page_stride = layer_els * kv->n_layer,
         .head_stride = half,
         .v_off = half * kv->n_kv_head,
@@ -167,8 +185,8 @@ static enum krn_status launch_decode(struct cuda *d, const struct krn_kv *kv,
     st = decode_kernel(d, kv, &f);
     if (st != KRN_OK)
         return st;
-    return cuda_launch(d, f, grid, 128, decode_smem(width_of(kv->d_head)),
-                       args);
+    return cuda_launch(d, f, grid, 128,
+                       decode_smem(pool_of(kv), width_of(kv->d_head)), args);
 }
 
 static enum krn_status launch_prefill(struct cuda *d, const struct krn_kv *kv,
@@ -198,7 +216,8 @@ static enum krn_status launch_prefill(struct cuda *d, const struct krn_kv *kv,
     struct cuda_grid grid = {(rows + 16 * warps - 1) / (16 * warps),
                              kv->n_kv_head, p->n_tile};
 
-    return cuda_launch(d, f, grid, 32 * warps, prefill_smem(w, warps), args);
+    return cuda_launch(d, f, grid, 32 * warps,
+                       prefill_smem(pool_of(kv), w, warps), args);
 }
 
 enum krn_status cuda_attend(struct krn_ctx *c, enum krn_set set, unsigned layer,
@@ -215,7 +234,7 @@ enum krn_status cuda_attend(struct krn_ctx *c, enum krn_set set, unsigned layer,
         kv->d_head % 8 != 0 || kv->d_head > 256 || ldq % 8 != 0 ||
         ldo % 8 != 0 || layer >= kv->n_layer)
         return KRN_BAD_SHAPE;
-    if (kv->dtype != KRN_F16 && kv->dtype != KRN_BF16)
+    if (kv->dtype == KRN_F32)
         return KRN_UNSUPPORTED;
     args = args_of(c, set, layer, n_head);
     args.q = q;

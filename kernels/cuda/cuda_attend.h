@@ -15,6 +15,9 @@
 /* Times that the buffer of partial results may grow. */
 #define ATT_GROWTHS 16
 
+/* Types of a pool that there are kernels for. */
+enum att_pool { ATT_POOL_F16 = 0, ATT_POOL_BF16, ATT_POOL_FP8, ATT_POOL_COUNT };
+
 /* What was planned for a set, for launches that are not recorded. */
 struct cuda_planned {
     unsigned n_decode;  /* items of the decode kernel */
@@ -31,10 +34,10 @@ struct cuda_attend {
                              * may be held by recorded steps or in use */
     unsigned n_parts;
     size_t parts_bytes; /* of the last */
-    /* Kernels by type (F16, BF16) and width (32, 64, 128, 256), NULL until
-     * first used; those of prefill also by warps (4, 8). */
-    CUfunction decode[2][4];
-    CUfunction prefill[2][4][2];
+    /* Kernels by type and width (32, 64, 128, 256), NULL until first used;
+     * those of prefill also by warps (4, 8). */
+    CUfunction decode[ATT_POOL_COUNT][4];
+    CUfunction prefill[ATT_POOL_COUNT][4][2];
 };
 
 /* Most items of the decode kernel for <m> queued rows: blocks of a recorded

@@ -1,9 +1,10 @@
-/* cuda_rows.c - Queueing the kernels of k_rows.cu: what each is told, and over
- * how many blocks. All of it depends on shapes alone. */
+/* cuda_rows.c - Queueing the kernels of k_rows.cu and k_heads.cu: what each is
+ * told, and over how many blocks. All of it depends on shapes alone. */
 #include <stdlib.h>
 
 #include "kernels/cuda/a_rows.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/kv.h"
 
 /* Most elements of a head. */
 #define HEAD_MAX 256
@@ -188,16 +189,19 @@ static void heads_pages(struct a_heads *a, const struct cuda *d,
                         const struct krn_kv *kv, enum krn_set set,
                         unsigned layer)
 {
-    size_t one = (size_t)kv->n_kv_head * CUDA_PAGE_TOKENS * kv->d_head;
+    size_t one = kv->n_kv_head * kv_half_bytes(kv);
 
     a->seq = (const int32_t *)(uintptr_t)d->in.set[set].seq;
     a->pos = (const int32_t *)(uintptr_t)d->in.set[set].pos;
     a->table = (const int32_t *)(uintptr_t)d->in.table;
     a->max_pages = (int32_t)d->in.max_pages;
     a->n_pages = (int32_t)kv->n_pages;
-    a->pages = (uint16_t *)kv->pages + 2 * layer * one;
+    a->pages = (uint8_t *)kv->pages + 2 * layer * one;
     a->page_stride = (int64_t)(2 * kv->n_layer * one);
-    a->bf16 = kv->dtype == KRN_BF16;
+    a->half_bytes = (int32_t)kv_half_bytes(kv);
+    a->kv = kv->dtype == KRN_FP8    ? ROWS_KV_FP8
+            : kv->dtype == KRN_BF16 ? ROWS_KV_BF16
+                                    : ROWS_KV_F16;
 }
 
 enum krn_status cuda_heads(struct krn_ctx *c, enum krn_set set, unsigned layer,

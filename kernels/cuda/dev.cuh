@@ -142,6 +142,35 @@ DEV uint4 lds128(smem_t s)
     return v;
 }
 
+/* 8 bytes of shared memory. */
+DEV uint2 lds64(smem_t s)
+{
+    uint2 v;
+
+    asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];"
+                 : "=r"(v.x), "=r"(v.y)
+                 : "r"(s)
+                 : "memory");
+    return v;
+}
+
+/* 4 bytes of shared memory. */
+DEV uint32_t lds32(smem_t s)
+{
+    uint32_t v;
+
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(s) : "memory");
+    return v;
+}
+
+/* Write 16 bytes of shared memory. */
+DEV void sts128(smem_t s, uint4 v)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(s), "r"(v.x),
+                 "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
+}
+
 /* Copy 16 bytes to shared memory in the background; zeros for !ok, <src> is
  * not read then but must be an address. */
 DEV void cp_async16(smem_t dst, const void *src, bool ok)
@@ -150,6 +179,28 @@ DEV void cp_async16(smem_t dst, const void *src, bool ok)
 
     asm volatile(
         "cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(dst),
+        "l"(src), "r"(bytes)
+        : "memory");
+}
+
+/* Likewise 8 bytes. */
+DEV void cp_async8(smem_t dst, const void *src, bool ok)
+{
+    int bytes = ok ? 8 : 0;
+
+    asm volatile(
+        "cp.async.ca.shared.global.L2::128B [%0], [%1], 8, %2;" ::"r"(dst),
+        "l"(src), "r"(bytes)
+        : "memory");
+}
+
+/* Likewise 4 bytes. */
+DEV void cp_async4(smem_t dst, const void *src, bool ok)
+{
+    int bytes = ok ? 4 : 0;
+
+    asm volatile(
+        "cp.async.ca.shared.global.L2::128B [%0], [%1], 4, %2;" ::"r"(dst),
         "l"(src), "r"(bytes)
         : "memory");
 }

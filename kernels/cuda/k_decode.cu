@@ -11,15 +11,26 @@
 #define KEYS  16 /* of a page, a warp's */
 
 /* A warp's view of its item. */
-template <int DP, int STAGES> struct Ring {
-    smem_t at;            /* stages of KEYS keys and KEYS values */
-    const uint16_t *k;    /* page 0, the warp's first key */
+template <class T, int DP, int STAGES> struct Ring {
+    typedef typename T::kv el;
+
+    smem_t at;            /* stages of KEYS keys and KEYS values, behind a tile
+                           * of both where they are narrow */
+    const el *k;          /* page 0, the warp's first key */
     const int32_t *table; /* pages of the sequence */
     int32_t ids;          /* lane i: the i-th of 32 pages */
     smem_t sq;            /* queries, see decode_q() */
     int lane, n_keys, key0;
 
     static const int HALF = KEYS * DP * 2; /* bytes of keys, or of values */
+    static const int RAW = Raw<DP, KEYS>::BYTES; /* where they are narrow */
+    static const int STAGE = T::NARROW ? 2 * RAW : 2 * HALF;
+    static const int BYTES = STAGES * STAGE + (T::NARROW ? 2 * HALF : 0);
+
+    DEV smem_t stage_at(int stage) const
+    {
+        return at + (T::NARROW ? 2 * HALF : 0) + stage * STAGE;
+    }
 
     DEV void load(const struct att_args &a, int page, int first, int end,
                   int stage)
@@ -30,13 +41,33 @@ template <int DP, int STAGES> struct Ring {
             ids = table[min(page + lane, end - 1)];
 
         int64_t id = __shfl_sync(~0u, ids, i);
-        const uint16_t *src = k + id * a.page_stride;
+        const el *src = k + id * a.page_stride;
         int valid = n_keys - page * ATT_PAGE - key0;
-        smem_t dst = at + stage * 2 * HALF;
+        smem_t dst = stage_at(stage);
 
-        tile_load<DP, KEYS, 32>(dst, src, valid, a.d_head, lane);
-        tile_load<DP, KEYS, 32>(dst + HALF, src + a.v_off, valid, a.d_head,
-                                lane);
+        if constexpr (T::NARROW) {
+            const uint8_t *by = src + (ATT_PAGE - key0) * a.d_head + key0 * 4;
+
+            raw_load<DP, KEYS, 32>(dst, src, by, valid, a.d_head, lane);
+            raw_load<DP, KEYS, 32>(dst + RAW, src + a.v_off, by + a.v_off,
+                                   valid, a.d_head, lane);
+        } else {
+            tile_load<DP, KEYS, 32>(dst, src, valid, a.d_head, lane);
+            tile_load<DP, KEYS, 32>(dst + HALF, src + a.v_off, valid, a.d_head,
+                                    lane);
+        }
+    }
+
+    /* Keys and values of a stage whose copies are there, as tiles. */
+    DEV smem_t tiles(int stage) const
+    {
+        if constexpr (T::NARROW) {
+            raw_widen<DP, KEYS, 32>(at, stage_at(stage), lane);
+            raw_widen<DP, KEYS, 32>(at + HALF, stage_at(stage) + RAW, lane);
+            __syncwarp();
+            return at;
+        }
+        return stage_at(stage);
     }
 };
 
@@ -128,9 +159,9 @@ DEV void decode_page(const struct att_args &a, smem_t kt, int seen, int lane,
 
 /* One warp's pages first..end-1; ring->ids are those of the first ones. */
 template <class T, int DP, int STAGES>
-DEV void decode_cut(const struct att_args &a, Ring<DP, STAGES> *ring, int first,
-                    int end, const uint32_t q[][4], float o[DP / 8][4],
-                    float m[2], float l[2])
+DEV void decode_cut(const struct att_args &a, Ring<T, DP, STAGES> *ring,
+                    int first, int end, const uint32_t q[][4],
+                    float o[DP / 8][4], float m[2], float l[2])
 {
 #pragma unroll
     for (int i = 0; i < STAGES - 1; i++) {
@@ -142,14 +173,14 @@ DEV void decode_cut(const struct att_args &a, Ring<DP, STAGES> *ring, int first,
     for (int page = first, stage = 0; page < end; page++) {
         cp_async_wait<STAGES - 2>();
         __syncwarp(); /* the page's copies of all lanes are there, and the
-                       * stage before has been read */
+                       * stage or the tile before has been read */
         int next = page + STAGES - 1;
 
         if (next < end)
             ring->load(a, next, first, end,
                        stage == 0 ? STAGES - 1 : stage - 1);
         cp_async_commit();
-        decode_page<T, DP>(a, ring->at + stage * 2 * ring->HALF,
+        decode_page<T, DP>(a, ring->tiles(stage),
                            ring->n_keys - page * ATT_PAGE - ring->key0,
                            ring->lane, ring->sq, q, o, m, l);
         stage = stage + 1 == STAGES ? 0 : stage + 1;
@@ -216,9 +247,9 @@ DEV float4 warps_join(const float *sums, int step, const float *ml, int r,
 
 /* What a block is made of. A thread joins and writes PER times four columns of
  * a row, the i-th of them at place tid + i * 128 of (16, DP / 4). */
-template <int DP, int STAGES> struct Block {
+template <class T, int DP, int STAGES> struct Block {
     static const int PER = 16 * (DP / 4) / (32 * WARPS);
-    static const int STEP = STAGES * KEYS * DP; /* floats of a warp's ring */
+    static const int STEP = Ring<T, DP, STAGES>::BYTES / 4; /* floats of it */
 
     /* Row and first column of the i-th; false: there is none such. */
     static DEV bool place(const struct att_args &a, int i, int *r, int *d)
@@ -233,11 +264,11 @@ template <int DP, int STAGES> struct Block {
 
 /* Join a cut's sums, which all warps have left at <sm> and <ml>: to the partial
  * results, or to <j>, of stride JS. */
-template <int DP, int STAGES, int JS>
+template <class T, int DP, int STAGES, int JS>
 DEV void decode_join(const struct att_args &a, const struct att_item &it, int h,
                      const char *sm, const float *ml, Joint *j)
 {
-    typedef Block<DP, STAGES> B;
+    typedef Block<T, DP, STAGES> B;
 
 #pragma unroll
     for (int i = 0; i < B::PER; i++) {
@@ -259,29 +290,29 @@ DEV void decode_join(const struct att_args &a, const struct att_item &it, int h,
 }
 
 /* Write the item's rows out: what <j> holds, or what the parts come to. */
-template <int DP, int STAGES, int JS>
+template <class T, int DP, int STAGES, int JS>
 DEV void decode_out(const struct att_args &a, const struct att_item &it, int h,
                     const Joint *j)
 {
 #pragma unroll
-    for (int i = 0; i < Block<DP, STAGES>::PER; i++) {
+    for (int i = 0; i < Block<T, DP, STAGES>::PER; i++) {
         int r, d;
 
-        if (Block<DP, STAGES>::place(a, i, &r, &d))
+        if (Block<T, DP, STAGES>::place(a, i, &r, &d))
             act_put4(a.out, a.act, el_of(a, it.row, h, r) + d,
                      joint_result(&j[i * JS]));
     }
 }
 
-template <int DP, int STAGES>
+template <class T, int DP, int STAGES>
 DEV void decode_out_parts(const struct att_args &a, const struct att_item &it,
                           int h)
 {
 #pragma unroll 1
-    for (int i = 0; i < Block<DP, STAGES>::PER; i++) {
+    for (int i = 0; i < Block<T, DP, STAGES>::PER; i++) {
         int r, d;
 
-        if (Block<DP, STAGES>::place(a, i, &r, &d))
+        if (Block<T, DP, STAGES>::place(a, i, &r, &d))
             act_put4(a.out, a.act, el_of(a, it.row, h, r) + d,
                      parts_join(a, it, h, 0, r, d));
     }
@@ -294,17 +325,18 @@ template <class T, int DP, int STAGES>
 DEV void decode_item(const struct att_args &a, const struct att_item &it, int h,
                      int32_t ids, char *sm, float *ml)
 {
-    typedef Block<DP, STAGES> B;
+    typedef Block<T, DP, STAGES> B;
     const int JS = DP > 128 ? 32 * WARPS : 1;
     const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5;
     char *sq = sm + WARPS * B::STEP * 4;
     Joint regs[DP > 128 ? 1 : B::PER];
     Joint *j = DP > 128 ? (Joint *)(sq + DP * 32) + threadIdx.x : regs;
     uint32_t q[DP > 128 ? 1 : DP / 16][4];
-    Ring<DP, STAGES> ring;
+    Ring<T, DP, STAGES> ring;
 
     ring.at = smem_of(sm) + warp * B::STEP * 4;
-    ring.k = a.k + h * a.head_stride + warp * KEYS * a.d_head;
+    ring.k = (const typename T::kv *)a.k + h * a.head_stride +
+             warp * KEYS * a.d_head;
     ring.table = a.table + (int64_t)it.seq * a.max_pages;
     ring.ids = ids;
     ring.sq = smem_of(sq);
@@ -331,14 +363,14 @@ DEV void decode_item(const struct att_args &a, const struct att_item &it, int h,
         warp_sums<DP>((float *)sm + warp * B::STEP, ml + warp * 32, lane,
                       a.scale, o, m, l);
         __syncthreads(); /* all warps' sums are there */
-        decode_join<DP, STAGES, JS>(a, it, h, sm, ml, j);
+        decode_join<T, DP, STAGES, JS>(a, it, h, sm, ml, j);
         ring.ids = ring.table[min(first + a.cut + lane, it.page1 - 1)];
         __syncthreads(); /* they have been read */
     }
     if (it.n_split == 1)
-        decode_out<DP, STAGES, JS>(a, it, h, j);
+        decode_out<T, DP, STAGES, JS>(a, it, h, j);
     else if (parts_last(a, it.part, h, it.n_split))
-        decode_out_parts<DP, STAGES>(a, it, h);
+        decode_out_parts<T, DP, STAGES>(a, it, h);
 }
 
 /* Blocks: x = kv heads, y = items; those behind the last item do nothing. */
@@ -376,3 +408,7 @@ DECODE(bf16, KvBf16, 32, ATT_STAGES, 4)
 DECODE(bf16, KvBf16, 64, ATT_STAGES, 2)
 DECODE(bf16, KvBf16, 128, ATT_STAGES, 2)
 DECODE(bf16, KvBf16, 256, ATT_STAGES_256, 1)
+DECODE(f8, KvF8, 32, ATT_STAGES, 4)
+DECODE(f8, KvF8, 64, ATT_STAGES, 2)
+DECODE(f8, KvF8, 128, ATT_STAGES, 2)
+DECODE(f8, KvF8, 256, ATT_STAGES_256, 1)

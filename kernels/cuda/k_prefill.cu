@@ -109,13 +109,51 @@ DEV void chunk_values(float o[DP / 8][4], const float s[8][4], smem_t vt,
 }
 
 /* Copies of keys and values: two groups a page, empty behind the last. */
-template <int DP, int W> struct Pages {
-    smem_t at;         /* 2 stages of 64 keys and 64 values */
-    const uint16_t *k; /* page 0, the kv head's keys */
+template <class T, int DP, int W> struct Pages {
+    typedef typename T::kv el;
+
+    smem_t at;   /* 2 stages of 64 keys and 64 values, behind a tile of both
+                  * where they are narrow */
+    const el *k; /* page 0, the kv head's keys */
     const int32_t *table;
     int32_t id; /* of the page that is loaded next */
 
     static const int HALF = ATT_PAGE * DP * 2; /* bytes of keys, or of values */
+    static const int RAW = Raw<DP, ATT_PAGE>::BYTES; /* where they are narrow */
+
+    DEV smem_t stage_at(int stage) const
+    {
+        return T::NARROW ? at + 2 * HALF + stage * 2 * RAW
+                         : at + stage * 2 * HALF;
+    }
+
+    /* Half <half> (0 = keys, 1 = values) of a page, as a group of copies. */
+    DEV void copy(const struct att_args &a, const el *src, int valid, int stage,
+                  int half)
+    {
+        if constexpr (T::NARROW)
+            raw_load<DP, ATT_PAGE, 32 * W>(stage_at(stage) + half * RAW, src,
+                                           src + ATT_PAGE * a.d_head, valid,
+                                           a.d_head, (int)threadIdx.x);
+        else
+            tile_load<DP, ATT_PAGE, 32 * W>(stage_at(stage) + half * HALF, src,
+                                            valid, a.d_head, (int)threadIdx.x);
+        cp_async_commit();
+    }
+
+    /* The tile of a half, whose copies of this thread are there: for all once
+     * they have met. Nobody reads the tile of another stage any more. */
+    DEV smem_t tile(int stage, int half) const
+    {
+        if constexpr (T::NARROW) {
+            __syncwarp();
+            raw_widen<DP, ATT_PAGE, 32 * W>(at + half * HALF,
+                                            stage_at(stage) + half * RAW,
+                                            (int)threadIdx.x);
+            return at + half * HALF;
+        }
+        return stage_at(stage) + half * HALF;
+    }
 
     DEV void load(const struct att_args &a, const Chunk &c, int page, int stage)
     {
@@ -124,31 +162,29 @@ template <int DP, int W> struct Pages {
             cp_async_commit();
             return;
         }
-        const uint16_t *src = k + (DP > 128 ? table[page] : id) * a.page_stride;
+        const el *src = k + (DP > 128 ? table[page] : id) * a.page_stride;
         int valid = c.n_keys - page * ATT_PAGE;
-        smem_t dst = at + stage * 2 * HALF;
 
         if (DP <= 128) /* registers are too few beyond */
             id = table[min(page + 1, c.page1 - 1)];
-        tile_load<DP, ATT_PAGE, 32 * W>(dst, src, valid, a.d_head,
-                                        (int)threadIdx.x);
-        cp_async_commit();
-        tile_load<DP, ATT_PAGE, 32 * W>(dst + HALF, src + a.v_off, valid,
-                                        a.d_head, (int)threadIdx.x);
-        cp_async_commit();
+        copy(a, src, valid, stage, 0);
+        copy(a, src + a.v_off, valid, stage, 1);
     }
 };
 
 /* All pages of the block, for one warp, whose queries lie at <sq>. */
 template <class T, int DP, int W>
 DEV void chunk_pages(const struct att_args &a, const Chunk &c,
-                     Pages<DP, W> *pages, smem_t sq, float o[DP / 8][4],
+                     Pages<T, DP, W> *pages, smem_t sq, float o[DP / 8][4],
                      float m[2], float l[2])
 {
     const int lane = (int)threadIdx.x & 31;
     uint32_t q[DP > 128 ? 1 : DP / 16][4];
 
+    smem_t kt, vt;
+
     cp_async_wait<1>();
+    kt = pages->tile(0, 0);
     __syncthreads(); /* queries and the first keys are there */
     if (DP <= 128) {
 #pragma unroll
@@ -159,7 +195,6 @@ DEV void chunk_pages(const struct att_args &a, const Chunk &c,
     const int diag = (c.it.pos + token_of(a, c.row0) + 1) / ATT_PAGE;
 
     for (int page = c.it.page0, st = 0; page < c.page1; page++, st ^= 1) {
-        const smem_t kt = pages->at + st * 2 * pages->HALF;
         float s[8][4] = {};
 
         pages->load(a, c, page + 1, st ^ 1);
@@ -169,9 +204,11 @@ DEV void chunk_pages(const struct att_args &a, const Chunk &c,
         soft_row<8, DP / 8, 0>(s, o, m, l, a.scale);
         soft_row<8, DP / 8, 1>(s, o, m, l, a.scale);
         cp_async_wait<2>();
+        vt = pages->tile(st, 1);
         __syncthreads(); /* this page's values are there */
-        chunk_values<T, DP>(o, s, kt + pages->HALF, lane);
+        chunk_values<T, DP>(o, s, vt, lane);
         cp_async_wait<1>();
+        kt = pages->tile(st ^ 1, 0);
         __syncthreads(); /* the next page's keys are there, and this stage may
                           * be written */
     }
@@ -259,10 +296,10 @@ DEV void prefill(const struct att_args &a, char *sm)
     const int row = c.row0 + warp * 16 + g;
     float o[DP / 8][4] = {}, m[2] = {minus_inf(), minus_inf()};
     float l[2] = {0.f, 0.f};
-    Pages<DP, W> pages;
+    Pages<T, DP, W> pages;
 
     pages.at = sq + 16 * W * DP * 2;
-    pages.k = a.k + c.h * a.head_stride;
+    pages.k = (const typename T::kv *)a.k + c.h * a.head_stride;
     pages.table = a.table + (int64_t)c.it.seq * a.max_pages;
     if (c.it.page0 < c.page1) {
         pages.id = pages.table[c.it.page0];
@@ -303,3 +340,9 @@ PREFILL(bf16, KvBf16, 64, 8, 1)
 PREFILL(bf16, KvBf16, 128, 4, 2)
 PREFILL(bf16, KvBf16, 128, 8, 1)
 PREFILL(bf16, KvBf16, 256, 4, 1)
+PREFILL(f8, KvF8, 32, 4, 2)
+PREFILL(f8, KvF8, 64, 4, 3)
+PREFILL(f8, KvF8, 64, 8, 1)
+PREFILL(f8, KvF8, 128, 4, 2)
+PREFILL(f8, KvF8, 128, 8, 1)
+PREFILL(f8, KvF8, 256, 4, 1)

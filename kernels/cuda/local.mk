@@ -30,14 +30,14 @@ cuda_sources += kernels/cuda/a_attend.h kernels/cuda/cuda_attend.c \
 
 # Kernels: each k_NAME.cu is one word here.
 cuda_kernels =
-cuda_kernels += k_rows k_sample
+cuda_kernels += k_rows k_heads k_sample
 cuda_kernels += k_gemv_float k_gemv_quant k_gemm k_gemm_quant k_widen
 cuda_kernels += k_decode k_prefill
 
 # What kernels include, beside the headers above.
 EXTRA_DIST += kernels/cuda/dev.cuh kernels/cuda/draw.cuh kernels/cuda/tile.cuh
 EXTRA_DIST += kernels/cuda/gemv.cuh kernels/cuda/put.cuh \
-    kernels/cuda/quant.cuh
+    kernels/cuda/quant.cuh kernels/cuda/rows.cuh
 EXTRA_DIST += kernels/cuda/attend.cuh
 
 cuda_ccasflags = $(CCASFLAGS)

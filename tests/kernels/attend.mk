@@ -6,7 +6,8 @@ check_PROGRAMS += \
 tests_kernels_tk_cuda_attend_SOURCES = tests/kernels/tk_cuda_attend.c \
     tests/kernels/gcheck.c tests/kernels/gcheck.h \
     tests/kernels/gstep.c tests/kernels/gstep.h \
-    tests/kernels/kfix.c tests/kernels/kfix.h $(gfix_sources)
+    tests/kernels/kfix.c tests/kernels/kfix.h \
+    tests/kernels/tfix.c tests/kernels/tfix.h $(gfix_sources)
 tests_kernels_tk_cuda_attend_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_attend_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_attend_LDADD = $(unit_libs)

@@ -29,7 +29,7 @@ check_PROGRAMS += \
     tests/kernels/tk_cuda_sample
 
 tests_kernels_tk_cuda_heads_SOURCES = tests/kernels/tk_cuda_heads.c \
-    $(gstep_sources)
+    tests/kernels/tfix.c tests/kernels/tfix.h $(gstep_sources)
 tests_kernels_tk_cuda_heads_CPPFLAGS = $(unit_cppflags) $(emu_cppflags)
 tests_kernels_tk_cuda_heads_CFLAGS = $(unit_cflags)
 tests_kernels_tk_cuda_heads_LDADD = $(unit_libs)

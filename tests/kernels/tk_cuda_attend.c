@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/cuda/e4m3.h"
 #include "kernels/cuda/tolerance.h"
 #include "kernels/fakecuda.h"
 #include "kernels/gcheck.h"
@@ -19,6 +20,7 @@
 #include "kernels/gstep.h"
 #include "kernels/kfix.h"
 #include "kernels/krn.h"
+#include "kernels/tfix.h"
 
 enum { LAYERS = 2, LAYER = 1, SEQS = 10, GAP = 8 };
 
@@ -63,6 +65,42 @@ static struct krn_ctx *opened(enum krn_dtype act, bool deterministic)
     return c;
 }
 
+/* One token of FP8 of the half of a head at <half>: numbers of a scale of its
+ * own. */
+static void narrow_fill(struct scene *s, uint8_t *half, unsigned slot,
+                        double *out)
+{
+    const unsigned d = s->kv.d_head;
+    const int e = (int)(kfix_next(&s->seed) % 6) - 8;
+    const uint32_t by = (uint32_t)(e + 15) << 10;
+
+    for (unsigned i = 0; i < d; i++) {
+        float v = ldexpf(kfix_normal(&s->seed), -e);
+
+        half[slot * d + i] = e4m3_of_f32(v);
+        out[i] = ldexp(tfix_e4m3(half[slot * d + i]), e);
+    }
+    memcpy(half + GSTEP_PAGE * d + slot * 4, (uint32_t[]){by << 16 | by}, 4);
+}
+
+/* One token's keys and values of FP8. */
+static void narrow_token(struct scene *s, uint8_t *host, unsigned seq,
+                         unsigned t)
+{
+    const struct krn_kv *kv = &s->kv;
+    const size_t half = (size_t)GSTEP_PAGE * (kv->d_head + 4);
+    int32_t page = s->table[seq * s->max_pages + t / GSTEP_PAGE];
+    uint8_t *to = host + (size_t)page * krn_kv_page_bytes(kv) +
+                  2 * LAYER * kv->n_kv_head * half;
+    size_t at = ((size_t)seq * s->longest + t) * kv->n_kv_head * kv->d_head;
+
+    for (unsigned h = 0; h < kv->n_kv_head; h++, to += half) {
+        narrow_fill(s, to, t % GSTEP_PAGE, s->k + at + h * kv->d_head);
+        narrow_fill(s, to + kv->n_kv_head * half, t % GSTEP_PAGE,
+                    s->v + at + h * kv->d_head);
+    }
+}
+
 /* One token's keys and values, to the pages at <host> and as numbers. */
 static void token_fill(struct scene *s, uint16_t *host, unsigned seq,
                        unsigned t)
@@ -92,11 +130,14 @@ static void token_fill(struct scene *s, uint16_t *host, unsigned seq,
 static void pages_fill(struct scene *s)
 {
     size_t bytes = krn_kv_page_bytes(&s->kv) * (size_t)s->kv.n_pages;
-    uint16_t *host = gstep_nans(s->kv.dtype, bytes / 2);
+    uint16_t *host = gstep_nans(KRN_F16, bytes / 2); /* of any */
 
     for (unsigned i = 0; i < s->n_seq; i++)
         for (unsigned t = 0; t < s->longest; t++)
-            token_fill(s, host, i, t);
+            if (s->kv.dtype == KRN_FP8)
+                narrow_token(s, (uint8_t *)host, i, t);
+            else
+                token_fill(s, host, i, t);
     s->kv.pages = gstep_sent(s->c, host, bytes);
     free(host);
 }
@@ -214,12 +255,13 @@ static void exact_head(const struct scene *s, unsigned r, unsigned h, double *w,
     const size_t at = (size_t)s->seq[r] * s->longest * tok +
                       (size_t)(h / (s->p.n_head / s->p.n_kv)) * d;
     const double *q = s->q_exact + ((size_t)r * s->p.n_head + h) * d;
+    const enum krn_dtype half = s->p.pool == KRN_FP8 ? KRN_F16 : s->p.pool;
     double top = -INFINITY, sum = 0;
 
     for (unsigned t = 0; t < n; t++) {
         w[t] = 0;
         for (unsigned e = 0; e < d; e++)
-            w[t] += gcheck_round(s->p.pool, q[e]) * s->k[at + t * tok + e];
+            w[t] += gcheck_round(half, q[e]) * s->k[at + t * tok + e];
         w[t] /= sqrt((double)d);
         top = w[t] > top ? w[t] : top;
     }
@@ -292,6 +334,9 @@ static const struct shape shapes[] = {
     {KRN_F16, KRN_F32, 8, 1, 8},     {KRN_BF16, KRN_F32, 3, 1, 16},
     {KRN_BF16, KRN_F16, 7, 1, 80},   {KRN_F16, KRN_BF16, 4, 2, 96},
     {KRN_F16, KRN_F16, 16, 1, 64},   {KRN_BF16, KRN_BF16, 4, 2, 256},
+    {KRN_FP8, KRN_F16, 8, 2, 128},   {KRN_FP8, KRN_BF16, 4, 4, 64},
+    {KRN_FP8, KRN_F32, 16, 1, 8},    {KRN_FP8, KRN_F16, 7, 1, 80},
+    {KRN_FP8, KRN_F32, 4, 2, 256},   {KRN_FP8, KRN_F16, 3, 1, 24},
 };
 
 /* Single tokens of sequences of every length about a page's end. */
@@ -344,7 +389,9 @@ static void long_chunks(void **state)
 {
     static const struct shape p[] = {{KRN_BF16, KRN_BF16, 8, 2, 64},
                                      {KRN_F16, KRN_F16, 8, 2, 128},
-                                     {KRN_F16, KRN_F16, 3, 1, 32}};
+                                     {KRN_F16, KRN_F16, 3, 1, 32},
+                                     {KRN_FP8, KRN_F16, 8, 2, 128},
+                                     {KRN_FP8, KRN_F16, 8, 2, 64}};
     static const struct piece whole[] = {{0, 0, 193}, {1, 1, 65}};
     static const struct piece behind[] = {{0, 1010, 1024}, {1, 600, 640}};
 
@@ -408,7 +455,8 @@ static void bits_do_not_depend_on_others(void **state)
     static const struct piece prompt[] = {{0, 660, 700}};
     static const struct piece second[] = {{0, 677, 700}};
     static const struct shape p[] = {{KRN_BF16, KRN_BF16, 2, 1, 64},
-                                     {KRN_F16, KRN_F16, 4, 1, 256}};
+                                     {KRN_F16, KRN_F16, 4, 1, 256},
+                                     {KRN_FP8, KRN_F16, 4, 1, 128}};
 
     (void)state;
     for (unsigned i = 0; i < COUNT(p); i++) {

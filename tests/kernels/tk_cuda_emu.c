@@ -369,7 +369,7 @@ static void what_is_out_of_bounds_fails(void **state)
         {SUM_BEHIND_GLOBAL, "byte 256 of a block of 4"},
         {SUM_BEFORE_GLOBAL, "before a block"},
         {SUM_READ_NOWHERE, "in no device memory"},
-        {SUM_MISALIGNED, "not a multiple of 16"},
+        {SUM_MISALIGNED, "not aligned"},
         {SUM_DEEP, "stack"},
     };
     struct sum s;

@@ -244,6 +244,7 @@ static void steps_are_recorded_and_repeated(void **state)
 static void nothing_depends_on_company_when_that_is_asked_for(void **state)
 {
     static const int32_t chunks[] = {64, 37, 7};
+    static const enum krn_dtype pools[N_SHAPES] = {KRN_F16, KRN_FP8, KRN_BF16};
     const struct krn_opts o = {.device = "cuda:0", .deterministic = true};
 
     (void)state;
@@ -253,7 +254,7 @@ static void nothing_depends_on_company_when_that_is_asked_for(void **state)
         float want[VOCAB], got[VOCAB], many[GRAPHRIG_SEQS * VOCAB];
 
         graphrig_image(&image, &shapes[i]);
-        graphrig_open_as(&r, &image, &o, KRN_F16);
+        graphrig_open_as(&r, &image, &o, pools[i]);
         graphrig_prompt(&r, 0, LONG, LONG, want);
         for (size_t k = 0; k < sizeof(chunks) / sizeof(chunks[0]); k++) {
             graphrig_prompt(&r, 0, LONG, chunks[k], got);

@@ -15,6 +15,7 @@
 #include "kernels/gstep.h"
 #include "kernels/kfix.h"
 #include "kernels/krn.h"
+#include "kernels/tfix.h"
 
 static const enum krn_dtype acts[] = {KRN_F32, KRN_F16, KRN_BF16};
 
@@ -101,7 +102,7 @@ static void case_open(struct head_case *h, struct krn_ctx *c, struct gstep *t,
                             .n_kv_head = p->n_kv,
                             .d_head = p->d_head};
     h->pool_bytes = krn_kv_page_bytes(&t->kv) * (size_t)t->kv.n_pages;
-    h->fill = gstep_nans(p->pool, h->pool_bytes / 2);
+    h->fill = gstep_nans(KRN_F16, h->pool_bytes / 2);
     t->kv.pages = gstep_sent(c, h->fill, h->pool_bytes);
 }
 
@@ -144,24 +145,54 @@ static void q_check(struct head_case *h, struct krn_ctx *c)
     free(got);
 }
 
+/* A head's keys or values of FP8: its scale is the least that will do, and each
+ * number within half a step of e4m3. They are filled with ones after. */
+static void narrow_check(const struct shape *p, uint8_t *half, unsigned slot,
+                         const double *want)
+{
+    uint8_t *got = half + slot * p->d_head;
+    uint8_t *scale = half + GSTEP_PAGE * p->d_head + slot * 4;
+    double top = 0, by;
+    uint16_t twice[2];
+
+    memcpy(twice, scale, 4);
+    assert_int_equal(twice[0], twice[1]);
+    by = gcheck_get(KRN_F16, twice, 0);
+    for (unsigned i = 0; i < p->d_head; i++) {
+        double is = tfix_e4m3(got[i]) * by, off = fabs(is - want[i]);
+
+        top = fabs(want[i]) > top ? fabs(want[i]) : top;
+        if (off > fmax(fabs(want[i]) / 16, by / 1024) * 1.001)
+            fail_msg("%u: %g, want %g (scale %g)", i, is, want[i], by);
+    }
+    assert_true(top <= 448 * by * 1.001 && top >= 224 * by * 0.999);
+    memset(got, 0xff, p->d_head);
+    memset(scale, 0xff, 4);
+}
+
 /* Look at one head of keys or values in its page; it is filled with ones
  * after. */
 static void page_check(struct head_case *h, const struct gstep *t,
                        uint16_t *pool, unsigned r, unsigned which)
 {
     const struct shape *p = &h->p;
-    size_t one = (size_t)p->n_kv * GSTEP_PAGE * p->d_head;
+    size_t one = krn_kv_page_bytes(&t->kv) / 6, half = one / p->n_kv;
 
     for (unsigned i = 0; i < p->n_kv; i++) {
         double *want = h->exact[which] + ((size_t)r * p->n_kv + i) * p->d_head;
         size_t page = (size_t)t->table[r * t->s.rows.max_pages +
                                        (unsigned)t->pos[r] / GSTEP_PAGE];
-        uint16_t *got =
-            pool + page * 6 * one + (2 + which - 1) * one +
-            ((size_t)i * GSTEP_PAGE + (unsigned)t->pos[r] % GSTEP_PAGE) *
-                p->d_head;
+        unsigned slot = (unsigned)t->pos[r] % GSTEP_PAGE;
+        uint8_t *at =
+            (uint8_t *)pool + page * 6 * one + (2 + which - 1) * one + i * half;
+        uint16_t *got = (uint16_t *)at + (size_t)slot * p->d_head;
+
         head_want(want, p, which == 1 && p->norms ? h->gain[1] : NULL,
                   h->cs + (size_t)r * p->n_rot, which == 1);
+        if (p->pool == KRN_FP8) {
+            narrow_check(p, at, slot, want);
+            continue;
+        }
         assert_true(gcheck_near(
             which == 1 ? "k" : "v",
             (struct gcheck_out){p->pool, got, 1, p->d_head, p->d_head}, want,
@@ -230,6 +261,10 @@ static void heads_turn_and_append(void **state)
         {3, 3, 16, 6, true, false, 1, KRN_F16},
         {16, 1, 32, 24, true, true, 0, KRN_BF16},
         {6, 2, 48, 2, false, true, 0, KRN_F16},
+        {32, 8, 128, 128, true, false, 0, KRN_FP8},
+        {5, 1, 80, 20, true, true, 3, KRN_FP8},
+        {2, 1, 256, 256, false, true, 0, KRN_FP8},
+        {8, 4, 8, 8, true, false, 0, KRN_FP8},
     };
     uint64_t seed = 14;
 

@@ -3,6 +3,7 @@
  * on the CPU. Skipped where the model is absent. */
 #include "engine/graph.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -36,11 +37,12 @@ struct teller {
     int32_t table[STORY_PAGES];
 };
 
-static void teller_open(struct teller *t, const char *path, const char *device)
+static void teller_open(struct teller *t, const char *path, const char *device,
+                        enum krn_dtype kv)
 {
     const struct krn_opts ko = {.device = device, .threads = 1};
     const struct graph_opts go = {
-        .kv_dtype = KRN_F16, .n_pages = STORY_PAGES, .max_rows = STORY};
+        .kv_dtype = kv, .n_pages = STORY_PAGES, .max_rows = STORY};
     struct model_fault why = {""};
 
     assert_int_equal(krn_open(&ko, &t->c), KRN_OK);
@@ -112,8 +114,8 @@ static void a_story_is_told_word_for_word(void **state)
     (void)state;
     if (!path)
         skip();
-    teller_open(&cpu, path, "cpu");
-    teller_open(&gpu, path, "cuda:0");
+    teller_open(&cpu, path, "cpu", KRN_F16);
+    teller_open(&gpu, path, "cuda:0", KRN_F16);
     story_tell(&cpu, want, STORY);
     story_tell(&gpu, got, n);
     assert_memory_equal(got, want, (size_t)(n + 1) * sizeof(want[0]));
@@ -125,10 +127,47 @@ static void a_story_is_told_word_for_word(void **state)
     assert_int_equal(gfix_live(), 0);
 }
 
+/* With keys and values of 8 bits nearly every word is the same, and the others
+ * are close. */
+static void a_story_is_told_in_fewer_bits(void **state)
+{
+    int32_t want[STORY + 1] = {1};
+    struct teller cpu, gpu;
+    char room[512];
+    const char *path = story_path(room, sizeof(room));
+    unsigned same = 0;
+    double off = 0;
+
+    (void)state;
+    if (!path)
+        skip();
+    teller_open(&cpu, path, "cpu", KRN_F16);
+    teller_open(&gpu, path, "cuda:0", KRN_FP8);
+    assert_true(2 * graph_page_bytes(gpu.g) * 8 ==
+                graph_page_bytes_of(gpu.m, KRN_F16, 64) * (8 + 4));
+    story_tell(&cpu, want, STORY);
+    teller_run(&gpu, want, STORY, 0);
+    teller_run(&cpu, want, STORY, 0);
+    for (size_t i = 0; i < STORY; i++) {
+        const float *a = gpu.logits + i * gpu.m->p.n_vocab;
+        const float *b = cpu.logits + i * gpu.m->p.n_vocab;
+
+        same += best_of(&gpu, i) == want[i + 1];
+        off += fabs((double)a[want[i + 1]] - (double)b[want[i + 1]]);
+    }
+    print_message("same: %u of %d, logits off by %g\n", same, STORY,
+                  off / STORY);
+    assert_true(same >= STORY * 95 / 100 && off / STORY < 0.4 && off > 0);
+    teller_close(&cpu);
+    teller_close(&gpu);
+    assert_int_equal(gfix_live(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_story_is_told_word_for_word),
+        cmocka_unit_test(a_story_is_told_in_fewer_bits),
     };
 
     if (!fakecuda_use())

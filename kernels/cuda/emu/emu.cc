@@ -101,7 +101,7 @@ void emu_fail(const char *fmt, ...)
 
 void emu_misaligned(const char *what, const void *p)
 {
-    emu_fail("%s of %p, which is not a multiple of 16", what, p);
+    emu_fail("%s of %p, which is not aligned", what, p);
 }
 
 /* The <k>th set bit of <v> from <from> on, round. */

@@ -18,19 +18,19 @@ char *emu_smem(smem_t s)
 static void copy_do(const struct emu_copy *c)
 {
     if (c->ok)
-        memcpy(c->dst, c->src, 16);
+        memcpy(c->dst, c->src, c->bytes);
     else
-        memset(c->dst, 0, 16);
+        memset(c->dst, 0, c->bytes);
 }
 
-void cp_async16(smem_t dst, const void *src, bool ok)
+void emu_cp_async(smem_t dst, const void *src, unsigned bytes, bool ok)
 {
     struct emu_thread *t = emu_b.cur;
-    struct emu_copy c = {emu_smem(dst), src, t->group, ok};
+    struct emu_copy c = {emu_smem(dst), src, bytes, t->group, ok};
     unsigned when = emu_draw(4);
 
-    if ((dst & 15) != 0 || ((uintptr_t)src & 15) != 0)
-        emu_misaligned("cp_async16", (dst & 15) != 0 ? c.dst : src);
+    if ((dst & (bytes - 1)) != 0 || ((uintptr_t)src & (bytes - 1)) != 0)
+        emu_misaligned("cp_async", (dst & (bytes - 1)) != 0 ? c.dst : src);
     if (when == 0) {
         copy_do(&c);
         return;
@@ -47,7 +47,7 @@ void cp_async16(smem_t dst, const void *src, bool ok)
         t->max_copy = max;
     }
     if (when != 1)
-        memset(c.dst, 0xff, 16);
+        memset(c.dst, 0xff, bytes);
     t->copy[t->n_copy++] = c;
 }
 

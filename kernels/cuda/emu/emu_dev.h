@@ -22,13 +22,14 @@ static inline smem_t smem_of(const void *p)
                      EMU_SMEM_STATIC;
 }
 
-/* Ends the launch: an address that is not a multiple of 16. */
+/* Ends the launch: an address that is not aligned. */
 [[noreturn]] EMU_HIDDEN void emu_misaligned(const char *what, const void *p);
 
 /* The address that <s> is the low half of. */
 EMU_HIDDEN char *emu_smem(smem_t s);
 
-EMU_HIDDEN void cp_async16(smem_t dst, const void *src, bool ok);
+EMU_HIDDEN void emu_cp_async(smem_t dst, const void *src, unsigned bytes,
+                             bool ok);
 EMU_HIDDEN void cp_async_commit(void);
 EMU_HIDDEN void emu_cp_async_wait(unsigned n);
 EMU_HIDDEN void emu_ldmatrix_x4(uint32_t r[4], smem_t s, bool trans);
@@ -56,6 +57,48 @@ static inline uint4 ldg_stream(const void *p)
 static inline uint4 lds128(smem_t s)
 {
     return emu_load16(emu_smem(s), "lds128");
+}
+
+static inline uint2 lds64(smem_t s)
+{
+    uint2 v;
+
+    if ((s & 7) != 0)
+        emu_misaligned("lds64", emu_smem(s));
+    memcpy(&v, emu_smem(s), sizeof v);
+    return v;
+}
+
+static inline uint32_t lds32(smem_t s)
+{
+    uint32_t v;
+
+    if ((s & 3) != 0)
+        emu_misaligned("lds32", emu_smem(s));
+    memcpy(&v, emu_smem(s), sizeof v);
+    return v;
+}
+
+static inline void sts128(smem_t s, uint4 v)
+{
+    if ((s & 15) != 0)
+        emu_misaligned("sts128", emu_smem(s));
+    memcpy(emu_smem(s), &v, sizeof v);
+}
+
+static inline void cp_async16(smem_t dst, const void *src, bool ok)
+{
+    emu_cp_async(dst, src, 16, ok);
+}
+
+static inline void cp_async8(smem_t dst, const void *src, bool ok)
+{
+    emu_cp_async(dst, src, 8, ok);
+}
+
+static inline void cp_async4(smem_t dst, const void *src, bool ok)
+{
+    emu_cp_async(dst, src, 4, ok);
 }
 
 template <int N> static inline void cp_async_wait(void)

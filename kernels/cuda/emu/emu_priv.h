@@ -20,6 +20,7 @@
 struct emu_copy {
     char *dst;
     const void *src;
+    unsigned bytes;
     unsigned group;
     bool ok;
 };
