@@ -3,14 +3,16 @@
  * from the host's memory beside computing it again. Rows of CSV: gpu_row.h.
  *
  *   b_gpu [-d DEVICE] [-b BATCHES] [-c CONTEXTS] [-p PROMPTS] [-k CHUNKS]
- *         [-r PREFIX] [-e TEMPERATURE] [-8] [-l] [-n SAMPLES] [-t SECONDS]
- *         MODEL...
+ *         [-r PREFIX] [-e TEMPERATURE] [-8] [-v] [-l] [-n SAMPLES] [-t SECONDS]
+ *         [--synthetic SHAPE[:TYPE]] [MODEL...]
  *
- * MODEL is SHAPE[:TYPE] of model_synthetic.c, or the path of a model. Lists are
- * numbers with commas; "0" leaves that part out. The device draws each token,
- * with TEMPERATURE (0: the likeliest); with -l its logits go to the host in
- * place of that. With -8 weights of floats are kept in 8 bits. After SECONDS
- * nothing more is begun. TOLLGATE_CUDA_RECORD=0 and TOLLGATE_CUDA_PDL=0 turn
+ * MODEL is the path of a model, or SHAPE[:TYPE] of model_synthetic.c, which has
+ * random weights that are made on the device; --synthetic takes one such, and
+ * may be there several times. Lists are numbers with commas; "0" leaves that
+ * part out. The device draws each token, with TEMPERATURE (0: the likeliest);
+ * with -l its logits go to the host in place of that. With -8 weights of floats
+ * are kept in 8 bits, with -v keys and values. After SECONDS nothing more is
+ * begun. TOLLGATE_CUDA_RECORD=0 and TOLLGATE_CUDA_PDL=0 turn
  * recorded graphs and overlapping launches off. Keys and values before a
  * context are those of one prompt, copied for each sequence into pages of its
  * own. */
@@ -294,13 +296,33 @@ static bool take_list(const char *text, unsigned *out, unsigned *n)
     return true;
 }
 
-static bool read_args(int argc, char **argv, struct plan *p)
+/* Models that are named by options. */
+struct named {
+    const char *v[16];
+    unsigned n;
+};
+
+static bool name_add(struct named *models, const char *name)
 {
+    if (models->n == sizeof(models->v) / sizeof(models->v[0]) ||
+        strchr(name, '/'))
+        return false;
+    models->v[models->n++] = name;
+    return true;
+}
+
+static bool read_args(int argc, char **argv, struct plan *p, struct named *made)
+{
+    static const struct option options[] = {
+        {"synthetic", required_argument, NULL, 's'}, {0}};
     bool ok = true;
     int o;
 
-    while (ok && (o = getopt(argc, argv, "d:b:c:p:k:r:e:8ln:t:")) != -1) {
-        if (o == 'd')
+    while (ok && (o = getopt_long(argc, argv, "d:b:c:p:k:r:e:8vls:n:t:",
+                                  options, NULL)) != -1) {
+        if (o == 's')
+            ok = name_add(made, optarg);
+        else if (o == 'd')
             p->device = optarg;
         else if (o == 'b')
             ok = take_list(optarg, p->batch, &p->n_batch);
@@ -316,6 +338,8 @@ static bool read_args(int argc, char **argv, struct plan *p)
             p->temperature = strtof(optarg, NULL);
         else if (o == '8')
             p->fp8 = true;
+        else if (o == 'v')
+            p->kv_fp8 = true;
         else if (o == 'l')
             p->logits = true;
         else if (o == 'n')
@@ -325,7 +349,8 @@ static bool read_args(int argc, char **argv, struct plan *p)
         else
             ok = false;
     }
-    return ok && optind < argc && p->samples >= 1 && p->samples <= GPU_SAMPLES;
+    return ok && (optind < argc || made->n > 0) && p->samples >= 1 &&
+           p->samples <= GPU_SAMPLES;
 }
 
 int main(int argc, char **argv)
@@ -342,14 +367,18 @@ int main(int argc, char **argv)
                      .prefix = 8192,
                      .samples = 5,
                      .end_s = 1e18};
+    struct named made = {.n = 0};
 
-    if (!read_args(argc, argv, &p)) {
+    if (!read_args(argc, argv, &p, &made)) {
         fputs("usage: b_gpu [-d DEVICE] [-b BATCHES] [-c CONTEXTS] "
               "[-p PROMPTS] [-k CHUNKS] [-r PREFIX] [-e TEMPERATURE] "
-              "[-8] [-l] [-n SAMPLES] [-t SECONDS] MODEL...\n",
+              "[-8] [-v] [-l] [-n SAMPLES] [-t SECONDS] "
+              "[--synthetic SHAPE[:TYPE]] [MODEL...]\n",
               stderr);
         return 2;
     }
+    for (unsigned i = 0; i < made.n; i++)
+        bench(made.v[i], &p);
     for (int i = optind; i < argc; i++)
         bench(argv[i], &p);
     return 0;

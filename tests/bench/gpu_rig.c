@@ -64,9 +64,10 @@ static void name_read(struct rig *r, const char *name)
     snprintf(r->type, sizeof(r->type), "%s",
              krn_dtype_name(r->p->fp8 ? KRN_FP8 : r->m->layers[0].down.dtype));
     r->draws = graph_draws(r->g) && !r->p->logits;
-    snprintf(r->how, sizeof(r->how), "%s%s",
+    snprintf(r->how, sizeof(r->how), "%s%s%s",
              record && !strcmp(record, "0") ? "plain" : "recorded",
-             pdl && !strcmp(pdl, "0") ? "" : "+pdl");
+             pdl && !strcmp(pdl, "0") ? "" : "+pdl",
+             r->p->kv_fp8 ? "+kv8" : "");
     at = strlen(r->how);
     if (!r->draws)
         snprintf(r->how + at, sizeof(r->how) - at, "+logits");
@@ -132,7 +133,9 @@ void rig_open(struct rig *r, const char *name, const struct plan *p)
     r->p = p;
     model_get(r, name);
     device_get(r);
-    if (krn_act(r->krn) == KRN_BF16)
+    if (p->kv_fp8)
+        o.kv_dtype = KRN_FP8;
+    else if (krn_act(r->krn) == KRN_BF16)
         o.kv_dtype = KRN_BF16;
     r->max_seqs = rig_most(p->batch, p->n_batch, 1);
     r->max_rows = rig_most(p->chunk, p->n_chunk, r->max_seqs);
