@@ -182,6 +182,7 @@ enum conf_kv_dtype {
     CONF_KV_F16,
     CONF_KV_BF16,
     CONF_KV_Q8,
+    CONF_KV_FP8, /* on a GPU alone */
 };
 
 /* How an engine model's matrices of floats are kept. */

@@ -28,8 +28,8 @@ static const char *const keep_names[] = {"never", "deterministic", "always",
 static const char *const charge_names[] = {"none", "full", NULL};
 static const char *const pace_names[] = {"instant", "recorded", NULL};
 static const char *const admission_names[] = {"first", "second", "auto", NULL};
-static const char *const kv_names[] = {"auto", "f32", "f16",
-                                       "bf16", "q8",  NULL};
+static const char *const kv_names[] = {"auto", "f32", "f16", "bf16",
+                                       "q8",   "fp8", NULL};
 static const char *const weights_names[] = {"auto", "fp8", NULL};
 static const char *const level_names[] = {"err",  "warn",  "note",
                                           "info", "debug", NULL};

@@ -112,15 +112,25 @@ bool engine_device_shares(const struct conf_engine_model *a,
     return false;
 }
 
+const char *engine_device_gpu_only(const struct conf_engine_model *conf)
+{
+    if (conf->weights == CONF_WEIGHTS_FP8)
+        return "weights";
+    return conf->kv_dtype == CONF_KV_FP8 ? "kv_dtype" : NULL;
+}
+
 /* Refuse what the CPU does not do. */
 static enum err cpu_judge(const struct conf_engine_model *conf,
                           struct engine_fault *why)
 {
-    if (conf->weights != CONF_WEIGHTS_FP8)
+    const char *name = engine_device_gpu_only(conf);
+
+    if (!name)
         return ERR_OK;
     snprintf(why->text, sizeof(why->text),
-             "weights: fp8 is not supported on the cpu; write weights: auto, "
-             "or a device cuda:N");
+             "%s: fp8 is not supported on the cpu; write %s: auto, or a device "
+             "cuda:N",
+             name, name);
     return ERR_REFUSED;
 }
 
@@ -138,7 +148,8 @@ enum err engine_device_judge(const struct conf_engine_model *conf,
         return ERR_OK;
     if (conf->kv_dtype == CONF_KV_F32) {
         snprintf(why->text, sizeof(why->text),
-                 "kv_dtype: f32 is not supported on a GPU; write f16 or bf16");
+                 "kv_dtype: f32 is not supported on a GPU; write f16, bf16 or "
+                 "fp8");
         return ERR_REFUSED;
     }
     for (unsigned i = 0; i < n; i++) {

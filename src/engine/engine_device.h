@@ -39,6 +39,10 @@ bool engine_device_shares(const struct conf_engine_model *a,
 /* Whether <conf> leaves the choice to the program. */
 bool engine_device_is_auto(const struct conf_engine_model *conf);
 
+/* The setting of <conf> whose value fp8 the CPU does not have, "weights" or
+ * "kv_dtype"; NULL: none. */
+const char *engine_device_gpu_only(const struct conf_engine_model *conf);
+
 /* What makes <conf> fail on its device whatever the model is: asked for in
  * vain, or for what the device does not do. Takes nothing of the device.
  * ERR_REFUSED with <why>. */

@@ -42,8 +42,9 @@ static enum err judge_settings(const struct conf_engine_model *conf,
                                struct engine_fault *why)
 {
     if (conf->kv_dtype == CONF_KV_Q8)
-        return refuse(why, ERR_REFUSED,
-                      "kv_dtype: q8 is not supported; write f16, bf16 or f32");
+        return refuse(
+            why, ERR_REFUSED,
+            "kv_dtype: q8 is not supported; write f16, bf16, f32 or fp8");
     return engine_device_judge(conf, why);
 }
 
@@ -189,15 +190,15 @@ static enum err load_on(struct engine_model *m, const struct engine_load *load,
     return e == ERR_OK ? join(m) : e;
 }
 
-/* What only a GPU does was asked for, and none can be used: say both. */
-static void no_gpu(struct engine_fault *why)
+/* <name>, which only a GPU does, was asked for, and none can be used: say both.
+ */
+static void no_gpu(const char *name, struct engine_fault *why)
 {
     struct engine_fault of = *why;
 
     snprintf(why->text, sizeof(why->text),
-             "weights: fp8 needs a GPU; write weights: auto, or see to the "
-             "GPU: %.400s",
-             of.text);
+             "%s: fp8 needs a GPU; write %s: auto, or see to the GPU: %.400s",
+             name, name, of.text);
 }
 
 enum err engine_model_load(struct engine_model *m,
@@ -207,6 +208,7 @@ enum err engine_model_load(struct engine_model *m,
     const unsigned context = m->context;
     int gpus[HERD_MAX];
     const unsigned n = engine_device_gpus(m->conf, gpus);
+    const char *gpu_only;
     enum err e;
 
     m->index = vocab_index_new(m->model->vocab);
@@ -216,8 +218,9 @@ enum err engine_model_load(struct engine_model *m,
     if (e == ERR_OK || gpus[0] == ENGINE_NO_GPU ||
         !engine_device_is_auto(m->conf))
         return e;
-    if (m->conf->weights == CONF_WEIGHTS_FP8) {
-        no_gpu(why);
+    gpu_only = engine_device_gpu_only(m->conf);
+    if (gpu_only) {
+        no_gpu(gpu_only, why);
     } else {
         log_note(LOG_ENGINE, "the cpu computes: name=%.*s why=\"%s\"",
                  STR_ARG(m->name),

@@ -44,6 +44,8 @@ enum krn_dtype engine_part_kv_dtype(const struct conf_engine_model *conf)
         return KRN_F32;
     case CONF_KV_BF16:
         return KRN_BF16;
+    case CONF_KV_FP8:
+        return KRN_FP8;
     default:
         return KRN_F16;
     }

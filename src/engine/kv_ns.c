@@ -91,8 +91,13 @@ void kv_ns_of(const struct model *m, const struct kv_ns_by *by, uint64_t epoch,
 
 size_t kv_ns_page_bytes(const struct kv_ns *ns)
 {
-    return krn_dtype_bytes(ns->kv_dtype) * 2 * ns->n_layer * ns->n_kv_head *
-           ns->d_head * ns->page_tokens;
+    const struct krn_kv kv = {.dtype = ns->kv_dtype,
+                              .page_tokens = ns->page_tokens,
+                              .n_layer = ns->n_layer,
+                              .n_kv_head = ns->n_kv_head,
+                              .d_head = ns->d_head};
+
+    return krn_kv_page_bytes(&kv);
 }
 
 /* --- fields -------------------------------------------------------------- */

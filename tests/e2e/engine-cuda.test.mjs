@@ -8,7 +8,7 @@ import { after, describe, test } from 'node:test';
 
 import { HAVE_STORIES, STORIES, startEngine, tinyModel } from './lib/engine.mjs';
 import { ask, openaiFor, textOf } from './lib/openai.mjs';
-import { program, runProgram } from './lib/tollgate.mjs';
+import { program, runProgram, startTollgate } from './lib/tollgate.mjs';
 import { until } from './lib/until.mjs';
 import { toYaml } from './lib/yaml.mjs';
 
@@ -93,9 +93,10 @@ describe('engine on a GPU', CAN, () => {
     assert.deepEqual(together, alone);
   });
 
-  test('what is stored comes back after a restart, to the same text',
-    async () => {
-      const rig = await on('cuda:0', { engine: { deterministic: true } });
+  for (const kv_dtype of ['auto', 'fp8']) test('what is stored comes back ' +
+    `after a restart, to the same text: ${kv_dtype}`, async () => {
+      const rig = await on('cuda:0', { engine: { deterministic: true },
+        model: { kv_dtype } });
       const prompt = 'the cat ran and '.repeat(100);
       const go = async () => {
         const r = await openaiFor(rig).completions.create({ model: 'demo',
@@ -118,18 +119,18 @@ describe('engine on a GPU', CAN, () => {
       assert.equal(cached, memory);
     });
 
-  test('weights in 8 bits serve, and keep their prefixes apart', async () => {
+  test('numbers in 8 bits serve, and keep their prefixes apart', async () => {
     const rig = await on('cuda:0');
     const prompt = 'the cat ran and '.repeat(100);
     const go = async () => (await openaiFor(rig).completions.create({
       model: 'demo', prompt, max_tokens: 4, temperature: 0 }))
       .usage.prompt_tokens_details.cached_tokens;
-    const again = async (weights) => {
+    const again = async (more) => {
       const { config } = rig.gate;
       const [model] = config.engine.models;
       await rig.gate.stop();
       rig.gate.writeConfig({ ...config, engine: { ...config.engine,
-        models: [{ ...model, weights }] } });
+        models: [{ ...model, ...more }] } });
       await rig.gate.start();
       await until('the model is loaded', async () =>
         (await fetch(`${rig.origin}/readyz`)).status === 200);
@@ -140,9 +141,11 @@ describe('engine on a GPU', CAN, () => {
     assert.ok(memory >= 256, `${memory}`);
     await until('it is stored', async () =>
       (await rig.metric('prefix_store_pages', 'model="demo"')) >= memory / 64);
-    assert.equal(await again('fp8'), 0);
-    assert.equal(await go(), memory);
-    assert.equal(await again('auto'), memory);
+    for (const narrow of [{ weights: 'fp8' }, { kv_dtype: 'fp8' }]) {
+      assert.equal(await again(narrow), 0);
+      assert.equal(await go(), memory);
+    }
+    assert.equal(await again({ weights: 'auto', kv_dtype: 'auto' }), memory);
   });
 
   test('two GPUs serve one model', async () => {
@@ -184,10 +187,21 @@ describe('GPUs that are not there or fail', CAN, () => {
     assert.match(JSON.stringify(info), /cpu /);
   });
 
-  test('weights in 8 bits are refused where auto finds no driver',
+  test('numbers in 8 bits are refused where auto finds no driver',
     async () => {
-      await assert.rejects(on('auto', { model: { weights: 'fp8' },
-        env: { TOLLGATE_CUDA_DRIVER: '/nonexistent.so' } }));
+      for (const name of ['weights', 'kv_dtype']) {
+        const gate = await startTollgate({ engine: { models: [
+          { name: 'demo', path: tinyModel(), device: 'auto', [name]: 'fp8' }] },
+        }, { env: { TOLLGATE_CUDA_DRIVER: '/nonexistent.so' } });
+        try {
+          await until('it says why', () =>
+            gate.log.includes(`${name}: fp8 needs a GPU; write ${name}: auto`));
+          assert.equal((await fetch(`${gate.origin}/readyz`)).status, 503);
+        } finally {
+          await gate.stop();
+          gate.remove();
+        }
+      }
     });
 
   test('a GPU that fails ends what had begun with 503, and serves again',

@@ -17,6 +17,8 @@
 
 #define MIB (1024ull * 1024)
 
+enum { D_HEAD = 64 }; /* of synthetic:tiny */
+
 /* A model to be loaded. */
 struct scene {
     struct conf_engine conf;
@@ -100,11 +102,33 @@ static void refused(const char *device, enum conf_kv_dtype kv, unsigned mib,
 static void what_cannot_be_is_told(void **state)
 {
     (void)state;
-    refused("cuda:0", CONF_KV_F32, 4096, 0, ERR_REFUSED, "write f16 or bf16");
+    refused("cuda:0", CONF_KV_F32, 4096, 0, ERR_REFUSED,
+            "write f16, bf16 or fp8");
     refused("cuda:7", CONF_KV_AUTO, 4096, 0, ERR_REFUSED,
             "there is no GPU cuda:7");
     refused("cuda:0", CONF_KV_AUTO, 4096, 5000, ERR_REFUSED, "at most that");
     refused("cuda:0", CONF_KV_AUTO, 513, 0, ERR_NOMEM, "write cpu");
+}
+
+/* Keys and values in 8 bits: on a GPU or not at all. */
+static void narrow_pages_need_a_gpu(void **state)
+{
+    struct scene s;
+    size_t bytes[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        scene_init(&s, "auto", 4096);
+        s.m.kv_dtype = i == 0 ? CONF_KV_F16 : CONF_KV_FP8;
+        assert_int_equal(load(&s), ERR_OK);
+        bytes[i] = graph_page_bytes(s.got->parts[0].graph);
+        scene_fini(&s);
+    }
+    assert_int_equal(bytes[1] * 2 * D_HEAD, bytes[0] * (D_HEAD + 4));
+    refused("cpu", CONF_KV_FP8, 4096, 0, ERR_REFUSED,
+            "kv_dtype: fp8 is not supported on the cpu; write kv_dtype: auto");
+    refused("auto", CONF_KV_FP8, 513, 0, ERR_NOMEM,
+            "kv_dtype: fp8 needs a GPU; write kv_dtype: auto");
 }
 
 /* In 8 bits: on a GPU or not at all. */
@@ -218,6 +242,7 @@ int main(void)
         cmocka_unit_test(a_device_is_chosen),
         cmocka_unit_test(auto_falls_back_to_the_cpu),
         cmocka_unit_test(what_cannot_be_is_told),
+        cmocka_unit_test(narrow_pages_need_a_gpu),
         cmocka_unit_test(weights_of_8_bits_need_a_gpu),
         cmocka_unit_test(memory_bounds_the_context),
         cmocka_unit_test(room_is_left_for_those_behind),
