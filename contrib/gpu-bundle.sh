@@ -44,9 +44,6 @@ END
 for p; do
     wrap "$p"
 done
-# Where it was built, the emulated GPU: for trying the folder itself.
-[ ! -f "$build/tests/fakecuda.so" ] ||
-    strip -o "$out/tests/fakecuda.so" "$build/tests/fakecuda.so"
 
 # What they are linked with, but for what is the machine's.
 ldd "$out"/libexec/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
@@ -60,7 +57,7 @@ ldd "$out"/libexec/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
     done
 chmod u+w "$out"/lib/*
 
-cp "$top"/tests/gpu_check.sh "$out/tests/"
+cp "$top"/tests/gpu_check.sh "$top"/tests/gpu_e2e.py "$out/tests/"
 cp "$top"/tests/bench/*.py "$out/tests/bench/"
 for f in "$top"/tests/bench/gpu_*.sh; do
     [ ! -f "$f" ] || cp "$f" "$out/tests/bench/"

@@ -2,8 +2,8 @@
 # usage: gpu_check.sh BUILD OUT
 # Tests a GPU with the programs of BUILD, a folder that was built in or one of
 # contrib/gpu-bundle.sh: every tk_cuda_* of tests/kernels, models on the CPU
-# beside the same models on the GPU, and the kernels under compute-sanitizer,
-# where there is one. A line a step; OUT gets check.log, what they said, and
+# beside the same models on the GPU, a daemon end to end, and the kernels under
+# compute-sanitizer, where there is one. A line a step; OUT gets check.log, what they said, and
 # check.csv. What fails does not keep the others from running; exits with 1 when
 # anything failed. No step is begun after CHECK_S (480) seconds.
 set -u
@@ -88,6 +88,8 @@ step "a GPU that can be used" 100 "$build/tests/bench/b_gpu_same" -n 1 \
 for t in "$build"/tests/kernels/tk_cuda_*; do
     case $t in
     *.o | *.log | *.trs | *.c | *'*') continue ;;
+    */tk_cuda_abi* | *_bits | *_emu | *_fake | *_pack | *_plan)
+        continue ;; # no GPU takes part in those
     esac
     [ -f "$t" ] && [ -x "$t" ] && step "${t##*/}" 120 "$t"
 done
@@ -115,6 +117,28 @@ same -n 64 synthetic:tiny-qwen3:bf16
 # An emulated GPU would take an hour for this one.
 [ -n "${TOLLGATE_CUDA_DRIVER:-}" ] ||
     same -n 32 -s 16 synthetic:smollm2-135m:bf16
+
+# --- end to end ---
+
+stories=$data/models/stories260K.gguf
+[ -r "$stories" ] || stories=$top/etc/demo.gguf
+tokens=100
+[ -z "${TOLLGATE_CUDA_DRIVER:-}" ] || tokens=12 # an emulated GPU
+if command -v python3 >/dev/null; then
+    step "end to end" 120 python3 "$top/tests/gpu_e2e.py" --model "$stories" \
+        --tokens $tokens "$build"
+else
+    tell "left out" 0 "end to end: there is no python3"
+fi
+# With the clients that people use, where they were installed.
+if [ -d "$top/tests/e2e/node_modules" ] && command -v node >/dev/null; then
+    step "end to end, suites" 300 env E2E_DEVICE=cuda:0 E2E_REPORTER=dot \
+        TOLLGATE_BUILD="$build" "$top/tests/e2e/run.sh" \
+        engine-chat.test.mjs engine-text.test.mjs engine-states.test.mjs \
+        engine-types.test.mjs
+else
+    tell "left out" 0 "end to end, suites: no clients in tests/e2e/node_modules"
+fi
 
 # --- under compute-sanitizer ---
 

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { startEngine, tinyModel } from './lib/engine.mjs';
+import { DEVICE, startEngine, tinyModel } from './lib/engine.mjs';
 import { ask, openaiFor } from './lib/openai.mjs';
 import { RawClient, requestBytes } from './lib/raw.mjs';
 import { startRig } from './lib/rig.mjs';
@@ -286,8 +286,9 @@ describe('the engine at a glance', () => {
       assert.equal(m.percent, 100);
       assert.equal(m.context_length, 256);
       assert.equal(m.slots, 3);
-      assert.match(m.device, /^cpu /);
-      assert.ok(m.kv_blocks >= 3 * 256 / 16);
+      const [device, page] = DEVICE ? ['cuda:0', 64] : ['cpu', 16];
+      assert.ok(m.device.startsWith(`${device} `), m.device);
+      assert.ok(m.kv_blocks >= 3 * 256 / page);
       assert.equal(m.kv_blocks_used, 0);
       assert.equal(m.running + m.queue, 0);
       assert.equal(m.reason, null);
@@ -300,9 +301,9 @@ describe('the engine at a glance', () => {
       }
       const text = (await rig.gate.ctl(['status'], { json: false })).stdout;
       assert.match(text, /^MODEL +STATE .* KV USED +KV BLOCKS +TOKENS\/S/m);
-      assert.match(text, /^demo +ready +100 +cpu /m);
+      assert.match(text, new RegExp(`^demo +ready +100 +${device} `, 'm'));
       const top = await rig.gate.ctl(['top'], { json: false });
-      assert.match(top.stdout, /^demo +ready .*cpu /m);
+      assert.match(top.stdout, new RegExp(`^demo +ready .*${device} `, 'm'));
     } finally {
       await rig.close();
     }

@@ -20,6 +20,10 @@
 #   E2E_KILL_ROUNDS   how often a daemon that keeps budgets is killed (100)
 #   E2E_PREFIX_ROUNDS how often stored prefixes are damaged, and half of how
 #                     often their daemon is killed (8)
+#   E2E_DEVICE        where models run that do not say where: "cuda:0", which is
+#                     deterministic then, for the suites engine-chat, -text,
+#                     -states and -types: others count on the CPU's pages of 16
+#                     tokens; TOLLGATE_CUDA_DRIVER, TOLLGATE_CUBLASLT go with it
 #   E2E_REPORTER      how results are shown (spec)
 set -eu
 

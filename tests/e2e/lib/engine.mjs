@@ -22,6 +22,11 @@ export const HAVE_STORIES = {
   skip: !fs.existsSync(STORIES) && `${STORIES} is not here`,
 };
 
+/** Where models run that do not say where: E2E_DEVICE, cuda:0 for example. */
+export const DEVICE = process.env.E2E_DEVICE && { device: process.env.E2E_DEVICE };
+/** What tests say of bits holds on a GPU where it is asked for. */
+const EXACT = process.env.E2E_DEVICE && { deterministic: true };
+
 after(killStrays);
 
 let dir;
@@ -68,7 +73,9 @@ export async function startEngine({ model = {}, engine = {}, config = {},
   file, env } = {}) {
   const gate = await startTollgate({
     engine: {
-      models: [{ name: 'demo', path: file ?? tinyModel(), ...model }],
+      models: [{ name: 'demo', path: file ?? tinyModel(), ...DEVICE,
+        ...model }],
+      ...EXACT,
       ...engine,
     },
     ...config,

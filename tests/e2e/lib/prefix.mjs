@@ -9,7 +9,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after } from 'node:test';
 
-import { startEngine } from './engine.mjs';
+import { DEVICE, startEngine } from './engine.mjs';
 import { openaiFor } from './openai.mjs';
 import { prng } from './prng.mjs';
 import { until } from './until.mjs';
@@ -147,7 +147,9 @@ export class PrefixRig {
       model: { ...this.opts.model, ...opts.model } };
     const { file, model, engine, config } = options(this.opts);
     this.gate.writeConfig({ ...this.gate.config, ...config, engine: {
-      models: [{ name: 'demo', path: file, ...model }], ...engine } });
+      ...this.gate.config.engine,
+      models: [{ name: 'demo', path: file, ...DEVICE, ...model }],
+      ...engine } });
     this.logFrom = this.gate.log.length;
     await this.gate.start();
     await this.ready();

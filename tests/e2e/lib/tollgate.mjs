@@ -263,7 +263,8 @@ const tail = (text, n = 4000) => text.slice(-n);
 
 function baseEnv() {
   const keep = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LSAN_OPTIONS',
-    'LD_LIBRARY_PATH', 'LLVM_PROFILE_FILE', 'GCOV_PREFIX'];
+    'LD_LIBRARY_PATH', 'LLVM_PROFILE_FILE', 'GCOV_PREFIX',
+    'CUDA_VISIBLE_DEVICES', 'TOLLGATE_CUDA_DRIVER', 'TOLLGATE_CUBLASLT'];
   const env = {
     E2E_UPSTREAM_KEY: UPSTREAM_KEY,
     ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? 'exitcode=99',
