@@ -597,7 +597,8 @@ describe('prices of engine models', GATE_ONLY, () => {
     await c.send(requestBytes('POST', '/v1/chat/completions',
       [['Authorization', `Bearer ${engine.key}`],
         ['Content-Type', 'application/json']],
-      JSON.stringify(ask('hello', { stream: true, max_tokens: 200,
+      /* More than fits between the two: it cannot be over by then. */
+      JSON.stringify(ask('hello', { stream: true, max_tokens: 1200, n: 8,
         ignore_eos: true }))));
     await c.reader.readUntil(Buffer.from('"content"'));
     c.destroy();
