@@ -11,9 +11,11 @@ import { dollars, rowsOf, standOf, startPriced } from './lib/budget.mjs';
 import { ask } from './lib/openai.mjs';
 import { prng } from './lib/prng.mjs';
 import { GATE_ONLY } from './lib/rig.mjs';
-import { until } from './lib/until.mjs';
+import { DEADLINE_MS, until } from './lib/until.mjs';
 
 const ROUNDS = Number(process.env.E2E_KILL_ROUNDS ?? 100);
+/** Requests of a round that the provider never answers. */
+const STUCK = 4;
 const SEED = Number(process.env.E2E_SEED ?? 20260102);
 
 /** USD per million tokens, so nano-dollars are a thousand times that. */
@@ -165,6 +167,15 @@ const MODES = [
     rounds: Math.ceil(ROUNDS / 3), bounded: true, lossy: true },
 ];
 
+/** Waits without a pause, so that any moment may be the last. */
+async function enough(isSo, what) {
+  const end = performance.now() + DEADLINE_MS;
+  while (!isSo()) {
+    if (performance.now() > end) throw new Error(what());
+    await new Promise((r) => setImmediate(r));
+  }
+}
+
 async function rounds(t, rig, { rounds: n, bounded, lossy = false }) {
   const next = prng(SEED);
   const tally = { acked: [], refused: 0, left: 0, cut: 0, lost: 0, odd: [],
@@ -176,15 +187,17 @@ async function rounds(t, rig, { rounds: n, bounded, lossy = false }) {
     // some streams flow, and a few requests are never answered
     rig.up.gapMs = next() < 0.5 ? 1 : 0;
     const stuck = rig.up.script({ gateAfter: pick(next, ['head', 0, 3, 9]),
-      times: 4, match: () => next() < 0.05 });
+      times: STUCK, match: () => next() < 0.05 });
     if (lossy)
       rig.up.script({ fault: 'reset', at: 0, times: 1e9,
         match: () => next() < 0.2 });
     const target = sumOf(tally) + 1 + Math.floor(next() * next() * 150);
+    let alive = 16;
     const lanes = keys.flatMap((k) => [0, 1, 2, 3].map(() =>
-      lane(rig, k, tally, next)));
-    while (sumOf(tally) < target)
-      await new Promise((r) => setImmediate(r));
+      lane(rig, k, tally, next).finally(() => { alive -= 1; })));
+    await enough(() => sumOf(tally) >= target || alive <= STUCK,
+      () => `round ${round}: ${sumOf(tally)} of ${target}, ${alive} lanes, ` +
+        `${rig.up.inFlight} at the provider: ${tally.odd}`);
     busy += rig.up.inFlight > 0;
     await rig.gate.kill9();
     await Promise.all(lanes);
