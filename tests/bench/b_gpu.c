@@ -4,18 +4,18 @@
  *
  *   b_gpu [-d DEVICE] [-b BATCHES] [-c CONTEXTS] [-p PROMPTS] [-k CHUNKS]
  *         [-r PREFIX] [-e TEMPERATURE] [-8] [-v] [-l] [-n SAMPLES] [-t SECONDS]
- *         [--synthetic SHAPE[:TYPE]] [MODEL...]
+ *         [--deterministic] [--synthetic SHAPE[:TYPE]] [MODEL...]
  *
  * MODEL is the path of a model, or SHAPE[:TYPE] of model_synthetic.c, which has
  * random weights that are made on the device; --synthetic takes one such, and
  * may be there several times. Lists are numbers with commas; "0" leaves that
  * part out. The device draws each token, with TEMPERATURE (0: the likeliest);
  * with -l its logits go to the host in place of that. With -8 weights of floats
- * are kept in 8 bits, with -v keys and values. After SECONDS nothing more is
- * begun. TOLLGATE_CUDA_RECORD=0 and TOLLGATE_CUDA_PDL=0 turn
- * recorded graphs and overlapping launches off. Keys and values before a
- * context are those of one prompt, copied for each sequence into pages of its
- * own. */
+ * are kept in 8 bits, with -v keys and values; with --deterministic what comes
+ * out depends on nothing else in a step. After SECONDS nothing more is begun.
+ * TOLLGATE_CUDA_RECORD=0 and TOLLGATE_CUDA_PDL=0 turn recorded graphs and
+ * overlapping launches off. Keys and values before a context are those of one
+ * prompt, copied for each sequence into pages of its own. */
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -314,7 +314,9 @@ static bool name_add(struct named *models, const char *name)
 static bool read_args(int argc, char **argv, struct plan *p, struct named *made)
 {
     static const struct option options[] = {
-        {"synthetic", required_argument, NULL, 's'}, {0}};
+        {"synthetic", required_argument, NULL, 's'},
+        {"deterministic", no_argument, NULL, 'D'},
+        {0}};
     bool ok = true;
     int o;
 
@@ -322,6 +324,8 @@ static bool read_args(int argc, char **argv, struct plan *p, struct named *made)
                                   options, NULL)) != -1) {
         if (o == 's')
             ok = name_add(made, optarg);
+        else if (o == 'D')
+            p->exact = true;
         else if (o == 'd')
             p->device = optarg;
         else if (o == 'b')
@@ -373,7 +377,7 @@ int main(int argc, char **argv)
         fputs("usage: b_gpu [-d DEVICE] [-b BATCHES] [-c CONTEXTS] "
               "[-p PROMPTS] [-k CHUNKS] [-r PREFIX] [-e TEMPERATURE] "
               "[-8] [-v] [-l] [-n SAMPLES] [-t SECONDS] "
-              "[--synthetic SHAPE[:TYPE]] [MODEL...]\n",
+              "[--deterministic] [--synthetic SHAPE[:TYPE]] [MODEL...]\n",
               stderr);
         return 2;
     }

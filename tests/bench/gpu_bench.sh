@@ -105,12 +105,13 @@ all_parts() {
     b_gpu 70 llama-3.1-8b:bf16
     b_gpu 45 -c 128,2048 -p 2048,8192 -r 0 llama-3.1-8b:q8_0
     b_gpu 45 -8 -c 128,2048 -p 2048,8192 -r 0 llama-3.1-8b:bf16
-    b_gpu 45 -v -c 2048,8192 -p 8192 llama-3.1-8b:bf16
     http 75 --ttft 0
     http 75 --clients 0
     torch 120
     without PDL
     without RECORD
+    b_gpu 45 -v -c 2048,8192 -p 8192 llama-3.1-8b:bf16
+    b_gpu 30 --deterministic -b 1,64 -c 2048 -p 2048 -r 0 llama-3.1-8b:bf16
     b_gpu 20 -b 1,64 -c 2048 -p 0 -r 0 -e 0.8 llama-3.1-8b:bf16
     b_gpu 20 -b 1,64 -c 2048 -p 0 -r 0 -l llama-3.1-8b:bf16
     for t in q4_k q4_0; do
@@ -137,6 +138,7 @@ toy_parts() {
     b_gpu 60 -b 2 -c 70 -p 0 -r 0 -n 1 -e 0.8 tiny:bf16
     b_gpu 60 -b 2 -c 70 -p 0 -r 0 -n 1 -l tiny:bf16
     b_gpu 60 -8 -b 1,12 -c 70 -p 70 -k 48 -r 0 -n 1 tiny:bf16
+    b_gpu 60 --deterministic -b 1,12 -c 70 -p 70 -k 48 -r 0 -n 1 tiny:bf16
     b_gpu 60 -v -b 1,12 -c 70 -p 70 -k 48 -r 128 -n 1 --synthetic tiny:bf16
     http 120 --model tiny:q8_0 --vocab 1024 --clients 1,2 --prompt 70 \
         --tokens 12 --ttft 256 --samples 1 --store-size 64MiB

@@ -64,10 +64,10 @@ static void name_read(struct rig *r, const char *name)
     snprintf(r->type, sizeof(r->type), "%s",
              krn_dtype_name(r->p->fp8 ? KRN_FP8 : r->m->layers[0].down.dtype));
     r->draws = graph_draws(r->g) && !r->p->logits;
-    snprintf(r->how, sizeof(r->how), "%s%s%s",
+    snprintf(r->how, sizeof(r->how), "%s%s%s%s",
              record && !strcmp(record, "0") ? "plain" : "recorded",
-             pdl && !strcmp(pdl, "0") ? "" : "+pdl",
-             r->p->kv_fp8 ? "+kv8" : "");
+             pdl && !strcmp(pdl, "0") ? "" : "+pdl", r->p->kv_fp8 ? "+kv8" : "",
+             r->p->exact ? "+det" : "");
     at = strlen(r->how);
     if (!r->draws)
         snprintf(r->how + at, sizeof(r->how) - at, "+logits");
@@ -92,8 +92,10 @@ static void model_get(struct rig *r, const char *name)
 static void device_get(struct rig *r)
 {
     char why[256] = "";
-    struct krn_opts o = {
-        .device = r->p->device, .why = why, .why_bytes = sizeof(why)};
+    struct krn_opts o = {.device = r->p->device,
+                         .deterministic = r->p->exact,
+                         .why = why,
+                         .why_bytes = sizeof(why)};
 
     if (krn_open(&o, &r->krn) != KRN_OK)
         rig_die(r->p->device, why[0] ? why : "cannot be opened");

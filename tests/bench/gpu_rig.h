@@ -25,6 +25,7 @@ struct plan {
     float temperature; /* of draws */
     bool fp8;          /* weights of floats are kept in 8 bits */
     bool kv_fp8;       /* keys and values are kept in 8 bits */
+    bool exact;        /* krn_opts.deterministic */
     bool logits;       /* they go to the host, nothing is drawn */
     double end_s;      /* nothing begins later */
 };
