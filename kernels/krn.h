@@ -115,7 +115,8 @@ enum krn_status krn_reset(struct krn_ctx *c) KRN_MUST_CHECK;
 const char *krn_trouble(const struct krn_ctx *c);
 
 /* A name that changes whenever results may change in any bit: part of every
- * key under which keys and values are kept: "cpu-f32-v1". Static. */
+ * key under which keys and values are kept: "cpu-f32-v1", "cuda-f16-v1-sm90".
+ * Owned by <c>; krn_act_use() and weights that are loaded may change it. */
 const char *krn_numerics(const struct krn_ctx *c);
 
 /* What the context runs on, for people: "cpu avx2 2 threads". Owned by <c>. */

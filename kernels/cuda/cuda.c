@@ -107,18 +107,20 @@ enum krn_status cuda_launch(struct cuda *d, CUfunction f, struct cuda_grid grid,
 
 /* --- the context's properties -------------------------------------------- */
 
+/* Tensor cores of different kinds of GPUs add up differently. */
+void cuda_numerics_note(struct cuda *d)
+{
+    const char *act = d->act == KRN_BF16  ? "bf16"
+                      : d->act == KRN_F16 ? "f16"
+                                          : "f32";
+
+    snprintf(d->numerics, sizeof(d->numerics), "cuda-%s%s-v1%s-sm%u", act,
+             d->has_fp8 ? "-fp8" : "", d->deterministic ? "-det" : "", d->cc);
+}
+
 const char *cuda_numerics(const struct cuda *d)
 {
-    if (d->has_fp8)
-        return d->deterministic ? "cuda-f16-fp8-v1-det" : "cuda-f16-fp8-v1";
-    switch (d->act) {
-    case KRN_BF16:
-        return d->deterministic ? "cuda-bf16-v1-det" : "cuda-bf16-v1";
-    case KRN_F16:
-        return d->deterministic ? "cuda-f16-v1-det" : "cuda-f16-v1";
-    default:
-        return d->deterministic ? "cuda-f32-v1-det" : "cuda-f32-v1";
-    }
+    return d->numerics;
 }
 
 static enum krn_status act_use(struct krn_ctx *c, enum krn_dtype t)
@@ -129,6 +131,7 @@ static enum krn_status act_use(struct krn_ctx *c, enum krn_dtype t)
     c->act = c->cuda->act;
     c->cuda->fp8 = false;
     c->cuda->has_fp8 = false;
+    cuda_numerics_note(c->cuda);
     return KRN_OK;
 }
 

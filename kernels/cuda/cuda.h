@@ -99,6 +99,7 @@ struct cuda {
     enum krn_dtype act; /* KRN_F32, KRN_F16, KRN_BF16 */
     bool fp8;           /* floats that are loaded become KRN_FP8 */
     bool has_fp8;       /* some did */
+    char numerics[40];  /* cuda_numerics() */
     struct cuda_stage stage;
     struct cuda_inputs in;
     uint64_t
@@ -141,8 +142,11 @@ enum krn_status cuda_reset(struct krn_ctx *c);
 
 /* --- cuda.c -------------------------------------------------------------- */
 
-/* A name of the numbers that <d> computes, as krn_numerics(). Static. */
+/* A name of the numbers that <d> computes, as krn_numerics(). Owned by <d>. */
 const char *cuda_numerics(const struct cuda *d);
+
+/* What it depends on has changed. */
+void cuda_numerics_note(struct cuda *d);
 
 /* As krn_weights_fp8(). */
 enum krn_status cuda_weights_fp8(struct cuda *d, bool on) KRN_MUST_CHECK;

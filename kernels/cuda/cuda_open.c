@@ -273,6 +273,7 @@ enum krn_status cuda_open(struct krn_ctx *c, const struct krn_opts *o)
     st = opts_keep(d, o);
     if (st == KRN_OK)
         st = device_find(d, o->device ? o->device : "", w);
+    cuda_numerics_note(d);
     if (st == KRN_OK)
         st = device_open(d, w);
     if (st != KRN_OK) {

@@ -132,7 +132,10 @@ static enum krn_status weight_new(struct cuda *d, enum krn_dtype t,
     w->piece->used += room;
     w->piece->live++;
     d->linear->loaded += room;
-    d->has_fp8 = d->has_fp8 || kept == KRN_FP8;
+    if (kept == KRN_FP8 && !d->has_fp8) {
+        d->has_fp8 = true;
+        cuda_numerics_note(d);
+    }
     *out = w;
     return KRN_OK;
 }

@@ -137,9 +137,30 @@ static void give_up(struct engine_model *m, enum err e, const struct buf *why)
     atomic_store(&m->swap_failed, true);
 }
 
+/* Whether all devices of <m> compute alike, so that one may use what another
+ * has stored. */
+static bool is_of_one_kind(const struct engine_model *m, struct buf *why)
+{
+    const char *first = krn_numerics(m->parts[0].krn);
+
+    for (unsigned i = 1; i < m->n_parts; i++) {
+        const char *other = krn_numerics(m->parts[i].krn);
+
+        if (strcmp(first, other) == 0)
+            continue;
+        if (buf_printf(why,
+                       "its GPUs are of different kinds, %s and %s; let each "
+                       "kind have a model of its own",
+                       first, other) != ERR_OK)
+            why->len = 0;
+        return false;
+    }
+    return true;
+}
+
 void engine_store_open(struct engine *e, struct engine_model *m)
 {
-    struct kvswap *w;
+    struct kvswap *w = NULL;
     struct digest d;
     struct kv_ns ns;
     struct buf why;
@@ -159,8 +180,9 @@ void engine_store_open(struct engine *e, struct engine_model *m)
     d = kv_ns_digest(&ns);
     digest_hex(d.b, DIR_BYTES, m->swap_ns);
     buf_init(&why, WHY_BYTES);
-    w = share(e, &d);
-    if (!w)
+    if (!is_of_one_kind(m, &why))
+        err = ERR_REFUSED;
+    else if (!(w = share(e, &d)))
         err = open_own(e, m, &ns, &w, &why);
     if (err == ERR_OK) {
         note_name(e, m);

@@ -32,13 +32,13 @@ struct kv_ns {
     enum krn_dtype kv_dtype;
     const char *layout; /* static */
     unsigned page_tokens;
-    const char *numerics; /* static: krn_numerics() */
+    const char *numerics; /* krn_numerics(), borrowed */
     uint64_t epoch;       /* the operator's; another one, other pages */
 };
 
 /* What computes the numbers of a page. */
 struct kv_ns_by {
-    const char *numerics; /* krn_numerics(), static */
+    const char *numerics; /* krn_numerics(), borrowed */
     const char *layout;   /* KV_NS_LAYOUT or KV_NS_LAYOUT_DEVICE */
     unsigned page_tokens;
     enum krn_dtype kv_dtype; /* of the elements */

@@ -148,6 +148,38 @@ describe('engine on a GPU', CAN, () => {
     assert.equal(await again({ weights: 'auto', kv_dtype: 'auto' }), memory);
   });
 
+  test('what one kind of GPU stored is not found by another', async () => {
+    const rig = await on('cuda:0');
+    const prompt = 'the cat ran and '.repeat(100);
+    const go = async () => (await openaiFor(rig).completions.create({
+      model: 'demo', prompt, max_tokens: 4, temperature: 0 }))
+      .usage.prompt_tokens_details.cached_tokens;
+    const again = async (cc) => {
+      await rig.gate.stop();
+      rig.gate.options.env.TG_FAKE_CC = cc;
+      await rig.gate.start();
+      await until('the model is loaded', async () =>
+        (await fetch(`${rig.origin}/readyz`)).status === 200);
+      return go();
+    };
+    assert.equal(await go(), 0);
+    await until('it is stored', async () =>
+      (await rig.metric('prefix_store_pages', 'model="demo"')) >= 4);
+    assert.equal(await again('80'), 0);
+    assert.ok(await again('90') >= 256);
+  });
+
+  test('GPUs of two kinds serve one model, and store nothing', async () => {
+    const rig = await on('cuda:*',
+      { env: { TG_FAKE_DEVICES: '2', TG_FAKE_CC_1: '80' } });
+    const r = await openaiFor(rig).completions.create({ model: 'demo',
+      prompt: 'a cat', max_tokens: 4, temperature: 0 });
+    assert.equal(r.usage.completion_tokens, 4);
+    await until('it says why', () =>
+      /prefixes are not stored.*of different kinds, .*-sm90 and .*-sm80/
+        .test(rig.gate.log));
+  });
+
   test('two GPUs serve one model', async () => {
     const rig = await on('cuda:*', { env: { TG_FAKE_DEVICES: '2' } });
     const client = openaiFor(rig);

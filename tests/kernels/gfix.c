@@ -52,6 +52,18 @@ static void *fake_symbol(const char *name)
     return f;
 }
 
+bool gfix_numerics(const struct krn_ctx *c, const char *name)
+{
+    const char *is = krn_numerics(c);
+    const size_t n = strlen(name);
+
+    if (strncmp(is, name, n) == 0 && strncmp(is + n, "-sm", 3) == 0 &&
+        is[n + 3] != '\0')
+        return true;
+    print_error("numerics: %s, want %s-sm...\n", is, name);
+    return false;
+}
+
 bool gfix_is_fake(void)
 {
     return !getenv("TG_TEST_GPU") && fake_symbol("fakecuda_mark");

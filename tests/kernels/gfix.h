@@ -16,6 +16,10 @@ struct krn_ctx *gfix_open(void);
 /* The same, whose results do not depend on what else is in a step. */
 struct krn_ctx *gfix_open_deterministic(void);
 
+/* Whether krn_numerics() of <c> is <name> and some kind of GPU; prints it if
+ * not. */
+bool gfix_numerics(const struct krn_ctx *c, const char *name);
+
 /* Whether the GPU is the emulated one; what follows is of it alone, and does
  * nothing for a real one. */
 bool gfix_is_fake(void);

@@ -12,7 +12,7 @@
  *
  * From the environment:
  *   TG_EMU_SEED      where chance begins
- *   TG_FAKE_CC       compute capability, 90
+ *   TG_FAKE_CC       compute capability, 90; TG_FAKE_CC_1 is device 1's
  *   TG_FAKE_SM       multiprocessors, 8
  *   TG_FAKE_DEVICES  how many devices there are, 1
  *   TG_FAKE_MEM      bytes of memory, 4 GiB

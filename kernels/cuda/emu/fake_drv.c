@@ -307,10 +307,13 @@ CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev)
 
 CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute a, CUdevice dev)
 {
-    int cc = (int)fake_number("TG_FAKE_CC", 90);
+    char name[32];
+    int cc;
 
     if (!device_is(dev))
         return CUDA_ERROR_INVALID_DEVICE;
+    snprintf(name, sizeof(name), "TG_FAKE_CC_%d", dev);
+    cc = (int)fake_number(name, fake_number("TG_FAKE_CC", 90));
     switch (a) {
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
         *value = (int)fake_number("TG_FAKE_SM", 8);
