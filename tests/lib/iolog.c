@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,12 +72,16 @@ __attribute__((returns_nonnull)) static void *must(void *p)
     return p;
 }
 
+/* What <name> is apart from this file, as <real>; any thread. */
 #define REAL(name)                                                             \
-    static __typeof__(&name) real;                                             \
-    if (!real) {                                                               \
-        void *found = must(dlsym(RTLD_NEXT, #name));                           \
-        memcpy(&real, &found, sizeof(real));                                   \
-    }
+    static _Atomic(void *) found_once;                                         \
+    __typeof__(&name) real;                                                    \
+    void *found = atomic_load(&found_once);                                    \
+    if (!found) {                                                              \
+        found = must(dlsym(RTLD_NEXT, #name));                                 \
+        atomic_store(&found_once, found);                                      \
+    }                                                                          \
+    memcpy(&real, &found, sizeof(real));
 
 /* --- notes ---------------------------------------------------------------- */
 
