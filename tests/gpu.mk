@@ -8,7 +8,7 @@ EXTRA_PROGRAMS += tests/bench/b_gpu_same
 tests_bench_b_gpu_same_SOURCES = tests/bench/b_gpu_same.c
 tests_bench_b_gpu_same_LDADD = $(TG_LIBS) $(LDADD_DEPS)
 
-# Those that no GPU takes part in are for make check alone.
+# Those that no GPU takes part in are for make check: the bundle is full.
 gpu_check_not = abi abi_blas bits emu fake pack plan
 gpu_check_programs = tollgate$(EXEEXT) tollctl$(EXEEXT) \
     tests/bench/b_gpu_same$(EXEEXT) \
