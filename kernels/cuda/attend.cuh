@@ -84,11 +84,11 @@ DEV void raw_load(smem_t dst, const uint8_t *src, const void *scales, int valid,
         int r = r0 + i * (N / (DP / 8));
         bool ok = inside && r < valid;
 
-        cp_async8(dst + r * DP + c * 8, src + (ok ? r * d_head + c * 8 : 0),
-                  ok);
+        cp_async_few<8>(dst + r * DP + c * 8,
+                        src + (ok ? r * d_head + c * 8 : 0), ok);
         if (c == 0)
-            cp_async4(dst + ROWS * DP + r * 4,
-                      (const uint32_t *)scales + (ok ? r : 0), ok);
+            cp_async_few<4>(dst + ROWS * DP + r * 4,
+                            (const uint32_t *)scales + (ok ? r : 0), ok);
     }
 }
 

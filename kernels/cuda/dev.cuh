@@ -183,25 +183,14 @@ DEV void cp_async16(smem_t dst, const void *src, bool ok)
         : "memory");
 }
 
-/* Likewise 8 bytes. */
-DEV void cp_async8(smem_t dst, const void *src, bool ok)
+/* Likewise 4 or 8 bytes, which only go by way of the first cache. */
+template <int BYTES> DEV void cp_async_few(smem_t dst, const void *src, bool ok)
 {
-    int bytes = ok ? 8 : 0;
+    int bytes = ok ? BYTES : 0;
 
     asm volatile(
-        "cp.async.ca.shared.global.L2::128B [%0], [%1], 8, %2;" ::"r"(dst),
-        "l"(src), "r"(bytes)
-        : "memory");
-}
-
-/* Likewise 4 bytes. */
-DEV void cp_async4(smem_t dst, const void *src, bool ok)
-{
-    int bytes = ok ? 4 : 0;
-
-    asm volatile(
-        "cp.async.ca.shared.global.L2::128B [%0], [%1], 4, %2;" ::"r"(dst),
-        "l"(src), "r"(bytes)
+        "cp.async.ca.shared.global.L2::128B [%0], [%1], %2, %3;" ::"r"(dst),
+        "l"(src), "n"(BYTES), "r"(bytes)
         : "memory");
 }
 

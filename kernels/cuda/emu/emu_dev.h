@@ -91,14 +91,10 @@ static inline void cp_async16(smem_t dst, const void *src, bool ok)
     emu_cp_async(dst, src, 16, ok);
 }
 
-static inline void cp_async8(smem_t dst, const void *src, bool ok)
+template <int BYTES>
+static inline void cp_async_few(smem_t dst, const void *src, bool ok)
 {
-    emu_cp_async(dst, src, 8, ok);
-}
-
-static inline void cp_async4(smem_t dst, const void *src, bool ok)
-{
-    emu_cp_async(dst, src, 4, ok);
+    emu_cp_async(dst, src, BYTES, ok);
 }
 
 template <int N> static inline void cp_async_wait(void)
